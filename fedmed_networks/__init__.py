@@ -1,0 +1,6 @@
+"""Networks: the foundations (CLIP) and what each method adds to them. Constructors and forward passes, nothing of rounds."""
+
+from fedmed_networks.facmic import FACMIC
+from fedmed_networks.feature_attention import FeatureAttention
+
+__all__ = ["FACMIC", "FeatureAttention"]

@@ -1,0 +1,158 @@
+"""CLIP foundations through open_clip: built once in a process, frozen, shared by every network that asks for the same one."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import logging
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import open_clip
+import torch
+from torch import nn
+
+from fedmed_networks.weights import file_digest
+
+logger = logging.getLogger(__name__)
+
+RANDOM_SEED = 20241014
+"""Seed of the weights when none are given, so that every site of a federation has the same frozen encoder."""
+
+
+@dataclass(frozen=True)
+class FrozenClip:
+    """A CLIP whose weights never change.
+
+    Attributes
+    ----------
+    visual
+        Image encoder, (B, 3, S, S) -> (B, D).
+    embed_prompts
+        Texts -> (C, D), L2-normalised.
+    scale
+        exp(logit_scale), about 100 for trained CLIPs.
+    dim
+        D, the length of a feature.
+    """
+
+    model: Any
+    tokenizer: Any
+    visual: nn.Module
+    dim: int
+
+    @property
+    def scale(self) -> float:
+        return float(self.model.logit_scale.detach().exp())
+
+    @torch.no_grad()
+    def embed_prompts(self, prompts: Sequence[str]) -> torch.Tensor:
+        tokens = self.tokenizer(list(prompts)).to(self.model.logit_scale.device)
+        return cast(torch.Tensor, self.model.encode_text(tokens, normalize=True)).float().cpu()
+
+
+class _Latent(nn.Module):
+    """An image encoder that also returns its tokens (CoCa), reduced to the vector that is compared with prompts."""
+
+    def __init__(self, visual: nn.Module) -> None:
+        super().__init__()
+        self.visual = visual
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        latent: torch.Tensor = self.visual(image)[0]
+        return latent
+
+
+def shared_clip(clip: str | Mapping[str, Any], weights: str | Path | None = None) -> FrozenClip:
+    """The frozen CLIP of a name and weights; asked for again in the same process, the same object.
+
+    Parameters
+    ----------
+    clip
+        An open_clip model name (``ViT-B-32``, ``hf-hub:org/repository``) or an open_clip model configuration
+        (``{"embed_dim": ..., "vision_cfg": {...}, "text_cfg": {...}}``).
+    weights
+        An open_clip tag (``openai``), a local file, or None for random weights from a fixed seed.
+
+    Raises
+    ------
+    ValueError
+        The name, the configuration or the tag is unknown, or the file's weights do not fit the network. The message
+        names the file, what was found and what was expected.
+    """
+    text = None if weights is None else str(weights)
+    digest = file_digest(Path(text)) if text is not None and Path(text).is_file() else ""
+    return _build(clip if isinstance(clip, str) else json.dumps(_plain(clip), sort_keys=True), text, digest)
+
+
+def _plain(value: Any) -> Any:
+    """A configuration without the proxies that a configuration parser wraps around it."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+@functools.lru_cache(maxsize=4)
+def _build(clip: str, weights: str | None, digest: str) -> FrozenClip:
+    name = _registered(clip)
+    if weights is None:
+        logger.warning("CLIP %s has random weights (seed %d) until a checkpoint is loaded into it", name, RANDOM_SEED)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(RANDOM_SEED)
+        model = _create(name, weights)
+    model.requires_grad_(False).eval()
+    visual = _Latent(model.visual) if "multimodal_cfg" in (open_clip.get_model_config(name) or {}) else model.visual
+    dim = int(model.text_projection.shape[-1]) if _has_tensor(model, "text_projection") else _text_dim(name)
+    return FrozenClip(model=model, tokenizer=open_clip.get_tokenizer(name), visual=visual, dim=dim)
+
+
+def _has_tensor(model: nn.Module, name: str) -> bool:
+    return isinstance(getattr(model, name, None), torch.Tensor)
+
+
+def _text_dim(name: str) -> int:
+    return int((open_clip.get_model_config(name) or {})["embed_dim"])
+
+
+def _create(name: str, weights: str | None) -> Any:
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)  # open_clip warns of random weights on the root logger; ours says it once, with the seed
+    try:
+        return open_clip.create_model(name, pretrained=weights)
+    except RuntimeError as error:
+        if weights is not None and Path(weights).is_file():
+            raise ValueError(f"{weights}: these weights do not fit CLIP {name}: {error}") from error
+        raise ValueError(_unknown(name, weights, error)) from error
+    finally:
+        root.setLevel(level)
+
+
+def _unknown(name: str, weights: str | None, error: Exception) -> str:
+    if weights is None:
+        return f"CLIP {name} could not be built: {error}"
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    return f"weights {weights!r} of CLIP {name}: expected a file that exists or one of the tags {tags}; {error}"
+
+
+def _registered(clip: str) -> str:
+    """The name under which open_clip knows a model; a configuration is registered under its own digest."""
+    if not clip.startswith("{"):
+        if not clip.startswith(("hf-hub:", "local-dir:")) and open_clip.get_model_config(clip.replace("/", "-")) is None:
+            raise ValueError(f"CLIP {clip!r}: expected an open_clip model name, one of {open_clip.list_models()}")
+        return clip.replace("/", "-") if not clip.startswith(("hf-hub:", "local-dir:")) else clip
+    config = json.loads(clip)
+    missing = {"embed_dim", "vision_cfg", "text_cfg"} - set(config)
+    if missing:
+        raise ValueError(f"CLIP configuration {clip}: lacks {sorted(missing)}")
+    name = "fedmed-" + hashlib.sha256(clip.encode()).hexdigest()[:16]
+    if name not in open_clip.list_models():
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"{name}.json"
+            path.write_text(clip)
+            open_clip.add_model_config(path)
+    return name

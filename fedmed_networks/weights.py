@@ -1,0 +1,44 @@
+"""Digests of weights: of a file, and of a module as it is in memory now."""
+
+from __future__ import annotations
+
+import hashlib
+import weakref
+from pathlib import Path
+
+import torch
+from torch import nn
+
+_digests: weakref.WeakKeyDictionary[nn.Module, tuple[tuple[int, ...], str]] = weakref.WeakKeyDictionary()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def module_digest(module: nn.Module) -> str:
+    """SHA-256 over names, shapes, types and values of a module's state.
+
+    It is computed again only when a tensor was written to since: torch counts in-place writes in a tensor's version.
+
+    Parameters
+    ----------
+    module
+        Any module. Its tensors may be on any device; values are hashed as they are stored.
+    """
+    state = module.state_dict(keep_vars=True)
+    written = tuple(number for tensor in state.values() for number in (id(tensor), tensor._version))
+    known = _digests.get(module)
+    if known is not None and known[0] == written:
+        return known[1]
+    digest = hashlib.sha256()
+    for name, tensor in state.items():
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(memoryview(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()))
+    _digests[module] = (written, digest.hexdigest())
+    return digest.hexdigest()

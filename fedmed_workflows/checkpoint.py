@@ -1,0 +1,23 @@
+"""Loading a trained network, with errors that name the file."""
+
+from __future__ import annotations
+
+from ignite.engine import Engine
+from monai.handlers import CheckpointLoader
+
+
+class NamedCheckpointLoader(CheckpointLoader):
+    """MONAI's CheckpointLoader, whose errors name the checkpoint.
+
+    Raises
+    ------
+    ValueError
+        There is no such file, its weights have other names or shapes than the network's, or other classes.
+    """
+
+    def __call__(self, engine: Engine) -> None:
+        """Loads the checkpoint when the engine starts."""
+        try:
+            super().__call__(engine)
+        except (RuntimeError, ValueError, OSError, KeyError) as error:
+            raise ValueError(f"{self.load_path}: this checkpoint does not fit the network: {error}") from error

@@ -1,0 +1,108 @@
+"""The engine of one process: every site is an object, a round is a function call."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from monai.fl.utils.exchange_object import ExchangeObject
+
+from fedmed_workflows.aggregation import Update
+from fedmed_workflows.exchange import Manifest, Weights
+from fedmed_workflows.site_algo import SiteAlgo
+
+logger = logging.getLogger(__name__)
+
+
+class InProcessEngine:
+    """Runs all sites of a federation in this process, one after the other, in the order of their names.
+
+    The sites share one frozen foundation; each has its own trained part, data, and state on disk.
+
+    Parameters
+    ----------
+    make_site
+        ``(name, folder, settings, held_out) -> SiteAlgo``.
+    folders
+        Path by name of the training sites.
+    unseen
+        ``(name, path)`` of the site that never trains, or None.
+    """
+
+    def __init__(
+        self,
+        make_site: Callable[[str, Path, Mapping[str, Any], bool], SiteAlgo],
+        folders: Mapping[str, Path],
+        unseen: tuple[str, Path] | None,
+    ) -> None:
+        self.make_site = make_site
+        self.folders = dict(sorted(folders.items()))
+        self.sites: dict[str, SiteAlgo] = {}
+        self.unseen: SiteAlgo | None = None
+        self._unseen = unseen
+        self._initial: Weights = {}
+
+    def open_unseen(self, settings: Mapping[str, Any]) -> SiteAlgo | None:
+        """Builds the unseen site, which may release features before the training sites are built."""
+        if self._unseen is not None:
+            self.unseen = self.make_site(*self._unseen, settings, True)
+            self.unseen.initialize()
+        return self.unseen
+
+    def open(self, settings: Mapping[str, Any]) -> Manifest:
+        """Builds the training sites, checks that all exchange the same, and returns the manifest.
+
+        Raises
+        ------
+        ValueError
+            A site's images are refused, or its network differs from the others'; the message names the site.
+        """
+        for name, folder in self.folders.items():
+            self.sites[name] = self.make_site(name, folder, settings, False)
+            self.sites[name].initialize()
+        first = next(iter(self.sites.values()))
+        self._initial = first.initial_weights()
+        manifest = first.manifest
+        for name, site in self._all().items():
+            manifest.check_same(site.manifest, f"site {name!r}")
+        return manifest
+
+    def initial_weights(self) -> Weights:
+        """The exchanged tensors before round 1."""
+        return self._initial
+
+    def train(self, weights: Weights, round_number: int) -> Iterator[tuple[str, Update | Exception]]:
+        """One round: every training site's name with its update, or with the error that ended its round."""
+        for name, site in self.sites.items():
+            try:
+                yield name, site.fit_round(weights, round_number)
+            except Exception as error:  # a site's failure is the federation's to judge
+                logger.warning("site %s, round %d: %s", name, round_number, error)
+                yield name, error
+
+    def validate(self, weights: Weights) -> dict[str, dict[str, float]]:
+        """Metrics of an aggregate on every site's validation images and on the unseen site."""
+        return {name: site.evaluate(ExchangeObject(weights=dict(weights))).metrics for name, site in self._all().items()}
+
+    def score(self, weights: Weights) -> dict[str, dict[str, Any]]:
+        """Metrics of an aggregate with intervals on every site's test images and on the unseen site."""
+        return {name: site.score(weights) for name, site in self._all().items()}
+
+    def roles(self) -> list[dict[str, Any]]:
+        """Every site's name, role and number of training samples."""
+        return [
+            {"name": name, "role": "unseen" if site.held_out else "training", "samples": site.samples}
+            for name, site in self._all().items()
+        ]
+
+    def save_model(self, weights: Weights, path: Path) -> Path:
+        """Writes the whole network with an aggregate's weights, as ``{"model": state}``."""
+        site = next(iter(self.sites.values()))
+        return site.save_model(weights, path)
+
+    def _all(self) -> dict[str, SiteAlgo]:
+        return {**self.sites, **({self.unseen.site: self.unseen} if self.unseen else {})}
+
+

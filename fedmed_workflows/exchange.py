@@ -1,0 +1,154 @@
+"""What a site and the aggregation exchange: one predicate decides what trains and what travels, a manifest checks it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from fedmed_networks.weights import module_digest
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
+Weights = dict[str, torch.Tensor]
+"""Exchanged tensors by name, on the CPU."""
+
+
+def travels(network: nn.Module) -> dict[str, torch.Tensor]:
+    """The tensors of a network that train, with the statistics of the normalisations that train: what travels.
+
+    A parameter travels if it requires a gradient. A buffer travels if it belongs to a normalisation whose own
+    parameters travel. Everything else is frozen, the same at every site, and stays there.
+
+    Parameters
+    ----------
+    network
+        Any module; whoever builds it freezes what must not train with ``requires_grad_(False)``.
+
+    Returns
+    -------
+    dict
+        The live tensors (not copies) by their name in the state.
+    """
+    tensors = {name: value for name, value in network.named_parameters() if value.requires_grad}
+    for prefix, module in network.named_modules():
+        if isinstance(module, _NormBase) and any(value.requires_grad for value in module.parameters(recurse=False)):
+            tensors |= {f"{prefix}.{name}" if prefix else name: value for name, value in module.named_buffers(recurse=False)}
+    return tensors
+
+
+def trainable_parameters(network: nn.Module) -> list[nn.Parameter]:
+    """The parameters that an optimiser gets: of all that travels, what is a parameter."""
+    return [value for value in travels(network).values() if isinstance(value, nn.Parameter)]
+
+
+def take(network: nn.Module) -> Weights:
+    """Copies of the exchanged tensors, on the CPU."""
+    return {name: value.detach().cpu().clone() for name, value in travels(network).items()}
+
+
+@torch.no_grad()
+def put(network: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+    """Writes exchanged tensors into a network; check them against the manifest first."""
+    for name, value in travels(network).items():
+        value.copy_(torch.as_tensor(weights[name]))
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Names, shapes and types of the exchanged tensors, and the digest of what both ends must have in common.
+
+    Attributes
+    ----------
+    tensors
+        ``(shape, dtype)`` by name, for example ``([512, 512], "float32")``.
+    frozen
+        Digest of the part of the network that stays at each site, and must be the same there.
+    """
+
+    tensors: dict[str, tuple[list[int], str]]
+    frozen: str
+
+    @classmethod
+    def of(cls, network: nn.Module) -> Manifest:
+        """The manifest of a network."""
+        exchanged = travels(network)
+        return cls({name: _form(value) for name, value in exchanged.items()}, _frozen_digest(network, set(exchanged)))
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Manifest:
+        """The manifest that :meth:`to_json` wrote."""
+        tensors = {name: (list(entry["shape"]), str(entry["dtype"])) for name, entry in content["tensors"].items()}
+        return cls(tensors, str(content["frozen"]))
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        tensors = {name: {"shape": shape, "dtype": dtype} for name, (shape, dtype) in self.tensors.items()}
+        return {"tensors": tensors, "frozen": self.frozen, "bytes": self.bytes}
+
+    @property
+    def bytes(self) -> int:
+        """Size of the exchanged values, one way."""
+        return sum(
+            torch.Size(shape).numel() * torch.empty(0, dtype=getattr(torch, dtype)).element_size()
+            for shape, dtype in self.tensors.values()
+        )
+
+    def check(self, weights: Mapping[str, Any], sender: str) -> None:
+        """Refuses tensors that are not exactly the manifest's.
+
+        Raises
+        ------
+        ValueError
+            A name is missing or unknown, a shape or type differs, or a value is not finite; the message names the
+            sender and the tensor, what was found and what was expected.
+        """
+        if set(weights) != set(self.tensors):
+            missing, unknown = sorted(set(self.tensors) - set(weights)), sorted(set(weights) - set(self.tensors))
+            raise ValueError(f"{sender}: its tensors do not match the manifest: missing {missing}, unknown {unknown}")
+        for name, expected in self.tensors.items():
+            value = torch.as_tensor(weights[name])
+            if _form(value) != expected:
+                raise ValueError(f"{sender}: tensor {name}: found {_form(value)}, expected {expected}")
+            if not bool(torch.isfinite(value).all()):
+                raise ValueError(f"{sender}: tensor {name}: found values that are not finite")
+
+    def check_same(self, other: Manifest, owner: str) -> None:
+        """Refuses a network that would exchange something else, or whose frozen part is another.
+
+        Raises
+        ------
+        ValueError
+            The message names the owner of the other manifest and the difference.
+        """
+        if other.tensors != self.tensors:
+            names = {*self.tensors, *other.tensors}
+            differing = sorted(name for name in names if self.tensors.get(name) != other.tensors.get(name))
+            raise ValueError(f"{owner}: exchanges other tensors than the manifest: {differing}")
+        if other.frozen != self.frozen:
+            raise ValueError(
+                f"{owner}: its frozen weights have digest {other.frozen}, the manifest expects {self.frozen}; "
+                "every site needs the same foundation weights and class names"
+            )
+
+
+def _form(value: torch.Tensor) -> tuple[list[int], str]:
+    return list(value.shape), str(value.dtype).removeprefix("torch.")
+
+
+def _frozen_digest(network: nn.Module, exchanged: set[str]) -> str:
+    """Digest of all that does not travel. Modules that are wholly frozen are hashed whole, once in a process."""
+    digest = hashlib.sha256()
+    for name, child in network.named_children():
+        if not any(other.startswith(f"{name}.") for other in exchanged):
+            digest.update(f"{name} {module_digest(child)}\n".encode())
+        else:
+            inner = {other.removeprefix(f"{name}.") for other in exchanged if other.startswith(f"{name}.")}
+            digest.update(f"{name} {_frozen_digest(child, inner)}\n".encode())
+    own = {name: value for name, value in network.state_dict().items() if "." not in name and name not in exchanged}
+    for name, value in own.items():
+        digest.update(f"{name} {json.dumps(value.cpu().tolist())}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,202 @@
+"""Encode once: features of the frozen encoder, computed once an image and kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from fedmed_networks.weights import module_digest
+from monai.utils import convert_to_tensor
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from fedmed_workflows.fingerprint import content_digest, is_random, transform_digest
+
+logger = logging.getLogger(__name__)
+
+ENCODE_BATCH = 32
+"""Pictures a pass of the encoder. Always this many (the last pass is filled up), so that a feature's bits do not
+depend on which other images were encoded along with it, before or after an interruption."""
+
+
+class FeatureCache:
+    """A folder of features, found by a key; several processes may share it.
+
+    An entry is written under a temporary name and renamed, and carries a checksum: a damaged entry counts as absent.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def get(self, key: str) -> torch.Tensor | None:
+        """The features (N, D) of a key, or None."""
+        path = self._path(key)
+        try:
+            with safe_open(path, framework="pt") as entry:
+                features: torch.Tensor = entry.get_tensor("features")
+                checksum = (entry.metadata() or {}).get("sha256")
+        except FileNotFoundError:
+            return None
+        except (SafetensorError, OSError) as error:
+            logger.warning("%s: damaged feature entry, computed again: %s", path, error)
+            return None
+        if checksum != _checksum(features):
+            logger.warning("%s: damaged feature entry, computed again: its checksum does not match", path)
+            return None
+        return features
+
+    def put(self, key: str, features: torch.Tensor) -> None:
+        """Keeps the features (N, D) of a key."""
+        path = self._path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+        features = features.contiguous()
+        temporary.write_bytes(save({"features": features}, metadata={"sha256": _checksum(features)}))
+        os.replace(temporary, path)
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key}.safetensors"
+
+
+class EncodedDataset(Dataset[dict[str, Any]]):
+    """Images as features of a frozen encoder; with random augmentation configured, as pictures.
+
+    Features are keyed by the image's content, the encoder's weights, the device's type and the preprocessing, so that
+    a change of any of them never meets a stale feature. An image that holds several pictures (a volume's slices)
+    gives one sample a picture, all with the image's label and its index under ``item``.
+
+    Parameters
+    ----------
+    data
+        ``{"image": path, "label": int}`` an image; the label may be missing.
+    transform
+        Path to pictures (N, 3, S, S) under the key ``image``.
+    network
+        A network with a frozen ``visual`` and ``encode(pictures) -> (N, D)``.
+    cache_dir
+        Folder of the features; None keeps them in memory only.
+
+    Raises
+    ------
+    ValueError
+        An image does not decode. All are read on construction, before any training; the message names the file.
+    """
+
+    def __init__(
+        self,
+        data: Sequence[Mapping[str, Any]],
+        transform: Any,
+        network: Any,
+        cache_dir: str | Path | None = None,
+    ) -> None:
+        self.data = list(data)
+        self.transform = transform
+        self.random = is_random(transform)
+        self.features: torch.Tensor | None = None
+        if self.random:
+            logger.info("random augmentation: images are encoded anew in every pass, no features are kept")
+            counts = [len(self._pictures(entry)) for entry in self.data]
+        else:
+            encoded = _encode_all(self.data, self._pictures, network, _Keys(transform, network), cache_dir)
+            counts = [len(features) for features in encoded]
+            self.features = torch.cat(encoded) if encoded else torch.zeros(0, 0)
+        self.samples = [(item, part) for item, count in enumerate(counts) for part in range(count)]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        item, part = self.samples[index]
+        entry = self.data[item]
+        image = self._pictures(entry)[part] if self.features is None else self.features[index]
+        label = {"label": int(entry["label"])} if "label" in entry else {}
+        return {"image": image, "item": item, **label}
+
+    def _pictures(self, entry: Mapping[str, Any]) -> torch.Tensor:
+        try:
+            pictures: torch.Tensor = self.transform(dict(entry))["image"]
+        except Exception as error:
+            raise ValueError(_cause(error, entry)) from error
+        plain: torch.Tensor = convert_to_tensor(pictures, track_meta=False)
+        return plain
+
+
+class _Keys:
+    """Cache keys of images under one encoder and one preprocessing."""
+
+    def __init__(self, transform: Any, network: Any) -> None:
+        self.device = next(network.visual.parameters()).device
+        self.common = f"{module_digest(network.visual)} {transform_digest(transform)} {self.device.type}"
+
+    def of(self, image: str) -> str:
+        try:
+            content = content_digest(image)
+        except OSError as error:
+            raise ValueError(f"{image}: cannot be read: {error}") from error
+        return hashlib.sha256(f"{content} {self.common}".encode()).hexdigest()
+
+
+def _encode_all(
+    data: list[Mapping[str, Any]], pictures_of: Any, network: Any, keys: _Keys, cache_dir: str | Path | None
+) -> list[torch.Tensor]:
+    cache = None if cache_dir is None else FeatureCache(cache_dir)
+    names = [keys.of(str(entry["image"])) for entry in data]
+    found = [None if cache is None else cache.get(name) for name in names]
+    absent = [index for index, features in enumerate(found) if features is None]
+    stacks = ((index, pictures_of(data[index])) for index in tqdm(absent, "encoding", leave=False, disable=not absent))
+    for index, features in _encode(stacks, network, keys.device):
+        found[index] = features
+        if cache is not None:
+            cache.put(names[index], features)
+    return [features for features in found if features is not None]
+
+
+@torch.no_grad()
+def _encode(
+    stacks: Iterable[tuple[int, torch.Tensor]], network: Any, device: torch.device
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """Features of (index, pictures) in passes of ENCODE_BATCH, each stack's as soon as it is whole."""
+    waiting: list[tuple[int, int]] = []  # index and number of pictures of stacks not yet given back
+    pictures: list[torch.Tensor] = []
+    done = torch.zeros(0)
+    network.eval()
+
+    def passes(last: bool) -> Iterator[tuple[int, torch.Tensor]]:
+        nonlocal pictures, done
+        while len(pictures) >= ENCODE_BATCH or (last and pictures):
+            batch, pictures = torch.stack(pictures[:ENCODE_BATCH]), pictures[ENCODE_BATCH:]
+            padded = torch.cat([batch, batch.new_zeros(ENCODE_BATCH - len(batch), *batch.shape[1:])])
+            new = network.encode(padded.to(device))[: len(batch)].float().cpu()
+            done = torch.cat([done, new]) if len(done) else new
+            while waiting and len(done) >= waiting[0][1]:
+                index, count = waiting.pop(0)
+                yield index, done[:count].clone()
+                done = done[count:]
+
+    for index, stack in stacks:
+        waiting.append((index, len(stack)))
+        pictures.extend(stack)
+        yield from passes(last=False)
+    yield from passes(last=True)
+
+
+def _checksum(features: torch.Tensor) -> str:
+    return hashlib.sha256(features.contiguous().numpy().tobytes()).hexdigest()
+
+
+def _cause(error: BaseException, entry: Mapping[str, Any]) -> str:
+    """The first of an error's causes that names the image; MONAI wraps a transform's error in its own."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if str(entry["image"]) in str(cause) and isinstance(cause, ValueError):
+            return str(cause)
+        cause = cause.__cause__
+    return f"{entry['image']}: {error}"

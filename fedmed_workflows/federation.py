@@ -1,0 +1,258 @@
+"""The rounds of a federation: who takes part, what is kept, how it goes on after an interruption, when it ends."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from fedmed_workflows.aggregation import FedAvg, Update
+from fedmed_workflows.engines import InProcessEngine
+from fedmed_workflows.exchange import Manifest, Weights
+from fedmed_workflows.report import write_report
+from fedmed_workflows.run_folder import RunFolder, write_whole
+from fedmed_workflows.site_algo import SiteAlgo
+
+logger = logging.getLogger(__name__)
+
+ENGINES = {"in_process": InProcessEngine}
+VERSIONS = ("fedmed", "monai", "torch", "open_clip_torch", "pytorch-ignite", "numpy", "torchmetrics")
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What a step before round 1 decided: settings of the training sites, and notes for the report's reader."""
+
+    settings: dict[str, Any]
+    notes: list[str]
+
+
+class FederationError(RuntimeError):
+    """Too few sites contributed to a round. The last good aggregate stays in the run's folder."""
+
+
+class Federation:
+    """Trains a bundle across sites, round by round, and writes a report.
+
+    A round that was committed is never lost: killed at any moment and started again with the same arguments, the run
+    goes on after the last whole round and ends with the same bits.
+
+    Parameters
+    ----------
+    bundle_root
+        The bundle's folder; its ``configs/train.json`` is what every site runs.
+    sites
+        The sites, for example :class:`fedmed_workflows.sites.ClassificationSites`: ``folders``, ``unseen``,
+        ``class_names`` and ``digest``.
+    output_dir
+        The run's folder.
+    rounds, local_epochs, seed
+        Rounds of aggregation, epochs of a site in each, and the seed of everything random.
+    settings
+        Entries of ``configs/train.json`` to replace at every site.
+    engine
+        How a site's round is called: ``in_process``.
+    aggregation
+        From ``{site: Update}`` to the aggregate.
+    min_sites
+        Sites that must contribute to every round; None for all.
+    preparations
+        Steps before round 1 that need the unseen site: ``(unseen SiteAlgo or None) -> Preparation``.
+    cache_dir
+        Folder of the features of frozen encoders; None for ``features`` in the run's folder.
+    device
+        Device of the sites.
+    notes
+        Remarks for the report; empty ones are left out.
+
+    Raises
+    ------
+    ValueError
+        A setting is out of range, before anything is read or written.
+    """
+
+    def __init__(
+        self,
+        bundle_root: str,
+        sites: Any,
+        output_dir: str,
+        rounds: int,
+        local_epochs: int = 1,
+        seed: int = 0,
+        settings: Mapping[str, Any] | None = None,
+        engine: str = "in_process",
+        aggregation: Callable[[Mapping[str, Update]], Weights] | None = None,
+        min_sites: int | None = None,
+        preparations: Sequence[Callable[[SiteAlgo | None], Preparation]] = (),
+        cache_dir: str | None = None,
+        device: str | torch.device = "cpu",
+        notes: Sequence[str] = (),
+    ) -> None:
+        self.bundle_root, self.sites, self.output_dir = bundle_root, sites, Path(output_dir)
+        self.rounds, self.local_epochs, self.seed = rounds, local_epochs, seed
+        self.settings = {**(settings or {}), "class_names": list(sites.class_names)}
+        self.engine, self.aggregation = engine, aggregation or FedAvg()
+        self.min_sites = len(sites.folders) if min_sites is None else min_sites
+        self.preparations = list(preparations)
+        self.cache_dir = str(self.output_dir / "features") if cache_dir is None else cache_dir
+        self.device = torch.device(device)
+        self.notes = [note for note in notes if note]
+        self._check()
+
+    def run(self) -> dict[str, Any]:
+        """Runs the rounds that are left and writes the report; returns what the report says.
+
+        Raises
+        ------
+        ValueError
+            Bad input, named with its site and file, before any training; or a folder of another run.
+        FederationError
+            Too few sites contributed to a round.
+        """
+        with RunFolder(self.output_dir, self.identity()) as folder:
+            engine, manifest = self._open()
+            weights, history = folder.resume(manifest) or self._start(folder, engine)
+            with self._progress(manifest, done=len(history) - 1) as bar:
+                for number in range(len(history), self.rounds + 1):
+                    weights, entry = self._round(engine, manifest, weights, number, bar)
+                    history.append(entry)
+                    folder.commit(weights, history)
+            return self._finish(engine, manifest, weights, history)
+
+    def identity(self) -> dict[str, Any]:
+        """What makes a run this run and no other."""
+        train = Path(self.bundle_root) / "configs" / "train.json"
+        return {
+            "bundle": Path(self.bundle_root).resolve().name,
+            "train.json": hashlib.sha256(train.read_bytes()).hexdigest() if train.is_file() else None,
+            "settings": json.loads(json.dumps(self.settings, default=str)),
+            "sites": sorted(self.sites.folders),
+            "unseen_site": self.sites.unseen[0] if self.sites.unseen else None,
+            "data": self.sites.digest,
+            "rounds": self.rounds,
+            "local_epochs": self.local_epochs,
+            "seed": self.seed,
+            "aggregation": f"{type(self.aggregation).__name__} {sorted(vars(self.aggregation).items())}",
+            "device": self.device.type,
+        }
+
+    def _check(self) -> None:
+        for name, least in (("rounds", 1), ("local_epochs", 1), ("min_sites", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise ValueError(f"{name}: expected a whole number of at least {least}, found {value!r}")
+        if self.min_sites > len(self.sites.folders):
+            raise ValueError(f"min_sites: found {self.min_sites}, expected at most the {len(self.sites.folders)} sites")
+        if self.engine not in ENGINES:
+            raise ValueError(f"engine: found {self.engine!r}, expected one of {sorted(ENGINES)}")
+
+    def _make_site(self, name: str, folder: Path, settings: Mapping[str, Any], held_out: bool) -> SiteAlgo:
+        state_dir = self.output_dir / "sites" / name
+        common = {**self.settings, "cache_dir": self.cache_dir, "device": self.device, "output_dir": str(state_dir)}
+        return SiteAlgo(
+            self.bundle_root, name, str(folder), str(state_dir), self.seed, self.local_epochs,
+            {**common, **settings}, held_out,
+        )  # fmt: skip
+
+    def _open(self) -> tuple[InProcessEngine, Manifest]:
+        engine = ENGINES[self.engine](self._make_site, self.sites.folders, self.sites.unseen)
+        unseen = engine.open_unseen({"target": None} if "target" in self.settings else {})
+        prepared = [step(unseen) for step in self.preparations]
+        self.notes += [note for step in prepared for note in step.notes]
+        return engine, engine.open({name: value for step in prepared for name, value in step.settings.items()})
+
+    def _start(self, folder: RunFolder, engine: InProcessEngine) -> tuple[Weights, list[dict[str, Any]]]:
+        weights = engine.initial_weights()
+        history: list[dict[str, Any]] = [{"round": 0, "validation": engine.validate(weights)}]
+        folder.commit(weights, history)
+        return weights, history
+
+    def _progress(self, manifest: Manifest, done: int) -> Any:
+        logger.info("%d bytes a site and round, each way", manifest.bytes)
+        sites = len(self.sites.folders)
+        return tqdm(total=self.rounds * sites, initial=done * sites, desc="federation", unit="site", smoothing=0.1)
+
+    def _round(
+        self, engine: InProcessEngine, manifest: Manifest, weights: Weights, number: int, bar: Any
+    ) -> tuple[Weights, dict[str, Any]]:
+        started = time.monotonic()
+        updates: dict[str, Update] = {}
+        sites: dict[str, dict[str, Any]] = {}
+        for name, result in engine.train(weights, number):
+            sites[name] = self._accept(name, result, manifest, updates)
+            loss = sites[name].get("loss")
+            megabytes = sum(part["received_bytes"] + part.get("sent_bytes", 0) for part in sites.values()) / 1e6
+            bar.set_description(f"round {number}/{self.rounds} {name}")
+            bar.set_postfix({"loss": "failed" if loss is None else f"{loss:.4f}", "MB": f"{megabytes:.1f}"})
+            bar.update()
+        if len(updates) < self.min_sites:
+            failed = {name: entry["error"] for name, entry in sites.items() if "error" in entry}
+            raise FederationError(
+                f"round {number}: {len(updates)} sites contributed, expected at least {self.min_sites}; failed: {failed}; "
+                f"the aggregate of round {number - 1} stays in {self.output_dir / 'checkpoints'}"
+            )
+        weights = self.aggregation(updates)
+        seconds = time.monotonic() - started
+        return weights, {"round": number, "seconds": seconds, "sites": sites, "validation": engine.validate(weights)}
+
+    def _accept(
+        self, name: str, result: Update | Exception, manifest: Manifest, updates: dict[str, Update]
+    ) -> dict[str, Any]:
+        """Takes up a site's update if it is sound; the round's entry of the site."""
+        received = {"received_bytes": manifest.bytes}
+        try:
+            if isinstance(result, Exception):
+                raise result
+            manifest.check(result.weights, f"site {name!r}: sent weights")
+        except Exception as error:
+            logger.warning("round goes on without site %s: %s", name, error)
+            return {**received, "error": str(error)}
+        updates[name] = result
+        sent = sum(value.numel() * value.element_size() for value in result.weights.values())
+        return {**received, "samples": result.samples, "sent_bytes": sent, **result.metrics}
+
+    def _finish(
+        self, engine: InProcessEngine, manifest: Manifest, weights: Weights, history: list[dict[str, Any]]
+    ) -> dict[str, Any]:
+        model = engine.save_model(weights, self.output_dir / "model.pt")
+        write_whole(self.output_dir / "model.json", json.dumps(self._overlay(model), indent=2))
+        result = {
+            "method": Path(self.bundle_root).resolve().name,
+            "settings": {**self.identity(), "min_sites": self.min_sites, "engine": self.engine},
+            "versions": {"python": platform.python_version(), **dict(_versions())},
+            "seed": self.seed,
+            "manifest": manifest.to_json(),
+            "notes": self.notes,
+            "class_names": list(self.sites.class_names),
+            "sites": engine.roles(),
+            "history": history,
+            "initial": engine.score(engine.initial_weights()),
+            "final": engine.score(weights),
+        }
+        run = {key: result[key] for key in ("method", "settings", "versions", "seed", "manifest", "notes")}
+        write_whole(self.output_dir / "run.json", json.dumps({"identity": self.identity(), **run}, indent=2))
+        write_report(result, self.output_dir)
+        logger.info("report: %s", self.output_dir / "report.html")
+        return result
+
+    def _overlay(self, model: Path) -> dict[str, Any]:
+        """The entries of ``configs/inference.json`` that this run decided, as an overlay for inference."""
+        file = Path(self.bundle_root) / "configs" / "inference.json"
+        known = json.loads(file.read_text()) if file.is_file() else {}
+        own = {name: value for name, value in self.identity()["settings"].items() if name in known}
+        return {"ckpt_path": str(model.resolve()), **own}
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for package in VERSIONS:
+        yield package, version(package)

@@ -1,0 +1,104 @@
+"""Digests of what a feature depends on besides the encoder: an image's content and its preprocessing."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+import torch
+from fedmed_networks.weights import file_digest
+from monai.transforms import Compose
+from monai.transforms.traits import RandomizableTrait
+
+LIBRARIES = ("monai", "torch", "numpy", "pillow", "pydicom", "nibabel")
+"""Packages whose version is part of a preprocessing's digest."""
+
+
+def content_digest(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, or of the names and bytes of a folder's files."""
+    path = Path(path)
+    if path.is_file():
+        return file_digest(path)
+    digest = hashlib.sha256()
+    for file in sorted(file for file in path.iterdir() if file.is_file()):
+        digest.update(f"{file.name} {file_digest(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def is_random(transform: Any) -> bool:
+    """Whether a chain of transforms draws random numbers, so that an image's features differ from pass to pass."""
+    if isinstance(transform, Compose):
+        if type(transform) is not Compose:  # OneOf, SomeOf, RandomOrder choose at random
+            return True
+        return any(is_random(step) for step in transform.transforms)
+    return isinstance(transform, RandomizableTrait)
+
+
+def transform_digest(transform: Any) -> str:
+    """SHA-256 of a chain of transforms: classes, their source files, every setting, and the libraries' versions.
+
+    Raises
+    ------
+    ValueError
+        A setting is of a kind whose value can't be read off, so that no digest would be safe.
+    """
+    digest = hashlib.sha256()
+    for line in _describe(transform, []):
+        digest.update(line.encode() + b"\n")
+    for library in LIBRARIES:
+        digest.update(f"{library} {version(library)}\n".encode())
+    return digest.hexdigest()
+
+
+def _describe(value: Any, above: list[int]) -> Iterable[str]:
+    if isinstance(value, (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, Path)):
+        yield repr(value)
+    elif isinstance(value, (np.ndarray, np.generic, torch.Tensor)):
+        array = np.ascontiguousarray(value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value)
+        yield f"{array.dtype} {array.shape} {hashlib.sha256(array.tobytes()).hexdigest()}"
+    elif isinstance(value, np.random.RandomState):
+        yield "random state"  # a Compose has one, whether or not a step draws from it
+    elif isinstance(value, type):
+        yield f"{value.__module__}.{value.__qualname__} {_source_digest(value)}"
+    elif isinstance(value, FunctionType):
+        code = value.__code__
+        yield f"{value.__module__}.{value.__qualname__} {code.co_code.hex()} {code.co_names}"
+        closure = [cell.cell_contents for cell in value.__closure__ or ()]
+        constants = [item for item in code.co_consts if not inspect.iscode(item)]
+        yield from _members([closure, constants, value.__defaults__, value.__kwdefaults__], above, value)
+    elif isinstance(value, Mapping):
+        yield from _members([item for pair in sorted(value.items(), key=repr) for item in pair], above, value)
+    elif isinstance(value, (set, frozenset)):
+        yield from _members(sorted(value, key=repr), above, value)
+    elif isinstance(value, (list, tuple)):
+        yield from _members(list(value), above, value)
+    elif hasattr(value, "__dict__"):
+        yield from _members([type(value), *sorted(vars(value).items())], above, value)
+    elif callable(value) and hasattr(value, "__qualname__"):
+        yield f"{value.__module__}.{value.__qualname__}"
+    else:
+        raise ValueError(f"preprocessing: cannot read off the value of {value!r} of type {type(value).__qualname__}")
+
+
+def _members(members: list[Any], above: list[int], owner: Any) -> Iterable[str]:
+    if id(owner) in above:  # refers to what holds it
+        return
+    yield f"{type(owner).__qualname__} of {len(members)}"
+    for member in members:
+        yield from _describe(member, [*above, id(owner)])
+
+
+@functools.lru_cache(maxsize=None)
+def _source_digest(kind: type) -> str:
+    """Digest of the file that defines a class, so that a mended transform never meets features of the old one."""
+    try:
+        return file_digest(Path(inspect.getfile(kind)))
+    except (TypeError, OSError):
+        return "built in"

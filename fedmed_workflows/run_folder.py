@@ -1,0 +1,121 @@
+"""A run's folder: whose it is, what it holds of finished rounds, and how a file gets there whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from filelock import FileLock, Timeout
+from safetensors.torch import load_file, save
+
+from fedmed_workflows.exchange import Manifest, Weights
+
+KEPT_CHECKPOINTS = 3
+"""Aggregates that stay on disk besides the last."""
+
+
+def write_whole(path: Path, content: bytes | str) -> None:
+    """Writes a file under a temporary name, flushes it to the disk, and renames it: readers see all of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+class RunFolder:
+    """The folder of one run, held by one process at a time.
+
+    Used as a context manager. A new folder is marked with the run's identity (``run.json``); a folder that a run of the
+    same identity left unfinished is taken up; any other is refused, unless it has no aggregate yet: a start that bad input
+    ended leaves nothing to lose.
+
+    Parameters
+    ----------
+    path
+        ``output_dir``.
+    identity
+        What makes it this run and no other: settings, seeds, data, manifest.
+
+    Raises
+    ------
+    ValueError
+        The folder belongs to another run, to a running process, or to something else; the message names what differs.
+    """
+
+    def __init__(self, path: str | Path, identity: Mapping[str, Any]) -> None:
+        self.path = Path(path)
+        self.identity = json.loads(json.dumps(identity))
+        self._lock = FileLock(self.path / ".lock")
+
+    def __enter__(self) -> RunFolder:
+        check_folder(self.path, self.identity)
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise ValueError(f"output_dir {self.path}: another process is running there") from error
+        if not (self.path / "checkpoints" / "last.json").is_file():
+            write_whole(self.path / "run.json", json.dumps({"identity": self.identity}, indent=2))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.release()
+
+    def resume(self, manifest: Manifest) -> tuple[Weights, list[dict[str, Any]]] | None:
+        """The aggregate after the last whole round and the history up to it, or None in a new run.
+
+        Raises
+        ------
+        ValueError
+            The checkpoint does not match the manifest.
+        """
+        pointer = self.path / "checkpoints" / "last.json"
+        if not pointer.is_file():
+            return None
+        last = json.loads(pointer.read_text())
+        weights = load_file(self.path / "checkpoints" / last["file"])
+        manifest.check(weights, f"checkpoint {self.path / 'checkpoints' / last['file']}")
+        return weights, last["history"]
+
+    def commit(self, weights: Weights, history: list[dict[str, Any]]) -> None:
+        """Keeps the aggregate after a round with the history up to it. The round counts once ``last.json`` names it."""
+        folder = self.path / "checkpoints"
+        name = f"round_{history[-1]['round']:05d}.safetensors"
+        write_whole(folder / name, save({key: value.contiguous() for key, value in weights.items()}))
+        write_whole(folder / "last.json", json.dumps({"file": name, "history": history}))
+        for old in sorted(folder.glob("round_*.safetensors"))[: -KEPT_CHECKPOINTS - 1]:
+            old.unlink()
+
+
+def check_folder(path: Path, identity: Mapping[str, Any]) -> None:
+    """Refuses a folder that is not this run's, before anything is written to it.
+
+    Raises
+    ------
+    ValueError
+        The message names the folder and the first differing settings.
+    """
+    marker = path / "run.json"
+    if marker.is_file() and not (path / "checkpoints" / "last.json").is_file():
+        return
+    if not marker.is_file():
+        if path.is_dir() and any(entry.name != ".lock" for entry in path.iterdir()):
+            raise ValueError(f"output_dir {path}: expected a new or empty folder, found files that no run of this made")
+        return
+    try:
+        found = json.loads(marker.read_text())["identity"]
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"{marker}: expected the mark of a run, found {type(error).__name__}: {error}") from error
+    differing = {key for key in {*found, *identity} if found.get(key) != identity.get(key)}
+    if differing:
+        listed = "; ".join(f"{key}: found {found.get(key)!r}, expected {identity.get(key)!r}" for key in sorted(differing))
+        raise ValueError(f"output_dir {path} belongs to another run: {listed}")

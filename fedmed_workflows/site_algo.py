@@ -1,0 +1,248 @@
+"""One site's side of a federation: receive, train, evaluate, send. The same class in one process and on NVFlare."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from monai.bundle import ConfigWorkflow
+from monai.fl.client import MonaiAlgo
+from monai.fl.utils.constants import ExtraItems, WeightType
+from monai.fl.utils.exchange_object import ExchangeObject
+from monai.utils import set_determinism
+
+from fedmed_workflows.aggregation import Update
+from fedmed_workflows.exchange import Manifest, Weights, put, take
+
+SINGLE_SITE_HANDLERS = ("CheckpointSaver", "CheckpointLoader", "StatsHandler", "TensorBoard", "ValidationHandler")
+"""Handlers of a bundle's training that a federation switches off: it keeps, shows and evaluates the aggregate itself."""
+
+KEPT_STATES = 2
+"""Rounds whose optimiser state stays on disk: the last one, and the one before it, from which an interrupted
+round starts again."""
+
+
+class NonFiniteLossError(RuntimeError):
+    """A site's loss became NaN or infinite; its round ends without an update."""
+
+
+class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
+    """A bundle's training as one site of a federation runs it.
+
+    Between rounds the site's optimiser state lies on its disk, not in memory, one file a round. Random numbers are
+    drawn anew from (seed, site, round), so that neither the engine, nor the other sites, nor a restart changes a bit.
+
+    Parameters
+    ----------
+    bundle_root
+        The bundle's folder.
+    site
+        Name of the site.
+    dataset_dir
+        The site's images.
+    state_dir
+        Folder of the site's own state.
+    seed
+        Seed of the federation.
+    local_epochs
+        Epochs a round.
+    settings
+        Entries of the bundle's ``configs/train.json`` to replace, by id.
+    held_out
+        An unseen site: it is evaluated, and never trains.
+
+    Raises
+    ------
+    ValueError
+        A setting is no entry of ``configs/train.json``, or the site's images are refused by the bundle.
+    FileNotFoundError
+        There is no bundle in `bundle_root`.
+    """
+
+    def __init__(
+        self,
+        bundle_root: str,
+        site: str,
+        dataset_dir: str,
+        state_dir: str,
+        seed: int = 0,
+        local_epochs: int = 1,
+        settings: Mapping[str, Any] | None = None,
+        held_out: bool = False,
+    ) -> None:
+        self.site = site
+        self.seed = seed
+        self.state_dir = Path(state_dir)
+        self.held_out = held_out
+        self.workflow = _workflow(bundle_root, {**(settings or {}), "dataset_dir": dataset_dir, "seed": seed,
+                                                "bundle_root": bundle_root, "held_out": held_out})
+        super().__init__(
+            bundle_root=bundle_root,
+            local_epochs=local_epochs,
+            send_weight_diff=False,
+            config_train_filename=None,
+            config_evaluate_filename=None,
+            train_workflow=None if held_out else self.workflow,
+            eval_workflow=self.workflow if held_out else None,
+        )
+
+    def initialize(self, extra: dict[str, Any] | None = None) -> None:
+        """Builds network, data, trainer and evaluator; all images are read and checked here."""
+        set_determinism(self.seed)
+        with warnings.catch_warnings():
+            # MONAI warns that the federation's server provisioned the configuration; here the site's own bundle runs
+            warnings.filterwarnings("ignore", message="executing the bundle config")
+            super().initialize({ExtraItems.CLIENT_NAME: self.site, **(extra or {})})
+        set_determinism(self.seed)  # the network is built first: its random start depends on the seed alone
+        self.network = self._parsed("network")
+        self.evaluator = self.workflow.evaluator
+        self.tester = self._parsed("test#evaluator")
+        self.manifest = Manifest.of(self.network)
+        if not self.held_out:
+            self.trainer = self.workflow.trainer
+            self.losses: list[float] = []
+            self.trainer.add_event_handler(Events.ITERATION_COMPLETED, self._check_loss)
+
+    def fit_round(self, weights: Mapping[str, torch.Tensor], round_number: int) -> Update:
+        """Trains one round, from the aggregate of the round before.
+
+        Parameters
+        ----------
+        weights
+            The aggregate, exactly the manifest's tensors.
+        round_number
+            1 for the first round.
+
+        Raises
+        ------
+        ValueError
+            The weights do not match the manifest.
+        NonFiniteLossError
+            The loss became NaN or infinite. The site's kept state is that of the round before.
+        """
+        self._restore(round_number)
+        self._reseed(round_number)
+        self.train(ExchangeObject(weights=dict(weights), weight_type=WeightType.WEIGHTS))
+        self._keep(round_number)
+        self.trainer.optimizer.zero_grad(set_to_none=True)
+        self.trainer.optimizer.state.clear()
+        loss = sum(self.losses) / len(self.losses)
+        return Update(self.get_weights().weights, self.samples, {"loss": loss})
+
+    def train(self, data: ExchangeObject, extra: dict[str, Any] | None = None) -> None:
+        """Trains `local_epochs` from the given weights."""
+        self._receive(data)
+        self.losses = []
+        self.trainer.state.max_epochs = self.trainer.state.epoch + self.local_epochs
+        self.iter_of_start_time = self.trainer.state.iteration
+        self.trainer.run()
+
+    def evaluate(self, data: ExchangeObject, extra: dict[str, Any] | None = None) -> ExchangeObject:
+        """Metrics of the given weights on the site's validation images (an unseen site: on all its images)."""
+        self._receive(data)
+        self.evaluator.run()
+        metrics = {name: float(value) for name, value in self.evaluator.state.metrics.items()}
+        return ExchangeObject(metrics=metrics)
+
+    def score(self, weights: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+        """Metrics of the given weights with intervals on the site's test images (an unseen site: on all its images).
+
+        Only figures leave the site, no image and no single prediction.
+        """
+        self._receive(ExchangeObject(weights=dict(weights)))
+        self.tester.run()
+        score: dict[str, Any] = self.tester.state.metrics["score"]
+        return score
+
+    def get_weights(self, extra: dict[str, Any] | None = None) -> ExchangeObject:
+        """Copies of the exchanged tensors, and nothing else."""
+        return ExchangeObject(weights=take(self.network), weight_type=WeightType.WEIGHTS)
+
+    def initial_weights(self) -> Weights:
+        """The exchanged tensors as the seed made them; the same at every site."""
+        return take(self.network)
+
+    @property
+    def samples(self) -> int:
+        """n_k, the number of training samples."""
+        return 0 if self.held_out else len(self.workflow.train_dataset)
+
+    def save_model(self, weights: Mapping[str, torch.Tensor], path: Path) -> Path:
+        """Writes the whole network with the given weights, as ``{"model": state}``; all of the file or nothing."""
+        self._receive(ExchangeObject(weights=dict(weights)))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        torch.save({"model": self.network.state_dict()}, temporary)
+        os.replace(temporary, path)
+        return path
+
+    def test_dataset(self) -> Any:
+        """The dataset that :meth:`score` runs on."""
+        return self._parsed("test#dataset")
+
+    def _parsed(self, id_: str) -> Any:
+        return self.workflow.parser.get_parsed_content(id_)
+
+    def _receive(self, data: ExchangeObject) -> None:
+        self.manifest.check(data.weights, f"site {self.site!r}: received weights")
+        put(self.network, data.weights)
+
+    def _reseed(self, round_number: int) -> None:
+        set_determinism(zlib.crc32(f"{self.seed}/{self.site}/{round_number}".encode()))
+
+    def _check_loss(self, engine: Engine) -> None:
+        loss = engine.state.output["loss"].item()
+        self.losses.append(loss)
+        if not math.isfinite(loss):
+            raise NonFiniteLossError(f"site {self.site!r}: the loss became {loss} in step {len(self.losses)} of its round")
+
+    def _keep(self, round_number: int) -> None:
+        self.state_dir.mkdir(parents=True, exist_ok=True)
+        state = {"optimizer": self.trainer.optimizer.state_dict(), "epoch": self.trainer.state.epoch,
+                 "iteration": self.trainer.state.iteration}
+        temporary = self.state_dir / f".round_{round_number:05d}.{os.getpid()}"
+        torch.save(state, temporary)
+        os.replace(temporary, self._state_file(round_number))
+        for old in self._kept()[:-KEPT_STATES]:
+            self._state_file(old).unlink(missing_ok=True)
+
+    def _restore(self, round_number: int) -> None:
+        """Takes up the state of the last round before this one; what a broken-off run left of later rounds is void."""
+        for late in [kept for kept in self._kept() if kept >= round_number]:
+            self._state_file(late).unlink(missing_ok=True)
+        kept = self._kept()
+        self.trainer.optimizer.state.clear()
+        state: dict[str, Any] = {"epoch": 0, "iteration": 0}
+        if kept:
+            state = torch.load(self._state_file(kept[-1]), map_location=self.workflow.device, weights_only=True)
+            self.trainer.optimizer.load_state_dict(state["optimizer"])
+        self.trainer.state.epoch, self.trainer.state.iteration = state["epoch"], state["iteration"]
+
+    def _kept(self) -> list[int]:
+        return sorted(int(path.stem.removeprefix("round_")) for path in self.state_dir.glob("round_*.pt"))
+
+    def _state_file(self, round_number: int) -> Path:
+        return self.state_dir / f"round_{round_number:05d}.pt"
+
+
+def _workflow(bundle_root: str, overrides: Mapping[str, Any]) -> ConfigWorkflow:
+    file = Path(bundle_root) / "configs" / "train.json"
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: no such file, expected the training configuration of a bundle")
+    workflow = ConfigWorkflow(config_file=str(file), logging_file=False, workflow_type="train")
+    for id_, value in overrides.items():
+        if id_ not in workflow.parser:
+            raise ValueError(f"setting {id_!r}: {file} has no such entry; it has {sorted(workflow.parser.get())}")
+        workflow.parser[id_] = value
+    for handlers in ("train#handlers", "validate#handlers"):
+        for handler in workflow.parser.get(handlers, default=[]):
+            if any(name in str(handler.get("_target_")) for name in SINGLE_SITE_HANDLERS):
+                handler["_disabled_"] = True
+    return workflow

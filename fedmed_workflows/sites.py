@@ -1,0 +1,225 @@
+"""Sites: a folder of class folders, or a datalist, as images with labels and splits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fedmed_transforms.load import list_images
+from fedmed_transforms.split import patient_of, split_by_patient
+
+DATALIST = "datalist.json"
+"""Name of a site's MONAI datalist inside its folder; a file SITE.json beside the sites' folders is one too."""
+
+SECTIONS = ("training", "validation", "test")
+
+
+class ClassificationSite:
+    """The images of one site, with their classes and their split.
+
+    Parameters
+    ----------
+    dataset_dir
+        A folder ``CLASS/*`` of jpg, png, DICOM or NIfTI files (or folders with one DICOM series each), a folder with a
+        ``datalist.json``, or a datalist's file. A datalist holds items ``{"image": path, "label": class}`` under
+        ``training``, and optionally ``validation`` and ``test``; paths are relative to it, a class is a name or an
+        index into its ``class_names``.
+    class_names
+        All classes, in the order of the logits; None for those found here, in alphabetical order.
+    batch_size
+        The least number of training images.
+    seed
+        Seed of the 80/10/10 split, patient by patient.
+    held_out
+        An unseen site: every image is for testing, none for training.
+
+    Attributes
+    ----------
+    training, validation, test
+        ``{"image": path, "label": int}`` an image.
+
+    Raises
+    ------
+    ValueError
+        No images, a class that is not among `class_names`, less than one batch for training, or no image left for
+        validation or test; the message names the site's folder or file.
+    """
+
+    def __init__(
+        self,
+        dataset_dir: str,
+        class_names: Sequence[str] | None = None,
+        batch_size: int = 1,
+        seed: int = 0,
+        held_out: bool = False,
+    ) -> None:
+        self.path = Path(dataset_dir)
+        sections = _read(self.path)
+        found = sorted({name for items in sections.values() for _, name in items})
+        self.class_names = [str(name) for name in class_names] if class_names else found
+        unknown = sorted(set(found) - set(self.class_names))
+        if unknown:
+            raise ValueError(f"{self.path}: found the classes {unknown}, expected some of {self.class_names}")
+        labelled = {section: [self._item(*item) for item in items] for section, items in sections.items()}
+        every = [item for items in labelled.values() for item in items]
+        self.training, self.validation, self.test = ([], every, every) if held_out else self._split(labelled, seed)
+        if not held_out:
+            self._check(batch_size)
+
+    def _item(self, image: str, name: str) -> dict[str, Any]:
+        return {"image": image, "label": self.class_names.index(name)}
+
+    def _split(self, sections: Mapping[str, list[dict[str, Any]]], seed: int) -> list[list[dict[str, Any]]]:
+        """The datalist's own sections; what it leaves out is split off its training section."""
+        items = sections.get("training", [])
+        patients = [_within(patient_of(item["image"]), self.path) for item in items]
+        parts = split_by_patient(patients, [item["label"] for item in items], seed)
+        training, validation, test = ([items[index] for index in part] for part in parts)
+        if "validation" in sections:
+            training, validation = training + validation, sections["validation"]
+        if "test" in sections:
+            training, test = training + test, sections["test"]
+        return [training, validation, test]
+
+    def _check(self, batch_size: int) -> None:
+        if len(self.training) < batch_size:
+            raise ValueError(
+                f"{self.path}: found {len(self.training)} training images after the split, "
+                f"expected at least one batch of {batch_size}"
+            )
+        for part, items in (("validation", self.validation), ("test", self.test)):
+            if not items:
+                raise ValueError(f"{self.path}: found no {part} image after the split, expected three of some class")
+
+
+class ClassificationSites:
+    """The sites of a federation: a folder or a datalist each, side by side in one folder.
+
+    Parameters
+    ----------
+    dataset_dir
+        Holds ``SITE/CLASS/*``, ``SITE/datalist.json`` or ``SITE.json``, one a site.
+    sites
+        Names of the training sites; None for all but the unseen one.
+    unseen_site
+        Name of the site that never trains, or None.
+    class_names
+        All classes; None for those found, in alphabetical order. Then a class of one site only is refused, as a
+        folder that was misnamed would otherwise become a class.
+
+    Attributes
+    ----------
+    folders
+        Path by name of the training sites, in alphabetical order.
+    unseen
+        ``(name, path)`` of the unseen site, or None.
+    class_names
+        The classes, in the order of the logits.
+    digest
+        Of every site's image paths, sizes and classes: what a run's data were.
+
+    Raises
+    ------
+    ValueError
+        A site does not exist or has no images, no training site is left, or a class is known to one site only; the
+        message names the site, what was found and what was expected.
+    """
+
+    def __init__(
+        self,
+        dataset_dir: str,
+        sites: Sequence[str] | None = None,
+        unseen_site: str | None = None,
+        class_names: Sequence[str] | None = None,
+    ) -> None:
+        root = Path(dataset_dir)
+        present = _sites_in(root)
+        training = sorted(str(site) for site in sites) if sites else sorted(set(present) - {unseen_site})
+        for role, site in [("site", site) for site in training] + ([("unseen site", unseen_site)] if unseen_site else []):
+            if site not in present:
+                raise ValueError(f"{role} {site!r}: not found in {root}, which holds {sorted(present)}")
+        if not training or unseen_site in training:
+            raise ValueError(f"{root}: training sites {training}, unseen site {unseen_site!r}: expected at least one "
+                             "training site besides the unseen one")
+        self.folders = {site: present[site] for site in training}
+        self.unseen = (unseen_site, present[unseen_site]) if unseen_site else None
+        paths = {**self.folders, **({self.unseen[0]: self.unseen[1]} if self.unseen else {})}
+        items = {site: _read(path) for site, path in paths.items()}
+        by_site = {site: {name for part in parts.values() for _, name in part} for site, parts in items.items()}
+        self.class_names = list(class_names) if class_names else sorted(set().union(*by_site.values()))
+        _check_classes(paths, by_site, self.class_names if class_names else None)
+        self.digest = _digest(paths, items)
+
+
+def _sites_in(root: Path) -> dict[str, Path]:
+    if not root.is_dir():
+        raise ValueError(f"dataset_dir {root}: expected a folder that holds one folder a site")
+    entries = [path for path in sorted(root.iterdir()) if not path.name.startswith(".")]
+    return {path.stem if path.is_file() else path.name: path for path in entries
+            if path.is_dir() or path.suffix == ".json"}
+
+
+def _check_classes(paths: Mapping[str, Path], by_site: Mapping[str, set[str]], given: list[str] | None) -> None:
+    known_to = Counter(name for names in by_site.values() for name in names)
+    for site, names in by_site.items():
+        expected = set(given) if given else {name for name, count in known_to.items() if count > 1}
+        strange = sorted(names - expected)
+        if strange and (given or len(by_site) > 1):
+            raise ValueError(f"site {site!r}: {paths[site]} has the classes {strange}, unknown to the other sites; "
+                             f"expected some of {sorted(expected)}")
+
+
+def _digest(paths: Mapping[str, Path], items: Mapping[str, Mapping[str, list[tuple[str, str]]]]) -> str:
+    digest = hashlib.sha256()
+    for site in sorted(items):
+        for section, entries in items[site].items():
+            for image, name in entries:
+                size = Path(image).stat().st_size if Path(image).is_file() else "folder"
+                digest.update(f"{site} {section} {_within(image, paths[site])} {name} {size}\n".encode())
+    return digest.hexdigest()
+
+
+def _within(image: str, site: Path) -> str:
+    """A path without the part that differs from machine to machine."""
+    folder = str(site if site.is_dir() else site.parent)
+    return image.removeprefix(folder)
+
+
+def _read(path: Path) -> dict[str, list[tuple[str, str]]]:
+    """(image, class) pairs by section, from a folder or a datalist."""
+    datalist = path if path.is_file() else path / DATALIST
+    sections = _read_datalist(datalist) if datalist.is_file() else {"training": _read_folder(path)}
+    if not any(sections.values()):
+        raise ValueError(f"{path}: found no image, expected class folders with images, or a {DATALIST}")
+    return sections
+
+
+def _read_folder(path: Path) -> list[tuple[str, str]]:
+    if not path.is_dir():
+        raise ValueError(f"{path}: expected a folder with one folder a class, or a datalist")
+    folders = [folder for folder in sorted(path.iterdir()) if folder.is_dir() and not folder.name.startswith(".")]
+    return [(str(image), folder.name) for folder in folders for image in list_images(folder)]
+
+
+def _read_datalist(path: Path) -> dict[str, list[tuple[str, str]]]:
+    try:
+        content = json.loads(path.read_text())
+        names = content.get("class_names")
+        sections = {section: content[section] for section in SECTIONS if content.get(section)}
+        return {
+            section: [
+                (str(path.parent / item["image"]),
+                 names[item["label"]] if isinstance(item["label"], int) and names else str(item["label"]))
+                for item in items
+            ]
+            for section, items in sections.items()
+        }
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise ValueError(
+            f"{path}: expected a datalist {{'class_names': [...], 'training': [{{'image': path, 'label': class}}]}}, "
+            f"found {type(error).__name__}: {error}"
+        ) from error

@@ -1,0 +1,199 @@
+"""Whose unlabelled features adaptation aligns to: another site's released features, a folder of images, or nobody's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from fedmed_networks.weights import module_digest
+from fedmed_transforms.load import list_images
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch.utils.data import DataLoader, Dataset
+
+from fedmed_workflows.features import EncodedDataset
+from fedmed_workflows.federation import Preparation
+
+UNSEEN = "unseen"
+NOBODY = "none"
+
+
+class ReleasedFeatures(Dataset[dict[str, Any]]):
+    """Features that a site released as a file: numbers of length D, no image and no label.
+
+    Parameters
+    ----------
+    path
+        A safetensors file as :func:`release_features` writes it.
+    network
+        The network whose encoder the features must come from.
+
+    Raises
+    ------
+    ValueError
+        The file is damaged, or another encoder made it; the message names it.
+    """
+
+    def __init__(self, path: str | Path, network: Any) -> None:
+        try:
+            with safe_open(path, framework="pt") as file:
+                self.features: torch.Tensor = file.get_tensor("features")
+                made_by = (file.metadata() or {}).get("encoder")
+        except (SafetensorError, OSError) as error:
+            raise ValueError(f"{path}: expected a file of released features, found: {error}") from error
+        encoder = module_digest(network.visual)
+        if made_by != encoder:
+            raise ValueError(f"{path}: its features come from encoder {made_by}, this network's encoder is {encoder}")
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {"image": self.features[index]}
+
+
+def release_features(features: torch.Tensor, network: Any, path: Path) -> None:
+    """Writes features (N, D) with the digest of the encoder that made them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    save_file({"features": features.contiguous()}, temporary, metadata={"encoder": module_digest(network.visual)})
+    os.replace(temporary, path)
+
+
+def target_dataset(
+    target: str | None, network: Any, transform: Any, cache_dir: str | None = None
+) -> Dataset[dict[str, Any]] | None:
+    """The images or features that a site adapts to.
+
+    Parameters
+    ----------
+    target
+        None or ``none``; a folder of images (searched with its subfolders); or a file of released features.
+    network, transform, cache_dir
+        As in :class:`EncodedDataset`.
+
+    Raises
+    ------
+    ValueError
+        The target does not exist, or holds no image.
+    """
+    if target is None or target == NOBODY:
+        return None
+    path = Path(target)
+    if path.is_file():
+        return ReleasedFeatures(path, network)
+    if not path.is_dir():
+        raise ValueError(f"target {target!r}: expected a folder of images, a file of released features, or 'none'")
+    images = [image for folder in sorted({path, *_folders(path)}) for image in list_images_of(folder)]
+    if not images:
+        raise ValueError(f"target {target}: found no image in this folder")
+    return EncodedDataset([{"image": str(image)} for image in images], transform, network, cache_dir)
+
+
+def _folders(path: Path) -> list[Path]:
+    return [folder for folder in path.rglob("*") if folder.is_dir() and not folder.name.startswith(".")]
+
+
+def list_images_of(folder: Path) -> list[Path]:
+    """The image files directly in a folder that may also hold folders."""
+    return [image for image in list_images(folder) if image.is_file()] if any(folder.iterdir()) else []
+
+
+class PairedLoader:
+    """Batches of the site's own data, each with a batch of the target under ``target``.
+
+    The target starts anew with every pass over the source and is repeated where it is shorter.
+
+    Parameters
+    ----------
+    source
+        Loader of the site's training data.
+    target
+        Dataset of the target, or None for batches without target.
+    shuffle
+        Whether the target is shuffled in every pass.
+
+    Raises
+    ------
+    ValueError
+        The target holds less than one batch.
+    """
+
+    def __init__(
+        self, source: DataLoader[Any], target: Dataset[dict[str, Any]] | None = None, shuffle: bool = True
+    ) -> None:
+        self.source = source
+        self.target: DataLoader[Any] | None = None
+        if target is not None:
+            self.target = DataLoader(target, batch_size=source.batch_size, shuffle=shuffle, drop_last=True)
+            if not len(self.target):
+                raise ValueError(
+                    f"target: found {len(target)} images, expected at least one batch of {source.batch_size}"  # type: ignore[arg-type]
+                )
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        targets = _repeated(self.target) if self.target is not None else None
+        for batch in self.source:
+            yield {**batch, "target": next(targets)["image"]} if targets is not None else dict(batch)
+
+
+def _repeated(loader: DataLoader[Any]) -> Iterator[dict[str, Any]]:
+    while True:
+        yield from loader
+
+
+def prepare_paired_batch(
+    batch: Mapping[str, Any], device: torch.device | str | None = None, non_blocking: bool = False, **kwargs: Any
+) -> tuple[torch.Tensor, torch.Tensor, tuple[()], dict[str, torch.Tensor]]:
+    """What MONAI's trainer asks of a batch: the inputs, the labels, and the target as a keyword of the inferer."""
+    image, label = (batch[key].to(device, non_blocking=non_blocking, **kwargs) for key in ("image", "label"))
+    target = batch.get("target")
+    return image, label, (), {} if target is None else {"target": target.to(device, non_blocking=non_blocking)}
+
+
+class TargetPreparation:
+    """Before round 1: resolves ``unseen`` to the features that the unseen site releases.
+
+    Parameters
+    ----------
+    target
+        ``unseen``, or anything :func:`target_dataset` takes.
+    output_dir
+        The run's folder; released features are written to its ``released`` folder.
+    """
+
+    def __init__(self, target: str | None, output_dir: str) -> None:
+        self.target = target
+        self.output_dir = output_dir
+
+    def __call__(self, unseen: Any) -> Preparation:
+        """Settings of the training sites, and what a reader of the report must know.
+
+        Parameters
+        ----------
+        unseen
+            The unseen site's :class:`fedmed_workflows.SiteAlgo`, or None.
+
+        Raises
+        ------
+        ValueError
+            The target is ``unseen`` and there is no unseen site.
+        """
+        if self.target != UNSEEN:
+            return Preparation({"target": self.target}, [])
+        if unseen is None:
+            raise ValueError("target 'unseen': expected an unseen site (--unseen_site), or another target")
+        dataset = unseen.test_dataset()
+        path = Path(self.output_dir) / "released" / f"{unseen.site}.safetensors"
+        release_features(dataset.features, unseen.network, path)
+        note = (
+            f"The training sites aligned their features to the unlabelled features of {unseen.site}. "
+            "Its scores are therefore transductive: its images (never their labels) took part in training."
+        )
+        return Preparation({"target": str(path)}, [note])
