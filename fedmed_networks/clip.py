@@ -1,7 +1,5 @@
 """CLIP foundations through open_clip: built once in a process, frozen, shared by every network that asks for the same one."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import json
@@ -63,8 +61,7 @@ class _Latent(nn.Module):
         self.visual = visual
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        latent: torch.Tensor = self.visual(image)[0]
-        return latent
+        return self.visual(image)[0]
 
 
 def shared_clip(clip: str | Mapping[str, Any], weights: str | Path | None = None) -> FrozenClip:
@@ -124,7 +121,7 @@ def _create(name: str, weights: str | None) -> Any:
     root.setLevel(logging.ERROR)  # open_clip warns of random weights on the root logger; ours says it once, with the seed
     try:
         return open_clip.create_model(name, pretrained=weights)
-    except RuntimeError as error:
+    except Exception as error:  # open_clip, and the readers of files beneath it, raise whatever they stumble over
         if weights is not None and Path(weights).is_file():
             raise ValueError(f"{weights}: these weights do not fit CLIP {name}: {error}") from error
         raise ValueError(_unknown(name, weights, error)) from error

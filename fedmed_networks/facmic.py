@@ -1,9 +1,8 @@
 """FACMIC: a frozen CLIP whose image features pass through a trained feature attention."""
 
-from __future__ import annotations
-
 import copy
 import json
+import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,6 +44,8 @@ class FACMIC(nn.Module):
     that a checkpoint of other classes is refused instead of answering under wrong names.
     """
 
+    __jit_unused_properties__ = ("class_names",)
+
     class_names_utf8: torch.Tensor
     prompts: torch.Tensor
     scale: torch.Tensor
@@ -70,7 +71,7 @@ class FACMIC(nn.Module):
         """The classes, in the order of the logits."""
         return _from_bytes(self.class_names_utf8)
 
-    def train(self, mode: bool = True) -> FACMIC:
+    def train(self, mode: bool = True) -> "FACMIC":
         """Training mode for the feature attention; the frozen encoder always stays in evaluation mode."""
         super().train(mode)
         self.visual.eval()
@@ -101,8 +102,7 @@ class FACMIC(nn.Module):
         """Features f(x) of the frozen encoder, as CLIP gives them: (B, 3, S, S) -> (B, D), not normalised."""
         if not torch.jit.is_scripting() and not torch.jit.is_tracing():
             self._check_size(image)
-        features: torch.Tensor = self.visual(image)
-        return features
+        return self.visual(image)
 
     def adapt(self, features: torch.Tensor) -> torch.Tensor:
         """Adapted features h = a(f) * f of CLIP features f, L2-normalised: (B, D) -> (B, D)."""
@@ -160,10 +160,14 @@ def checkpoint_class_names(path: str | Path, missing: Sequence[str] | None = Non
         if missing is None:
             raise FileNotFoundError(f"{path}: no such checkpoint")
         return list(missing)
-    state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    state = state.get("model", state)
-    if "class_names_utf8" not in state:
-        raise ValueError(f"{path}: not a FACMIC checkpoint, it has no class_names_utf8 among {sorted(state)[:5]}...")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path}: not a FACMIC checkpoint: {error}") from error
+    state = state.get("model", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or "class_names_utf8" not in state:
+        found = sorted(map(str, state))[:5] if isinstance(state, dict) else type(state).__qualname__
+        raise ValueError(f"{path}: not a FACMIC checkpoint, it has no class_names_utf8; found {found}")
     return _from_bytes(state["class_names_utf8"])
 
 

@@ -1,7 +1,5 @@
 """The feature attention of FACMIC: the only part of the network that trains, and the only part that travels."""
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

@@ -24,7 +24,8 @@ def file_digest(path: Path) -> str:
 def module_digest(module: nn.Module) -> str:
     """SHA-256 over names, shapes, types and values of a module's state.
 
-    It is computed again only when a tensor was written to since: torch counts in-place writes in a tensor's version.
+    It is computed again only when a tensor was written to or moved since: torch counts in-place writes in a tensor's
+    version. Writes through ``tensor.data`` are not counted; write under ``torch.no_grad()`` instead.
 
     Parameters
     ----------
@@ -32,7 +33,9 @@ def module_digest(module: nn.Module) -> str:
         Any module. Its tensors may be on any device; values are hashed as they are stored.
     """
     state = module.state_dict(keep_vars=True)
-    written = tuple(number for tensor in state.values() for number in (id(tensor), tensor._version))
+    written = tuple(
+        number for tensor in state.values() for number in (id(tensor), tensor.data_ptr(), tensor._version)
+    )
     known = _digests.get(module)
     if known is not None and known[0] == written:
         return known[1]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pydicom
 from monai.config import KeysCollection
 from monai.data import ImageReader, NibabelReader, PILReader, PydicomReader
 from monai.transforms import LoadImaged
+from monai.utils.enums import MetaKeys
 from PIL import Image, ImageOps
+from pydicom.pixels import apply_color_lut
 
 from fedmed_transforms.intensity import FULL_SCALE
 
@@ -45,6 +50,51 @@ def _as_it_looks(image: Image.Image) -> Image.Image:
     return image.convert("L" if image.mode in ("1", "LA") else "RGB")
 
 
+class DicomReader(PydicomReader):  # type: ignore[misc]
+    """Reads a DICOM file or series as a viewer shows it: palettes as colours, MONOCHROME1 with its sign turned.
+
+    Colours become channels, and their largest value is the metadata's ``full_scale``, as for pictures.
+
+    Raises
+    ------
+    ValueError
+        A file holds several frames.
+    """
+
+    def _get_array_data(self, img: pydicom.Dataset, filename: str) -> npt.NDArray[Any]:
+        frames = int(img.get("NumberOfFrames") or 1)
+        if frames > 1:
+            raise ValueError(f"{frames} frames in one file; a series is a folder with one file a slice")
+        values: npt.NDArray[Any] = super()._get_array_data(img, filename)
+        if img.PhotometricInterpretation == "PALETTE COLOR":
+            values = apply_color_lut(img.pixel_array, img)
+            return (values / np.iinfo(values.dtype).max).astype(np.float32)
+        if img.get("SamplesPerPixel", 1) == 3:
+            return (values / (2.0**img.BitsStored - 1)).astype(np.float32)
+        return -values.astype(np.float32) if img.PhotometricInterpretation == "MONOCHROME1" else values
+
+    def get_data(self, data: pydicom.Dataset | list[pydicom.Dataset]) -> tuple[npt.NDArray[Any], dict[str, Any]]:
+        """The array, (X, Y) or (X, Y, Z) with three channels at position 2 if it is coloured, and its metadata."""
+        array, meta = super().get_data(data)
+        first = data[0] if isinstance(data, list) else data
+        if first.get("SamplesPerPixel", 1) == 3 or first.get("PhotometricInterpretation") == "PALETTE COLOR":
+            shape = array.shape[:2] + array.shape[3:]
+            meta.update({MetaKeys.ORIGINAL_CHANNEL_DIM: 2, MetaKeys.SPATIAL_SHAPE: shape, FULL_SCALE: 1.0})
+        return array, meta
+
+
+class NiftiReader(NibabelReader):  # type: ignore[misc]
+    """Reads a NIfTI file; one with two axes becomes a volume of one slice, as only volumes are turned upright."""
+
+    def get_data(self, img: Any) -> tuple[npt.NDArray[Any], dict[str, Any]]:
+        """The array, (X, Y, Z) or with channels last, and its metadata."""
+        array, meta = super().get_data(img)
+        if array.ndim == 2:
+            array = array[:, :, None]
+            meta[MetaKeys.SPATIAL_SHAPE] = np.asarray(array.shape)
+        return array, meta
+
+
 class LoadMedicalImaged(LoadImaged):  # type: ignore[misc]
     """Loads jpg, png, bmp, NIfTI, a DICOM file or a folder with one DICOM series, channel first, as MetaTensor.
 
@@ -62,8 +112,10 @@ class LoadMedicalImaged(LoadImaged):  # type: ignore[misc]
     """
 
     def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
-        super().__init__(keys, ensure_channel_first=True, allow_missing_keys=allow_missing_keys)
-        self._loader.readers = [PydicomReader(), NibabelReader(), PictureReader()]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of optional readers that MONAI registers and this loader does not use
+            super().__init__(keys, ensure_channel_first=True, allow_missing_keys=allow_missing_keys)
+        self._loader.readers = [DicomReader(), NiftiReader(), PictureReader()]
 
     def __call__(self, data: Mapping[Any, Any], reader: ImageReader | None = None) -> dict[Any, Any]:
         """Paths to (C, X, Y) or (C, X, Y, Z) float32 tensors with RAS affine."""
@@ -132,7 +184,7 @@ def _series_uid(file: Path) -> str:
 
 def first_file(path: Path) -> Path:
     """A file itself, or the first file of a series' folder."""
-    return path if path.is_file() else min(file for file in path.iterdir() if file.is_file())
+    return path if path.is_file() else min(file for file in path.iterdir() if file.is_file() and not _is_ignored(file))
 
 
 def find_images(source: str | Sequence[str]) -> list[dict[str, str]]:

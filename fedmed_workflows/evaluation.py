@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import json
 import math
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from ignite.engine import Engine, Events
-from torchmetrics.functional.classification import (
-    multiclass_auroc,
-    multiclass_calibration_error,
-    multiclass_confusion_matrix,
+
+from fedmed_workflows.classification_metrics import (
+    CALIBRATION_BINS,
+    calibration_bins,
+    classification_metrics,
+    confusion_counts,
 )
-
-from fedmed_workflows.intervals import bootstrap_intervals
+from fedmed_workflows.intervals import percentile_interval, resample_weights
 from fedmed_workflows.run_folder import write_whole
-
-CALIBRATION_BINS = 10
-"""Bins of confidence in the calibration error and the reliability diagram."""
 
 
 class ClassificationMetrics:
@@ -59,91 +57,40 @@ class ClassificationMetrics:
         self._seen.append((probabilities, output["label"].cpu(), torch.as_tensor(batch["item"])))
 
     def _finish(self, engine: Engine) -> None:
-        probabilities, labels = _pooled(*(torch.cat(part) for part in zip(*self._seen, strict=True)))
+        pooled = _pooled(*(torch.cat(part) for part in zip(*self._seen, strict=True)))
+        probabilities, labels = (part.double().numpy() if part.is_floating_point() else part.numpy() for part in pooled)
         self._seen.clear()
-        engine.state.metrics.update(classification_metrics(probabilities, labels))
+        values = {name: float(value[0]) for name, value in classification_metrics(probabilities, labels).items()}
+        engine.state.metrics.update(values)
         if self.resamples:
-            engine.state.metrics["score"] = self._score(probabilities, labels)
+            engine.state.metrics["score"] = self._score(probabilities, labels, values)
 
-    def _score(self, probabilities: torch.Tensor, labels: torch.Tensor) -> dict[str, Any]:
-        values = classification_metrics(probabilities, labels)
-        intervals = bootstrap_intervals(
-            lambda drawn: classification_metrics(probabilities[drawn], labels[drawn]), len(labels), self.resamples
-        )
-        metrics = {
-            name: {"value": _or_none(value), "low": _or_none(intervals[name][0]), "high": _or_none(intervals[name][1])}
-            for name, value in values.items()
-        }
+    def _score(self, probabilities: np.ndarray, labels: np.ndarray, values: dict[str, float]) -> dict[str, Any]:
+        weights = resample_weights(len(labels), self.resamples)
+        resampled = classification_metrics(probabilities, labels, weights)
+        intervals = {name: percentile_interval(resampled[name]) for name in values}
+        once = np.ones((1, len(labels)))
         return {
             "images": len(labels),
             "split": self.split,
             "class_names": self.class_names,
-            "metrics": metrics,
-            "confusion": _confusion(probabilities, labels).tolist(),
-            "reliability": _reliability(probabilities, labels),
+            "metrics": {
+                name: {key: _or_none(number) for key, number in zip(("value", "low", "high"), (value, *intervals[name]))}
+                for name, value in values.items()
+            },
+            "confusion": confusion_counts(probabilities, labels, once)[0].astype(int).tolist(),
+            "reliability": _reliability(*(part[0] for part in calibration_bins(probabilities, labels, once))),
         }
 
 
-def classification_metrics(probabilities: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
-    """Metrics of class probabilities.
-
-    Parameters
-    ----------
-    probabilities
-        (N, C), rows sum to one.
-    labels
-        (N,) integer classes.
-
-    Returns
-    -------
-    dict
-        ``accuracy``; ``balanced_accuracy``, the mean recall of the classes that occur; ``macro_f1``, over the classes
-        that occur or are predicted; ``auroc``, one class against the rest, the mean over classes that occur and leave
-        a rest; ``ece``, the expected calibration error over ten bins. NaN where undefined.
-    """
-    confusion = _confusion(probabilities, labels).double()
-    hits, occurs, predicted = confusion.diagonal(), confusion.sum(dim=1), confusion.sum(dim=0)
+def _reliability(count: np.ndarray, confidence: np.ndarray, hits: np.ndarray) -> dict[str, list[Any]]:
+    """Mean confidence and accuracy of every bin of confidence, None in an empty bin."""
+    means = [(float(c / n), float(h / n)) if n else (None, None) for n, c, h in zip(count, confidence, hits)]
     return {
-        "accuracy": float(hits.sum() / occurs.sum()),
-        "balanced_accuracy": float((hits / occurs)[occurs > 0].mean()),
-        "macro_f1": float((2 * hits / (occurs + predicted))[occurs + predicted > 0].mean()),
-        "auroc": _auroc(probabilities, labels, (occurs > 0) & (occurs < occurs.sum())),
-        "ece": float(
-            multiclass_calibration_error(
-                probabilities, labels, probabilities.shape[1], n_bins=CALIBRATION_BINS, validate_args=False
-            )
-        ),
-    }
-
-
-def _auroc(probabilities: torch.Tensor, labels: torch.Tensor, defined: torch.Tensor) -> float:
-    if not bool(defined.any()):
-        return math.nan
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torchmetrics warns of the classes that are left out here
-        by_class = multiclass_auroc(probabilities, labels, probabilities.shape[1], average="none", validate_args=False)
-    return float(by_class[defined].mean())
-
-
-def _confusion(probabilities: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """(C, C) counts, a row for each true class."""
-    counts: torch.Tensor = multiclass_confusion_matrix(
-        probabilities, labels, probabilities.shape[1], validate_args=False
-    )
-    return counts
-
-
-def _reliability(probabilities: torch.Tensor, labels: torch.Tensor) -> dict[str, list[Any]]:
-    confidence, predicted = probabilities.max(dim=1)
-    edges = torch.linspace(0, 1, CALIBRATION_BINS + 1)
-    bins = torch.bucketize(confidence, edges[1:-1])
-    inside = [bins == index for index in range(CALIBRATION_BINS)]
-    right = (predicted == labels).float()
-    return {
-        "edges": [round(edge, 6) for edge in edges.tolist()],
-        "confidence": [float(confidence[part].mean()) if part.any() else None for part in inside],
-        "accuracy": [float(right[part].mean()) if part.any() else None for part in inside],
-        "count": [int(part.sum()) for part in inside],
+        "edges": [index / CALIBRATION_BINS for index in range(CALIBRATION_BINS + 1)],
+        "confidence": [mean for mean, _ in means],
+        "accuracy": [mean for _, mean in means],
+        "count": [int(number) for number in count],
     }
 
 

@@ -42,13 +42,13 @@ class FeatureCache:
         try:
             with safe_open(path, framework="pt") as entry:
                 features: torch.Tensor = entry.get_tensor("features")
-                checksum = (entry.metadata() or {}).get("sha256")
+                expected = (entry.metadata() or {}).get("sha256")
         except FileNotFoundError:
             return None
         except (SafetensorError, OSError) as error:
             logger.warning("%s: damaged feature entry, computed again: %s", path, error)
             return None
-        if checksum != _checksum(features):
+        if expected != checksum(features):
             logger.warning("%s: damaged feature entry, computed again: its checksum does not match", path)
             return None
         return features
@@ -59,7 +59,7 @@ class FeatureCache:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
         features = features.contiguous()
-        temporary.write_bytes(save({"features": features}, metadata={"sha256": _checksum(features)}))
+        temporary.write_bytes(save({"features": features}, metadata={"sha256": checksum(features)}))
         os.replace(temporary, path)
 
     def _path(self, key: str) -> Path:
@@ -188,7 +188,8 @@ def _encode(
     yield from passes(last=True)
 
 
-def _checksum(features: torch.Tensor) -> str:
+def checksum(features: torch.Tensor) -> str:
+    """SHA-256 of the values of features, to tell a damaged file."""
     return hashlib.sha256(features.contiguous().numpy().tobytes()).hexdigest()
 
 

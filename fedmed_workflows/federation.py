@@ -26,7 +26,7 @@ from fedmed_workflows.site_algo import SiteAlgo
 logger = logging.getLogger(__name__)
 
 ENGINES = {"in_process": InProcessEngine}
-VERSIONS = ("fedmed", "monai", "torch", "open_clip_torch", "pytorch-ignite", "numpy", "torchmetrics")
+VERSIONS = ("fedmed", "monai", "torch", "open_clip_torch", "pytorch-ignite", "numpy")
 
 
 @dataclass(frozen=True)

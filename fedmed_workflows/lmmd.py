@@ -69,6 +69,7 @@ def _signed_weights(labels: torch.Tensor, probabilities: torch.Tensor) -> tuple[
 
 def _kernel(features: torch.Tensor) -> torch.Tensor:
     """Sum of Gaussians over all pairs, (N, D) -> (N, N), from the Gram matrix: no (N, N, D) array is made."""
+    features = features - features[:1].detach()  # distances stay; equal features become zeros, without rounding
     squares = features.square().sum(dim=1)
     distances = (squares[:, None] + squares[None, :] - 2 * features @ features.t()).clamp_min(0)
     bandwidth = distances.detach().sum() / (len(features) ** 2 - len(features))

@@ -142,7 +142,14 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
         self.losses = []
         self.trainer.state.max_epochs = self.trainer.state.epoch + self.local_epochs
         self.iter_of_start_time = self.trainer.state.iteration
-        self.trainer.run()
+        try:
+            self.trainer.run()
+        except BaseException:
+            self.trainer._internal_run_generator = None  # or Ignite takes the next round for the rest of this one
+            raise
+        if not self.losses or not math.isfinite(self.losses[-1]):
+            ended = f"the loss became {self.losses[-1]} in step {len(self.losses)}" if self.losses else "no step was run"
+            raise NonFiniteLossError(f"site {self.site!r}: {ended} of its round")
 
     def evaluate(self, data: ExchangeObject, extra: dict[str, Any] | None = None) -> ExchangeObject:
         """Metrics of the given weights on the site's validation images (an unseen site: on all its images)."""
@@ -198,10 +205,9 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
         set_determinism(zlib.crc32(f"{self.seed}/{self.site}/{round_number}".encode()))
 
     def _check_loss(self, engine: Engine) -> None:
-        loss = engine.state.output["loss"].item()
-        self.losses.append(loss)
-        if not math.isfinite(loss):
-            raise NonFiniteLossError(f"site {self.site!r}: the loss became {loss} in step {len(self.losses)} of its round")
+        self.losses.append(engine.state.output["loss"].item())
+        if not math.isfinite(self.losses[-1]):
+            engine.terminate()
 
     def _keep(self, round_number: int) -> None:
         self.state_dir.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -185,8 +186,8 @@ def _digest(paths: Mapping[str, Path], items: Mapping[str, Mapping[str, list[tup
 
 def _within(image: str, site: Path) -> str:
     """A path without the part that differs from machine to machine."""
-    folder = str(site if site.is_dir() else site.parent)
-    return image.removeprefix(folder)
+    folder = site if site.is_dir() else site.parent
+    return image.removeprefix(f"{folder}{os.sep}")
 
 
 def _read(path: Path) -> dict[str, list[tuple[str, str]]]:
@@ -211,11 +212,7 @@ def _read_datalist(path: Path) -> dict[str, list[tuple[str, str]]]:
         names = content.get("class_names")
         sections = {section: content[section] for section in SECTIONS if content.get(section)}
         return {
-            section: [
-                (str(path.parent / item["image"]),
-                 names[item["label"]] if isinstance(item["label"], int) and names else str(item["label"]))
-                for item in items
-            ]
+            section: [(_existing(path.parent / item["image"]), _class_name(item["label"], names)) for item in items]
             for section, items in sections.items()
         }
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
@@ -223,3 +220,17 @@ def _read_datalist(path: Path) -> dict[str, list[tuple[str, str]]]:
             f"{path}: expected a datalist {{'class_names': [...], 'training': [{{'image': path, 'label': class}}]}}, "
             f"found {type(error).__name__}: {error}"
         ) from error
+
+
+def _existing(image: Path) -> str:
+    if not image.exists():
+        raise ValueError(f"the image {image}, which does not exist")
+    return str(image)
+
+
+def _class_name(label: Any, names: Sequence[str] | None) -> str:
+    if not isinstance(label, int) or not names:
+        return str(label)
+    if label < 0:
+        raise IndexError(f"label {label}, expected 0 to {len(names) - 1}")
+    return str(names[label])

@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 from fedmed_networks.weights import module_digest
-from fedmed_transforms.load import list_images
+from fedmed_transforms.load import find_images
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch.utils.data import DataLoader, Dataset
 
-from fedmed_workflows.features import EncodedDataset
+from fedmed_workflows.features import EncodedDataset, checksum
 from fedmed_workflows.federation import Preparation
 
 UNSEEN = "unseen"
@@ -41,12 +41,16 @@ class ReleasedFeatures(Dataset[dict[str, Any]]):
         try:
             with safe_open(path, framework="pt") as file:
                 self.features: torch.Tensor = file.get_tensor("features")
-                made_by = (file.metadata() or {}).get("encoder")
+                made = file.metadata() or {}
         except (SafetensorError, OSError) as error:
             raise ValueError(f"{path}: expected a file of released features, found: {error}") from error
         encoder = module_digest(network.visual)
-        if made_by != encoder:
-            raise ValueError(f"{path}: its features come from encoder {made_by}, this network's encoder is {encoder}")
+        if made.get("encoder") != encoder:
+            raise ValueError(
+                f"{path}: its features come from encoder {made.get('encoder')}, this network's encoder is {encoder}"
+            )
+        if made.get("sha256") != checksum(self.features):
+            raise ValueError(f"{path}: expected a file of released features, found damage: its checksum does not match")
 
     def __len__(self) -> int:
         return len(self.features)
@@ -56,10 +60,11 @@ class ReleasedFeatures(Dataset[dict[str, Any]]):
 
 
 def release_features(features: torch.Tensor, network: Any, path: Path) -> None:
-    """Writes features (N, D) with the digest of the encoder that made them."""
+    """Writes features (N, D) with the digest of the encoder that made them, and their checksum."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    save_file({"features": features.contiguous()}, temporary, metadata={"encoder": module_digest(network.visual)})
+    made = {"encoder": module_digest(network.visual), "sha256": checksum(features)}
+    save_file({"features": features.contiguous()}, temporary, metadata=made)
     os.replace(temporary, path)
 
 
@@ -87,19 +92,7 @@ def target_dataset(
         return ReleasedFeatures(path, network)
     if not path.is_dir():
         raise ValueError(f"target {target!r}: expected a folder of images, a file of released features, or 'none'")
-    images = [image for folder in sorted({path, *_folders(path)}) for image in list_images_of(folder)]
-    if not images:
-        raise ValueError(f"target {target}: found no image in this folder")
-    return EncodedDataset([{"image": str(image)} for image in images], transform, network, cache_dir)
-
-
-def _folders(path: Path) -> list[Path]:
-    return [folder for folder in path.rglob("*") if folder.is_dir() and not folder.name.startswith(".")]
-
-
-def list_images_of(folder: Path) -> list[Path]:
-    """The image files directly in a folder that may also hold folders."""
-    return [image for image in list_images(folder) if image.is_file()] if any(folder.iterdir()) else []
+    return EncodedDataset(find_images(target), transform, network, cache_dir)
 
 
 class PairedLoader:

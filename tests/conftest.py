@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 
@@ -32,3 +33,36 @@ def golden() -> dict[str, torch.Tensor]:
     """Numbers of the published FACMIC implementation on small random inputs."""
     with np.load(Path(__file__).parent / "data" / "facmic.npz") as file:
         return {name: torch.from_numpy(file[name]) for name in file.files}
+
+
+@pytest.fixture(scope="session")
+def sites_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two sites and an unseen one: 12 pictures of dots and 12 of stripes each, brighter from site to site."""
+    root = tmp_path_factory.mktemp("sites")
+    random = np.random.default_rng(0)
+    for brightness, site in enumerate(("site_a", "site_b", "unseen")):
+        for name in ("dots", "stripes"):
+            (root / site / name).mkdir(parents=True)
+            for index in range(12):
+                picture = random.integers(0, 60, (16, 16)) + 20 * brightness
+                picture[(slice(None, None, 3), slice(None)) if name == "stripes" else (slice(4, 9), slice(3, 8))] += 120
+                Image.fromarray(picture.astype(np.uint8)).save(root / site / name / f"{index}.png")
+    return root
+
+
+@pytest.fixture
+def federated(bundle_root: Path, sites_dir: Path, small_clip: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
+    """Entries of the bundle's federated.json for a run of three rounds that takes a second."""
+    return {
+        "config_file": str(bundle_root / "configs" / "federated.json"),
+        "bundle_root": str(bundle_root),
+        "dataset_dir": str(sites_dir),
+        "unseen_site": "unseen",
+        "output_dir": str(tmp_path / "run"),
+        "rounds": 3,
+        "device": "cpu",
+        "facmic": {
+            "target": "unseen", "clip": small_clip, "weights": None, "image_size": 16, "learning_rate": 1e-3,
+            "batch_size": 8,
+        },
+    }  # fmt: skip

@@ -24,7 +24,7 @@ from fedmed_workflows.report.figures import figures
 from fedmed_workflows.report.tables import write_tables
 
 HOSTILE = "<b>A & B</b>"
-FORMULA = "_cost $x_1$ \\frac{"
+FORMULA = "_cost $\\frac{$"
 FIGURES = ("balanced_accuracy", "validation_balanced_accuracy", "training_loss", "confusion", "reliability", "bytes")
 DASH, TIMES = "\u2013", "\u00d7"
 
@@ -32,11 +32,12 @@ DASH, TIMES = "\u2013", "\u00d7"
 def score(value: float, images: int = 8, split: str = "test") -> dict[str, Any]:
     interval = {"value": value, "low": value - 0.1, "high": value + 0.1}
     undefined = {"value": None, "low": None, "high": None}
+    wrong = round(10 * (1 - value))
     return {
         "images": images,
         "split": split,
         "metrics": {"accuracy": {**interval, "low": None}, "balanced_accuracy": interval, "auroc": undefined},
-        "confusion": [[images - 3, 3], [0, 0]],
+        "confusion": [[images - wrong, wrong], [0, 0]],
         "reliability": {
             "edges": [index / 10 for index in range(11)],
             "confidence": [None] * 8 + [0.84, 0.97],
@@ -127,9 +128,8 @@ def page(folder: Path) -> Page:
     return Page((folder / "report.html").read_text("utf-8"))
 
 
-def points(line: Line2D) -> list[list[float]]:
-    found: list[list[float]] = np.asarray(line.get_xydata()).tolist()
-    return found
+def points(line: Line2D) -> Any:
+    return np.asarray(line.get_xydata()).tolist()
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -188,7 +188,7 @@ def test_metrics_csv_holds_every_score(result: dict[str, Any], tmp_path: Path) -
     expected = [
         {
             "site": site["name"], "role": site["role"], "stage": stage, "metric": metric,
-            "split": result[stage][site["name"]]["split"], "images": str(result[stage][site["name"]]["images"]),
+            **{key: str(result[stage][site["name"]][key]) for key in ("split", "images")},
             **{key: "" if value is None else repr(value) for key, value in interval.items()},
         }
         for site in result["sites"]
@@ -218,14 +218,11 @@ def test_metrics_json_is_the_result_without_nan(result: dict[str, Any], tmp_path
 
 
 def test_only_the_final_files_are_left_and_a_second_run_gives_the_same(result: dict[str, Any], folder: Path) -> None:
-    def found() -> dict[str, bytes]:
-        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-    first = found()
+    first = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     tables = {"report.html", "metrics.csv", "bytes.csv", "metrics.json"}
     assert set(first) == tables | {f"figures/{name}.png" for name in FIGURES}
     write_report(result, folder)
-    assert found() == first
+    assert {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()} == first
 
 
 def test_without_an_unseen_site(result: dict[str, Any], tmp_path: Path) -> None:
@@ -245,11 +242,10 @@ def test_before_any_round(result: dict[str, Any], tmp_path: Path) -> None:
 def test_figures_show_the_numbers_of_the_run(result: dict[str, Any]) -> None:
     drawn = figures(result)
     unseen = drawn["validation_balanced_accuracy"].axes[2]
-    curve = next(line for line in unseen.lines if line.get_label() == "the unseen site")
-    assert points(curve) == [[0, 0.25], [1, 0.5], [2, 0.75]]
-    assert curve.get_linestyle() == "--"
-    assert [points(line)[0][1] for line in unseen.lines if line.get_label() == "chance"] == [0.5]
-    assert [text.get_text() for text in drawn["confusion"].axes[2].texts] == ["17", "3", "0", "0"]
+    lines = {str(line.get_label()): line for line in unseen.lines}
+    assert points(lines["the unseen site"]) == [[0, 0.25], [1, 0.5], [2, 0.75]]
+    assert lines["the unseen site"].get_linestyle() == "--" and points(lines["chance"])[0][1] == 0.5
+    assert [text.get_text() for text in drawn["confusion"].axes[2].texts] == ["16", "4", "0", "0"]
     assert [text.get_text().strip() for text in drawn["reliability"].axes[5].texts] == [""] * 8 + ["17", "3"]
     missed = [line for line in drawn["bytes"].axes[1].lines if "without" in str(line.get_label())]
     assert [points(line)[0][0] for line in missed] == [1]

@@ -1,0 +1,43 @@
+"""All figures of a run, and their pictures."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from fedmed_workflows.report.curves import exchanged_bytes, training_loss, validation_balanced_accuracy
+from fedmed_workflows.report.scores import balanced_accuracy, confusion, reliability
+
+DPI = 150
+"""Of the pictures: sharp on paper."""
+
+
+def figures(result: Mapping[str, Any]) -> dict[str, Figure]:
+    """The figures of a run by name, in the order to read them.
+
+    Parameters
+    ----------
+    result
+        The run: sites, class names, history, initial and final scores.
+
+    Returns
+    -------
+    dict
+        ``balanced_accuracy``, ``validation_balanced_accuracy``, ``training_loss``, ``confusion``, ``reliability`` and
+        ``bytes``, without those that the run has no numbers for. Where the sites do not fit one sheet the name is
+        numbered: ``confusion_1``, ``confusion_2``.
+    """
+    drawn = (balanced_accuracy, validation_balanced_accuracy, training_loss, confusion, reliability, exchanged_bytes)
+    return {name: figure for draw in drawn for name, figure in draw(result).items()}
+
+
+def png(figure: Figure) -> bytes:
+    """The picture of a figure, the same bytes for the same figure."""
+    figure.set_dpi(DPI)
+    content = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(content, metadata={"Software": None})
+    return content.getvalue()

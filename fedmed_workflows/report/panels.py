@@ -1,0 +1,124 @@
+"""Pictures with one panel a site: as many columns as stay legible, as many rows as fit a printed page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.gridspec import SubplotSpec
+
+TRAINING = "#0072B2"
+UNSEEN = "#D55E00"
+LIGHT = "#56B4E9"
+MUTED = "#C4C4C4"
+"""Blue, vermilion and sky blue of Okabe and Ito, told apart with any colour vision; grey for what is background."""
+
+PAGE_WIDTH, PAGE_HEIGHT = 8.4, 11.4
+"""Inches: the proportion of a sheet, so that a picture fits one."""
+
+WIDEST_PANEL = 3.6
+TITLE_SIZE, LABEL_SIZE, TICK_SIZE = 10, 9, 8
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The place of one site in a picture."""
+
+    figure: Figure
+    spec: SubplotSpec
+    site: Mapping[str, Any]
+    width: float  # inches
+    leftmost: bool
+    lowest: bool
+
+    @property
+    def color(self) -> str:
+        """Says the role of the site, the same in every picture."""
+        return UNSEEN if self.site["role"] == "unseen" else TRAINING
+
+    def axes(self, spec: SubplotSpec | None = None) -> Axes:
+        """Axes in the panel, or in a part of it."""
+        axes = self.figure.add_subplot(spec or self.spec)
+        axes.tick_params(labelsize=TICK_SIZE)
+        axes.spines[["top", "right"]].set_visible(False)
+        return axes
+
+    def title(self, axes: Axes) -> None:
+        """Puts the site's name above axes, as much of it as fits."""
+        role = " (unseen)" if self.site["role"] == "unseen" else ""
+        room = max(8, int(self.width * 9.5) - len(role))
+        axes.set_title(shorten(self.site["name"], room) + role, fontsize=TITLE_SIZE, color=self.color)
+
+
+def by_site(
+    name: str,
+    sites: Sequence[Mapping[str, Any]],
+    ratio: float,
+    draw: Callable[[Panel], None],
+    finish: Callable[[Figure], None],
+    narrowest: float = 2.0,
+) -> dict[str, Figure]:
+    """Pictures with one panel a site.
+
+    Parameters
+    ----------
+    name
+        Of the picture; numbered where the sites need several.
+    sites
+        ``{"name": ..., "role": ...}`` a site.
+    ratio
+        Height of a panel over its width.
+    draw
+        Draws one panel.
+    finish
+        Adds what a picture has once.
+    narrowest
+        Least legible width of a panel, in inches.
+    """
+    square = len(sites) if len(sites) <= 3 else math.ceil(math.sqrt(len(sites)))
+    columns = max(1, min(square, int(PAGE_WIDTH / narrowest)))
+    width = max(min(WIDEST_PANEL, PAGE_WIDTH / columns), min(narrowest, PAGE_WIDTH))
+    rows = max(1, int(PAGE_HEIGHT / (ratio * width)))
+    pages = [sites[start : start + rows * columns] for start in range(0, len(sites), rows * columns)]
+    names = [name] if len(pages) == 1 else [f"{name}_{number}" for number in range(1, len(pages) + 1)]
+    return {key: _picture(page, columns, width, ratio, draw, finish) for key, page in zip(names, pages, strict=True)}
+
+
+def legend(figure: Figure) -> None:
+    """One legend above all panels, of what any of them shows."""
+    found = [axes.get_legend_handles_labels() for axes in figure.axes]
+    entries = {label: handle for handles, labels in found for handle, label in zip(handles, labels, strict=True)}
+    columns = 4 if figure.get_figwidth() > WIDEST_PANEL else 1
+    figure.legend(
+        [*entries.values()], [*entries], loc="outside upper center", ncols=columns, frameon=False, fontsize=LABEL_SIZE
+    )
+
+
+def shorten(name: str, room: int) -> str:
+    """A name for a picture: on one line, without its middle where it is long, its dollars not taken for formulas."""
+    line = " ".join(str(name).split())
+    if len(line) > room:
+        line = f"{line[: room - room // 2 - 1]}…{line[-(room // 2) :]}"
+    return line.replace("$", r"\$")
+
+
+def _picture(
+    sites: Sequence[Mapping[str, Any]],
+    columns: int,
+    width: float,
+    ratio: float,
+    draw: Callable[[Panel], None],
+    finish: Callable[[Figure], None],
+) -> Figure:
+    rows = math.ceil(len(sites) / columns)
+    figure = Figure(figsize=(width * columns, width * ratio * rows + 0.8), layout="constrained")
+    grid = figure.add_gridspec(rows, columns)
+    for index, site in enumerate(sites):
+        row, column = divmod(index, columns)
+        draw(Panel(figure, grid[row, column], site, width, column == 0, index + columns >= len(sites)))
+    finish(figure)
+    return figure

@@ -1,0 +1,77 @@
+"""The numbers of a run as files: ``metrics.csv``, ``bytes.csv``, ``metrics.json``."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from fedmed_workflows.run_folder import write_whole
+
+STAGES = ("initial", "final")
+"""Before round 1, and after the last round."""
+
+METRIC_COLUMNS = ("site", "role", "stage", "split", "images", "metric", "value", "low", "high")
+BYTE_COLUMNS = ("round", "site", "sent_bytes", "received_bytes", "samples", "loss", "error")
+
+
+def write_tables(result: Mapping[str, Any], folder: Path) -> None:
+    """Writes the tables of a run.
+
+    Parameters
+    ----------
+    result
+        The run: settings, sites, history, initial and final scores.
+    folder
+        Gets ``metrics.csv`` (site x stage x metric), ``bytes.csv`` (round x site) and ``metrics.json`` (all of
+        `result`). A value that is undefined is an empty cell in the former two, ``null`` in the latter.
+    """
+    plain = finite(result)
+    write_whole(folder / "metrics.csv", _csv(METRIC_COLUMNS, metric_rows(plain)))
+    write_whole(folder / "bytes.csv", _csv(BYTE_COLUMNS, byte_rows(plain)))
+    write_whole(folder / "metrics.json", json.dumps(plain, indent=2, allow_nan=False) + "\n")
+
+
+def metric_rows(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """One row per site, stage and metric."""
+    for site in result["sites"]:
+        for stage in STAGES:
+            score = result[stage].get(site["name"], {"metrics": {}})
+            for metric, interval in score["metrics"].items():
+                yield {
+                    "site": site["name"],
+                    "role": site["role"],
+                    "stage": stage,
+                    "split": score["split"],
+                    "images": score["images"],
+                    "metric": metric,
+                    **interval,
+                }
+
+
+def byte_rows(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """One row per round and site that was asked to train."""
+    for entry in result["history"]:
+        for name, site in entry.get("sites", {}).items():
+            yield {"round": entry["round"], "site": name, **site}
+
+
+def finite(value: Any) -> Any:
+    """A copy of plain data where None stands for every number that is not finite: JSON knows no NaN."""
+    if isinstance(value, Mapping):
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    content = io.StringIO()
+    writer = csv.DictWriter(content, list(columns), extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return content.getvalue()
