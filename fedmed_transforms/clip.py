@@ -50,10 +50,9 @@ class ClipPreprocess(Transform):
         if pictures.ndim != 4 or pictures.shape[1] not in (1, 3):
             raise ValueError(f"pictures: expected shape (N, 1 or 3, H, W), found {tuple(pictures.shape)}")
         rows, columns = pictures.shape[2:]
-        scale = self.image_size / min(rows, columns)
-        size = [max(self.image_size, round(rows * scale)), max(self.image_size, round(columns * scale))]
+        size = [side * self.image_size // min(rows, columns) for side in (rows, columns)]  # rounded as torchvision does
         pictures = functional.interpolate(pictures, size=size, mode="bicubic", antialias=True, align_corners=False)
-        top, left = ((side - self.image_size) // 2 for side in size)
+        top, left = (round((side - self.image_size) / 2) for side in size)
         pictures = pictures[:, :, top : top + self.image_size, left : left + self.image_size].clamp(0, 1)
         mean, std = (pictures.new_tensor(values).view(1, -1, 1, 1) for values in (self.mean, self.std))
         return (pictures.expand(-1, 3, -1, -1) - mean) / std

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import torch
 from monai.config import KeysCollection
@@ -13,7 +14,7 @@ from monai.data.utils import affine_to_spacing
 from monai.transforms import MapTransform, Orientation, Transform
 
 RADIOLOGICAL = "LPI"
-"""Axis codes after which every plane's axes point left, posterior and inferior, as a radiologist's screen shows them."""
+"""Axis codes after which every plane's axes point left, posterior and inferior, as on a radiologist's screen."""
 
 SAME_SPACING = 1.01
 """Spacings of a volume whose ratio is below this count as equal."""
@@ -62,11 +63,14 @@ def _acquisition_axis(image: torch.Tensor) -> int:
     """Which axis of the turned volume to cut across: 0 sagittal, 1 coronal, 2 axial."""
     if not isinstance(image, MetaTensor):
         return 2
+    patient_axis = nib.io_orientation(np.asarray(image.affine))[:, 0]  # as the turn assigns them, even if oblique
+    if list(image.shape[1:]).count(1) == 1:  # one slice, whatever its thickness
+        return int(patient_axis[list(image.shape[1:]).index(1)])
     spacing = np.asarray(affine_to_spacing(image.affine), dtype=float)
     widest = int(spacing.argmax())
     if spacing[widest] < SAME_SPACING * spacing.min() or np.sum(spacing > spacing[widest] / SAME_SPACING) > 1:
         return 2
-    return int(np.abs(np.asarray(image.affine)[:3, widest]).argmax())  # the patient's axis that it runs along
+    return int(patient_axis[widest])
 
 
 def _values(image: torch.Tensor) -> torch.Tensor:

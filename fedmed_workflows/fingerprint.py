@@ -8,17 +8,23 @@ import inspect
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from types import FunctionType
+from types import BuiltinMethodType, CodeType, EllipsisType, FunctionType, MethodType, MethodWrapperType, ModuleType
 from typing import Any
 
 import numpy as np
 import torch
-from fedmed_networks.weights import file_digest
 from monai.transforms import Compose
 from monai.transforms.traits import RandomizableTrait
 
+from fedmed_networks.weights import file_digest
+
 LIBRARIES = ("monai", "torch", "numpy", "pillow", "pydicom", "nibabel")
 """Packages whose version is part of a preprocessing's digest."""
+
+PLAIN = (
+    type(None), EllipsisType, bool, int, float, complex, str, bytes, slice, range, Path, torch.dtype, torch.device,
+)  # fmt: skip
+"""Types whose text is their value."""
 
 
 def content_digest(path: str | Path) -> str:
@@ -58,7 +64,7 @@ def transform_digest(transform: Any) -> str:
 
 
 def _describe(value: Any, above: list[int]) -> Iterable[str]:
-    if isinstance(value, (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, Path)):
+    if isinstance(value, PLAIN):
         yield repr(value)
     elif isinstance(value, (np.ndarray, np.generic, torch.Tensor)):
         array = np.ascontiguousarray(value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value)
@@ -68,11 +74,17 @@ def _describe(value: Any, above: list[int]) -> Iterable[str]:
     elif isinstance(value, type):
         yield f"{value.__module__}.{value.__qualname__} {_source_digest(value)}"
     elif isinstance(value, FunctionType):
-        code = value.__code__
-        yield f"{value.__module__}.{value.__qualname__} {code.co_code.hex()} {code.co_names}"
+        yield f"{value.__module__}.{value.__qualname__} {_file_digest(value.__code__.co_filename)}"
         closure = [cell.cell_contents for cell in value.__closure__ or ()]
-        constants = [item for item in code.co_consts if not inspect.iscode(item)]
-        yield from _members([closure, constants, value.__defaults__, value.__kwdefaults__], above, value)
+        yield from _members([value.__code__, closure, value.__defaults__, value.__kwdefaults__], above, value)
+    elif isinstance(value, CodeType):
+        yield from _members([value.co_code, value.co_names, value.co_consts], above, value)
+    elif isinstance(value, functools.partial):
+        yield from _members([value.func, value.args, value.keywords], above, value)
+    elif isinstance(value, MethodType):
+        yield from _members([value.__func__, value.__self__], above, value)
+    elif isinstance(value, (BuiltinMethodType, MethodWrapperType)) and not isinstance(value.__self__, ModuleType):
+        yield from _members([value.__qualname__, value.__self__], above, value)
     elif isinstance(value, Mapping):
         yield from _members([item for pair in sorted(value.items(), key=repr) for item in pair], above, value)
     elif isinstance(value, (set, frozenset)):
@@ -99,6 +111,11 @@ def _members(members: list[Any], above: list[int], owner: Any) -> Iterable[str]:
 def _source_digest(kind: type) -> str:
     """Digest of the file that defines a class, so that a mended transform never meets features of the old one."""
     try:
-        return file_digest(Path(inspect.getfile(kind)))
+        return _file_digest(inspect.getfile(kind))
     except (TypeError, OSError):
         return "built in"
+
+
+@functools.lru_cache(maxsize=None)
+def _file_digest(path: str) -> str:
+    return file_digest(Path(path)) if Path(path).is_file() else "no file"

@@ -1,0 +1,192 @@
+"""What travels is what trains: the exchanged tensors, their manifest, and every refusal with what it names."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from fedmed_networks import FACMIC
+from fedmed_workflows import FACMICLoss
+from fedmed_workflows.exchange import Manifest, Weights, put, take, trainable_parameters, travels
+from fedmed_workflows.facmic import AdaptationInferer
+
+PARAMETERS = {f"attention.{layer}.{kind}" for layer in (0, 1, 3) for kind in ("weight", "bias")}
+STATISTICS = {f"attention.1.{name}" for name in ("running_mean", "running_var", "num_batches_tracked")}
+
+
+@pytest.fixture
+def network(small_clip: dict[str, Any]) -> FACMIC:
+    return FACMIC(["a", "b", "c"], clip=small_clip)
+
+
+def test_the_attention_travels_and_nothing_else(network: FACMIC) -> None:
+    assert set(travels(network)) == PARAMETERS | STATISTICS
+    assert all(travels(network)[name] is network.get_parameter(name) for name in PARAMETERS)
+    expected = {id(network.get_parameter(name)) for name in PARAMETERS}
+    assert {id(value) for value in trainable_parameters(network)} == expected
+    assert set(travels(network)) <= set(network.state_dict())
+
+
+def test_a_frozen_normalisation_stays() -> None:
+    unlearned = [nn.BatchNorm2d(2, affine=False), nn.InstanceNorm2d(2)]
+    network = nn.Sequential(nn.BatchNorm2d(2), nn.Conv2d(2, 2, 1), *unlearned)
+    assert set(travels(network[0])) == {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
+    network[0].requires_grad_(False)
+    assert set(travels(network)) == {"1.weight", "1.bias"}
+    network[1].bias.requires_grad_(False)
+    assert set(travels(network)) == {"1.weight"}
+
+
+@pytest.mark.parametrize("pictures", [True, False], ids=["pictures", "features"])
+def test_a_training_step_changes_what_travels_and_nothing_else(network: FACMIC, pictures: bool) -> None:
+    random = torch.Generator().manual_seed(0)
+    shape = (8, 3, 16, 16) if pictures else (8, 16)
+    source, target = (torch.randn(shape, generator=random) for _ in range(2))
+    labels = torch.arange(8) % 3
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    network.train()
+    optimizer = torch.optim.Adam(trainable_parameters(network), lr=1e-2)
+    step = AdaptationInferer()(source, network, target=target)
+    assert step.target_probabilities is not None and not step.target_probabilities.requires_grad
+    FACMICLoss()(step, labels).backward()
+    optimizer.step()
+    gradients = {name: value.grad for name, value in network.named_parameters() if value.grad is not None}
+    assert set(gradients) == PARAMETERS
+    # the normalisation takes the first layer's bias away again: its gradient is zero but for rounding
+    assert {name for name, value in gradients.items() if bool(value.any())} >= PARAMETERS - {"attention.0.bias"}
+    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed - {"attention.0.bias"} == (PARAMETERS | STATISTICS) - {"attention.0.bias"}
+    assert int(network.attention[1].num_batches_tracked) == 2  # source and target
+
+
+def test_both_losses_reach_the_attention(network: FACMIC) -> None:
+    random = torch.Generator().manual_seed(0)
+    source, target = (torch.randn(9, 16, generator=random) for _ in range(2))
+    labels = torch.arange(9) % 3
+    losses, gradients = [], []
+    for batch in (None, target):
+        network.zero_grad()
+        loss = FACMICLoss()(AdaptationInferer()(source, network.eval(), target=batch), labels)
+        loss.backward()
+        losses.append(loss.item())
+        gradients.append(network.attention[3].weight.grad.clone())
+    step = AdaptationInferer()(source, network, target=target)
+    alone = FACMICLoss().lmmd(step.source, step.target, labels, step.target_probabilities)
+    assert alone.item() > 0 and losses[1] == pytest.approx(losses[0] + alone.item(), rel=1e-5)
+    assert not torch.allclose(gradients[0], gradients[1])
+
+
+def test_taken_weights_are_copies(network: FACMIC) -> None:
+    taken = take(network)
+    before = {name: value.clone() for name, value in taken.items()}
+    with torch.no_grad():
+        network.attention[0].weight.add_(1)
+        network.attention[1].running_mean.add_(1)
+    assert all(torch.equal(taken[name], before[name]) for name in taken)
+    assert not any(value.requires_grad for value in taken.values())
+    for value in taken.values():
+        value.zero_()
+    assert bool(network.attention[0].weight.any()) and bool(network.attention[1].running_mean.any())
+
+
+def test_put_weights_are_copies(network: FACMIC, small_clip: dict[str, Any]) -> None:
+    other = FACMIC(["a", "b", "c"], clip=small_clip)
+    given = {name: torch.full_like(value, 3) for name, value in take(other).items()}
+    parameters = {name: network.get_parameter(name) for name in PARAMETERS}
+    put(network, {name: value.numpy() for name, value in given.items()})
+    assert all(torch.equal(value, given[name]) for name, value in take(network).items())
+    assert all(network.get_parameter(name) is value and value.requires_grad for name, value in parameters.items())
+    put(network, given)
+    for value in given.values():
+        value.zero_()
+    assert all(bool((value == 3).all()) for value in take(network).values())
+    assert not torch.equal(other.attention[3].weight, network.attention[3].weight)
+
+
+def test_the_manifest_of_a_network(network: FACMIC) -> None:
+    manifest = Manifest.of(network)
+    assert set(manifest.tensors) == PARAMETERS | STATISTICS
+    assert manifest.tensors["attention.0.weight"] == ([16, 16], "float32")
+    assert manifest.tensors["attention.1.num_batches_tracked"] == ([], "int64")
+    assert manifest.bytes == 4 * (2 * (16 * 16 + 16) + 4 * 16) + 8
+    assert manifest.bytes == sum(value.numel() * value.element_size() for value in take(network).values())
+    manifest.check(take(network), "site")
+    manifest.check({name: value.numpy() for name, value in take(network).items()}, "site")
+
+
+def test_a_manifest_survives_json(network: FACMIC) -> None:
+    manifest = Manifest.of(network)
+    content = json.loads(json.dumps(manifest.to_json()))
+    assert content["bytes"] == manifest.bytes
+    again = Manifest.from_json(content)
+    assert again == manifest
+    again.check(take(network), "site")
+    manifest.check_same(again, "site")
+
+
+def value(number: float) -> Callable[[Weights], Any]:
+    return lambda weights: weights["attention.1.running_var"].__setitem__(3, number)
+
+
+@pytest.mark.parametrize(
+    "spoil, named",
+    [
+        (lambda weights: weights.pop("attention.3.bias"), r"missing \['attention.3.bias'\], unknown \[\]"),
+        (lambda weights: weights.update({"visual.proj": torch.zeros(1)}), r"missing \[\], unknown \['visual.proj'\]"),
+        (lambda weights: weights.clear(), "missing .*'attention.0.bias', .*unknown .."),
+        (lambda weights: weights.update({"attention.3.bias": torch.zeros(17)}),
+         r"tensor attention.3.bias: found \(\[17\], 'float32'\), expected \(\[16\], 'float32'\)"),
+        (lambda weights: weights.update({"attention.3.bias": torch.zeros(16, 1)}), r"found \(\[16, 1\], 'float32'\)"),
+        (lambda weights: weights.update({"attention.3.bias": torch.zeros(16).half()}), r"found \(\[16\], 'float16'\)"),
+        (lambda weights: weights.update({"attention.3.bias": np.zeros(16)}), r"found \(\[16\], 'float64'\)"),
+        (lambda weights: weights.update({"attention.1.num_batches_tracked": torch.tensor(1.0)}),
+         r"found \(\[\], 'float32'\), expected \(\[\], 'int64'\)"),
+        (value(float("nan")), "tensor attention.1.running_var: found values that are not finite"),
+        (value(float("inf")), "tensor attention.1.running_var: found values that are not finite"),
+        (value(float("-inf")), "tensor attention.1.running_var: found values that are not finite"),
+    ],
+)  # fmt: skip
+def test_other_tensors_are_refused(network: FACMIC, spoil: Callable[[Weights], Any], named: str) -> None:
+    weights = take(network)
+    spoil(weights)
+    with pytest.raises(ValueError, match=f"^site 'north': sent weights: .*{named}"):
+        Manifest.of(network).check(weights, "site 'north': sent weights")
+
+
+def test_the_same_network_elsewhere_is_accepted(network: FACMIC, small_clip: dict[str, Any]) -> None:
+    other = FACMIC(["a", "b", "c"], clip=small_clip)
+    with torch.no_grad():
+        other.attention[0].weight.add_(1)  # what travels may differ
+    Manifest.of(network).check_same(Manifest.of(other.train()), "site 'north'")
+
+
+@pytest.mark.parametrize(
+    "changed", ["visual.proj", "visual.transformer.resblocks.0.mlp.c_fc.bias", "prompts", "scale"]
+)
+def test_other_frozen_weights_are_refused(network: FACMIC, small_clip: dict[str, Any], changed: str) -> None:
+    other = FACMIC(["a", "b", "c"], clip=small_clip)
+    other.load_state_dict({name: v * 2 if name == changed else v for name, v in other.state_dict().items()})
+    expected, found = Manifest.of(network), Manifest.of(other)
+    with pytest.raises(ValueError, match=f"site 'north': its frozen weights .*{found.frozen}, .*{expected.frozen}"):
+        expected.check_same(found, "site 'north'")
+
+
+def test_other_classes_are_refused(network: FACMIC, small_clip: dict[str, Any]) -> None:
+    other = FACMIC(["a", "c", "b"], clip=small_clip)
+    with pytest.raises(ValueError, match="the same foundation weights and class names"):
+        Manifest.of(network).check_same(Manifest.of(other), "site 'north'")
+
+
+def test_another_size_of_the_exchange_is_refused(network: FACMIC, small_clip: dict[str, Any]) -> None:
+    other = FACMIC(["a", "b", "c"], clip=small_clip)
+    other.attention[3].bias.requires_grad_(False)
+    named = re.escape("site 'north': exchanges other tensors than the manifest: ['attention.3.bias']")
+    with pytest.raises(ValueError, match=named):
+        Manifest.of(network).check_same(Manifest.of(other), "site 'north'")

@@ -1,0 +1,263 @@
+"""Sites from folders and datalists: classes, splits by patient, and every refusal with what it names."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+from fedmed_workflows.sites import ClassificationSite, ClassificationSites
+
+PARTS = ("training", "validation", "test")
+
+
+def write_folder(folder: Path, **classes: int) -> Path:
+    """Empty pictures by class; only a reader would mind."""
+    for name, count in classes.items():
+        (folder / name).mkdir(parents=True)
+        for index in range(count):
+            (folder / name / f"{index:02}.png").touch()
+    return folder
+
+
+def write_datalist(path: Path, folder: Path, **content: Any) -> Path:
+    """A datalist of sections ``{part: {class: numbers}}`` over a folder's pictures."""
+    for part in set(content) & set(PARTS):
+        content[part] = [
+            {"image": str((folder / name / f"{index:02}.png").relative_to(path.parent)), "label": name}
+            for name, indices in content[part].items()
+            for index in indices
+        ]
+    path.write_text(json.dumps(content))
+    return path
+
+
+def write_dicom(path: Path, patient: str, series: str | None = None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, generate_uid()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset = pydicom.Dataset()
+    dataset.file_meta, dataset.PatientID = meta, patient
+    dataset.SeriesInstanceUID = series or generate_uid()
+    dataset.SOPClassUID, dataset.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
+    dataset.save_as(path, enforce_file_format=True)
+
+
+def parts(site: ClassificationSite, root: Path | None = None) -> dict[str, set[tuple[str, int]]]:
+    """Images and labels of each part, the paths relative to a folder."""
+    root = (root or site.path).resolve()
+    return {
+        part: {(str(Path(item["image"]).resolve().relative_to(root)), item["label"]) for item in getattr(site, part)}
+        for part in PARTS
+    }
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    write_folder(tmp_path / "site", stripes=20, dots=30)
+    for ignored in (".DS_Store", "Thumbs.db"):
+        (tmp_path / "site" / "dots" / ignored).touch()
+    site = ClassificationSite(str(tmp_path / "site"), batch_size=40)
+    assert site.class_names == ["dots", "stripes"]
+    found = parts(site)
+    assert {part: len(items) for part, items in found.items()} == {"training": 40, "validation": 5, "test": 5}
+    assert [sum(label for _, label in found[part]) for part in PARTS] == [16, 2, 2]  # every class is split alike
+    everything = {(f"dots/{index:02}.png", 0) for index in range(30)} | {(f"stripes/{i:02}.png", 1) for i in range(20)}
+    assert set.union(*found.values()) == everything
+    turned = ClassificationSite(str(tmp_path / "site"), class_names=["stripes", "absent", "dots"])
+    assert turned.class_names == ["stripes", "absent", "dots"]
+    assert {(Path(item["image"]).parent.name, item["label"]) for item in turned.test} == {("stripes", 0), ("dots", 2)}
+
+
+def test_an_unseen_site_is_for_testing_alone(tmp_path: Path) -> None:
+    write_folder(tmp_path / "site", stripes=2, dots=1)
+    site = ClassificationSite(str(tmp_path / "site"), batch_size=32, held_out=True)
+    assert site.training == [] and len(site.test) == 3
+    assert site.validation == site.test
+
+
+def test_the_split_depends_on_seed_and_names_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_folder(tmp_path / "site", stripes=20, dots=20)
+    expected = parts(ClassificationSite(str(folder)))
+    assert parts(ClassificationSite(str(folder), seed=1)) != expected
+    moved = Path(shutil.copytree(folder, tmp_path / "elsewhere" / "renamed"))
+    assert parts(ClassificationSite(str(moved))) == expected
+    for directory, written in ((tmp_path, "site"), (folder, "."), (folder, "../site"), (tmp_path, "./site/")):
+        monkeypatch.chdir(directory)
+        assert parts(ClassificationSite(written)) == expected, written
+
+
+def test_the_split_depends_on_no_order(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "site", stripes=20, dots=20)
+    expected = parts(ClassificationSite(str(folder)))
+    orders = ({"dots": range(20), "stripes": range(20)}, {"stripes": range(19, -1, -1), "dots": range(19, -1, -1)})
+    for order in orders:
+        write_datalist(folder / "datalist.json", folder, training=order)
+        assert parts(ClassificationSite(str(folder))) == expected
+
+
+def test_a_patient_stays_together(tmp_path: Path) -> None:
+    root = tmp_path / "site"
+    for patient in range(24):
+        for image in range(3):  # patients below 4 have images of both classes
+            name = "ill" if patient % 2 or (patient < 4 and image == 2) else "well"
+            write_dicom(root / name / f"{image}_{patient:02}.dcm", f"P{patient}")
+    for image in range(2):
+        write_dicom(root / "ill" / "a_series" / str(image), "P1", series="1.2.3")
+    site = ClassificationSite(str(root))
+    names = {part: [Path(item["image"]).name for item in getattr(site, part)] for part in PARTS}
+    patients = [{"01" if name == "a_series" else name[2:4] for name in names[part]} for part in PARTS]
+    assert set.union(*patients) == {f"{patient:02}" for patient in range(24)}
+    assert sum(map(len, patients)) == 24 and min(map(len, patients)) >= 2
+    assert sum(map(len, names.values())) == 24 * 3 + 1  # a series is one image
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["inside the folder", "beside the folders"])
+def test_a_datalist_with_its_own_split(tmp_path: Path, inside: bool) -> None:
+    folder = write_folder(tmp_path / "pictures" if not inside else tmp_path / "site", dots=9, stripes=9)
+    path = folder / "datalist.json" if inside else tmp_path / "site.json"
+    sections = {"training": {"dots": range(7), "stripes": range(6)}, "validation": {"dots": [7]},
+                "test": {"dots": [8], "stripes": [6, 7]}}  # fmt: skip
+    write_datalist(path, folder, **sections)
+    site = ClassificationSite(str(folder if inside else path))
+    expected = {
+        part: {(f"{name}/{index:02}.png", label) for label, name in enumerate(("dots", "stripes"))
+               for index in sections[part].get(name, ())}
+        for part in PARTS
+    }  # fmt: skip
+    assert parts(site, folder) == expected
+
+
+@pytest.mark.parametrize("given", ["validation", "test", None])
+def test_what_a_datalist_leaves_out_is_split_off(tmp_path: Path, given: str | None) -> None:
+    folder = write_folder(tmp_path / "site", dots=20, stripes=20)
+    own = {given: {"dots": range(18, 20), "stripes": [19]}} if given else {}
+    write_datalist(folder / "datalist.json", folder, training={"dots": range(18), "stripes": range(18)}, **own)
+    found = parts(ClassificationSite(str(folder)))
+    sizes = {"training": 28 if given is None else 32, "validation": 4, "test": 4, **({given: 3} if given else {})}
+    assert {part: len(items) for part, items in found.items()} == sizes
+    assert len(set.union(*found.values())) == sum(sizes.values())
+
+
+def test_integer_labels_of_a_datalist(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "site", x=6)
+    items = [{"image": f"x/{index:02}.png", "label": index % 2} for index in range(6)]
+    (folder / "datalist.json").write_text(json.dumps({"class_names": ["zebra", "ape"], "training": items}))
+    site = ClassificationSite(str(folder), held_out=True)
+    assert site.class_names == ["ape", "zebra"]
+    assert [item["label"] for item in site.test] == [1, 0, 1, 0, 1, 0]
+    (folder / "datalist.json").write_text(json.dumps({"training": items}))
+    assert ClassificationSite(str(folder), held_out=True).class_names == ["0", "1"]
+
+
+def test_a_federation_of_folders_and_datalists(tmp_path: Path) -> None:
+    for site in ("west", "north"):
+        write_folder(tmp_path / site, dots=5, stripes=5)
+    write_datalist(tmp_path / "east.json", tmp_path / "west", training={"dots": range(5)})
+    (tmp_path / ".cache").mkdir()
+    sites = ClassificationSites(str(tmp_path), unseen_site="north")
+    assert sites.folders == {"east": tmp_path / "east.json", "west": tmp_path / "west"}
+    assert list(sites.folders) == ["east", "west"]
+    assert sites.unseen == ("north", tmp_path / "north") and sites.class_names == ["dots", "stripes"]
+    named = ClassificationSites(str(tmp_path), sites=["west", "north"], class_names=["stripes", "none", "dots"])
+    assert list(named.folders) == ["north", "west"] and named.unseen is None
+    assert named.class_names == ["stripes", "none", "dots"]
+
+
+def test_the_digest_is_of_the_data(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    for site in ("a", "b"):
+        write_folder(root / site, dots=3, stripes=3)
+    digest = ClassificationSites(str(root)).digest
+    assert ClassificationSites(str(shutil.copytree(root, tmp_path / "moved"))).digest == digest
+    seen = {digest, ClassificationSites(str(root), sites=["a"]).digest}
+    (root / "a" / "dots" / "00.png").write_bytes(b"longer")
+    seen.add(ClassificationSites(str(root)).digest)
+    (root / "a" / "dots" / "01.png").rename(root / "a" / "stripes" / "11.png")
+    seen.add(ClassificationSites(str(root)).digest)
+    assert len(seen) == 4
+
+
+def datalist(text: str) -> Callable[[Path], Any]:
+    return lambda site: (write_folder(site, dots=3), (site / "datalist.json").write_text(text))
+
+
+@pytest.mark.parametrize(
+    "prepare, options, named",
+    [
+        pytest.param(lambda site: None, {}, "expected a folder with one folder a class, or a datalist", id="missing"),
+        pytest.param(lambda site: write_folder(site, dots=0), {}, "found no image, expected class folders", id="empty"),
+        pytest.param(lambda site: write_folder(site, dots=20, stripes=20), {"batch_size": 33},
+                     "found 32 training images after the split, expected at least one batch of 33", id="batch"),
+        pytest.param(lambda site: write_folder(site, dots=2, stripes=2), {},
+                     "found no validation image after the split, expected three of some class", id="too few to split"),
+        pytest.param(lambda site: write_folder(site, dots=9, strips=9), {"class_names": ["dots", "stripes"]},
+                     r"found the classes \['strips'\], expected some of \['dots', 'stripes'\]", id="class"),
+        pytest.param(lambda site: (write_folder(site, dots=9) / "dots" / "notes.txt").touch(), {},
+                     "/dots/notes.txt: expected a jpg, png, NIfTI or DICOM image", id="stray file"),
+        pytest.param(lambda site: write_folder(site / "dots", more=9), {},
+                     "/dots/more: expected a jpg, png, NIfTI or DICOM image, or a folder with one", id="stray folder"),
+        pytest.param(datalist("{]"), {}, "/datalist.json: expected a datalist .* found JSONDecodeError", id="no JSON"),
+        pytest.param(datalist('{"training": [{"label": "dots"}]}'), {}, "/datalist.json: .* 'image'", id="no path"),
+        pytest.param(datalist('{"training": [{"image": "dots/00.png"}]}'), {}, "json: .*'label'", id="no label"),
+        pytest.param(datalist('{"training": ["dots/00.png"]}'), {}, "/datalist.json: expected a datalist", id="texts"),
+        pytest.param(datalist('{"class_names": ["a"], "training": [{"image": "dots/00.png", "label": 1}]}'), {},
+                     "/datalist.json: expected a datalist .* found IndexError", id="label too large"),
+        pytest.param(datalist('{"class_names": ["a", "b"], "training": [{"image": "dots", "label": -1}]}'), {},
+                     "/datalist.json: .* label -1, expected 0 to 1", id="negative label"),
+        pytest.param(datalist('{"training": [{"image": "dots/77.png", "label": "dots"}]}'), {},
+                     "/datalist.json: .*/dots/77.png, which does not exist", id="missing image"),
+        pytest.param(datalist('{"training": [], "testing": []}'), {}, "found no image", id="no section"),
+        pytest.param(datalist('{"test": [{"image": "dots/00.png", "label": "dots"}]}'), {},
+                     "found 0 training images after the split", id="test section alone"),
+    ],
+)  # fmt: skip
+def test_a_site_is_refused(tmp_path: Path, prepare: Callable[[Path], Any], options: dict[str, Any], named: str) -> None:
+    prepare(tmp_path / "site")
+    with pytest.raises(ValueError, match=re.escape(str(tmp_path / "site")) + f".*{named}"):
+        ClassificationSite(str(tmp_path / "site"), **options)
+
+
+@pytest.mark.parametrize(
+    "options, named",
+    [
+        ({"unseen_site": "c"}, r"unseen site 'c': not found in .*, which holds \['a', 'b'\]"),
+        ({"sites": ["a", "c"]}, r"site 'c': not found in .*, which holds \['a', 'b'\]"),
+        ({"sites": ["a", "b"], "unseen_site": "b"}, "expected at least one training site besides the unseen one"),
+        ({"sites": ["a"], "unseen_site": "a"}, "training sites .'a'., unseen site 'a'"),
+        ({"class_names": ["dots", "x"]}, r"site 'a': .*/a has the classes \['stripes'\].*expected some .*'dots', 'x'"),
+        ({"dataset_dir": "nowhere"}, "dataset_dir nowhere: expected a folder that holds one folder a site"),
+    ],
+)
+def test_a_federation_is_refused(tmp_path: Path, options: dict[str, Any], named: str) -> None:
+    for site in ("a", "b"):
+        write_folder(tmp_path / site, dots=3, stripes=3)
+    with pytest.raises(ValueError, match=named):
+        ClassificationSites(**{"dataset_dir": str(tmp_path), **options})
+
+
+@pytest.mark.parametrize("unseen", [None, "only"])
+def test_a_federation_without_a_training_site_is_refused(tmp_path: Path, unseen: str | None) -> None:
+    if unseen:
+        write_folder(tmp_path / unseen, dots=3, stripes=3)
+    with pytest.raises(ValueError, match=rf"training sites \[\], unseen site {unseen!r}: expected at least one"):
+        ClassificationSites(str(tmp_path), unseen_site=unseen)
+
+
+@pytest.mark.parametrize("odd", ["b", "unseen"])
+def test_a_class_of_one_site_only_is_refused(tmp_path: Path, odd: str) -> None:
+    for site in ("a", "b", "unseen"):
+        write_folder(tmp_path / site, dots=3, **{"strips" if site == odd else "stripes": 3})
+    named = rf"site '{odd}': .*/{odd} has the classes \['strips'\], unknown to the other sites; expected .*'stripes'"
+    with pytest.raises(ValueError, match=named):
+        ClassificationSites(str(tmp_path), unseen_site="unseen")
+    given = ClassificationSites(str(tmp_path), unseen_site="unseen", class_names=["dots", "stripes", "strips"])
+    assert given.class_names == ["dots", "stripes", "strips"]
