@@ -2,11 +2,11 @@
 
     python benchmarks/facmic_round.py [ROUNDS]
 
-The published procedure encodes one source and two target batches in every step, and the class prompts in every round. This
-project encodes every image once and trains on the features. Both run ten rounds (or ROUNDS) with ViT-B-32 in random
-weights on 485 source and 120 target pictures, in file order, in one process. The published procedure gets its pictures
-as tensors in memory; this project's time holds reading and preprocessing the files as well. Takes about ten minutes on
-two cores. The last line is a JSON object.
+The published procedure encodes one source and two target batches in every step, and the class prompts in every round.
+This project encodes every image once and trains on the features. Both run ten rounds (or ROUNDS) with ViT-B-32 in
+random weights on 485 source and 120 target pictures, in file order, in one process. The published procedure gets its
+pictures as tensors in memory; this project's time holds reading and preprocessing the files as well. Takes about ten
+minutes on two cores. The last line is a JSON object.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ BUNDLE = Path(__file__).parents[1] / "bundles" / "facmic_classification"
 def write_pictures(root: Path) -> Path:
     """SITE/datalist.json with 485 training pictures, and a folder of 120 target pictures; returns the datalist."""
     random = np.random.default_rng(0)
-    paths = [root / ("target" if index >= SOURCE else "source") / f"{index:04d}.png" for index in range(SOURCE + TARGET)]
+    paths = [
+        root / ("target" if index >= SOURCE else "source") / f"{index:04d}.png" for index in range(SOURCE + TARGET)
+    ]
     for index, path in enumerate(paths):
         path.parent.mkdir(exist_ok=True)
         coarse = random.integers(0, 255, (4 + index % len(CLASSES) * 4,) * 2, dtype=np.uint8)

@@ -21,7 +21,9 @@ BATCH, LENGTH, CLASSES = 256, 512, 9
 PASSES = {"literal": 5, "ours": 50}
 
 
-def literal(source: torch.Tensor, target: torch.Tensor, labels: torch.Tensor, probabilities: torch.Tensor) -> torch.Tensor:
+def literal(
+    source: torch.Tensor, target: torch.Tensor, labels: torch.Tensor, probabilities: torch.Tensor
+) -> torch.Tensor:
     """The formula as the paper writes it: every pair's difference, one weight matrix a class and pair of domains."""
     total = torch.cat([source, target])
     n = len(total)
@@ -65,13 +67,17 @@ def main() -> None:
     slow, slow_loss, slow_gradient = measure(literal, PASSES["literal"])
     fast, fast_loss, fast_gradient = measure(LMMDLoss(), PASSES["ours"])
     largest = float(slow_gradient.abs().max())
-    print(json.dumps({
-        "literal_seconds": round(slow, 4),
-        "ours_seconds": round(fast, 5),
-        "times_faster": round(slow / fast, 1),
-        "loss_difference": abs(slow_loss - fast_loss),
-        "gradient_difference_relative": float((slow_gradient - fast_gradient).abs().max()) / largest,
-    }))
+    print(
+        json.dumps(
+            {
+                "literal_seconds": round(slow, 4),
+                "ours_seconds": round(fast, 5),
+                "times_faster": round(slow / fast, 1),
+                "loss_difference": abs(slow_loss - fast_loss),
+                "gradient_difference_relative": float((slow_gradient - fast_gradient).abs().max()) / largest,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python benchmarks/sites_memory.py
 
-Runs a federation of two rounds with 3 and with 30 sites, each in a fresh process, and reads the resident memory when the
-last round ended, and its peak. A site has 200 pictures and the feature attention of ViT-B-32 (D = 512); the frozen
+Runs a federation of two rounds with 3 and with 30 sites, each in a fresh process, and reads the resident memory when
+the last round ended, and its peak. A site has 200 pictures and the feature attention of ViT-B-32 (D = 512); the frozen
 encoder, which all sites share, is a small one, so that encoding takes seconds. The last line is a JSON object.
 """
 
@@ -75,15 +75,19 @@ def main() -> None:
     parameters = (2 * LENGTH * LENGTH + 2 * LENGTH + 2 * LENGTH) * FLOAT
     own = attention + 2 * parameters + PICTURES * LENGTH * FLOAT
     after, peak = ((measured[30][index] - measured[3][index]) / 27 for index in (0, 1))
-    print(json.dumps({
-        "resident_3_sites_mb": round(measured[3][0] / 1e6, 1),
-        "resident_30_sites_mb": round(measured[30][0] / 1e6, 1),
-        "each_further_site_mb": round(after / 1e6, 2),
-        "each_further_site_at_peak_mb": round(peak / 1e6, 2),
-        "attention_optimiser_features_mb": round(own / 1e6, 2),
-        "ratio": round(after / own, 2),
-        "ratio_at_peak": round(peak / own, 2),
-    }))
+    print(
+        json.dumps(
+            {
+                "resident_3_sites_mb": round(measured[3][0] / 1e6, 1),
+                "resident_30_sites_mb": round(measured[30][0] / 1e6, 1),
+                "each_further_site_mb": round(after / 1e6, 2),
+                "each_further_site_at_peak_mb": round(peak / 1e6, 2),
+                "attention_optimiser_features_mb": round(own / 1e6, 2),
+                "ratio": round(after / own, 2),
+                "ratio_at_peak": round(peak / own, 2),
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

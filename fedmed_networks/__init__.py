@@ -1,4 +1,4 @@
-"""Networks: the foundations (CLIP) and what each method adds to them. Constructors and forward passes, nothing of rounds."""
+"""Networks: the foundations (CLIP) and what each method adds to them; nothing of rounds."""
 
 from fedmed_networks.facmic import FACMIC
 from fedmed_networks.feature_attention import FeatureAttention

@@ -1,4 +1,4 @@
-"""CLIP foundations through open_clip: built once in a process, frozen, shared by every network that asks for the same one."""
+"""CLIP foundations through open_clip: built once in a process, frozen, shared by all that ask for the same one."""
 
 import functools
 import hashlib
@@ -118,7 +118,9 @@ def _text_dim(name: str) -> int:
 def _create(name: str, weights: str | None) -> Any:
     root = logging.getLogger()
     level = root.level
-    root.setLevel(logging.ERROR)  # open_clip warns of random weights on the root logger; ours says it once, with the seed
+    root.setLevel(
+        logging.ERROR
+    )  # open_clip warns of random weights there; ours says it once, with the seed
     try:
         return open_clip.create_model(name, pretrained=weights)
     except Exception as error:  # open_clip, and the readers of files beneath it, raise whatever they stumble over
@@ -139,7 +141,10 @@ def _unknown(name: str, weights: str | None, error: Exception) -> str:
 def _registered(clip: str) -> str:
     """The name under which open_clip knows a model; a configuration is registered under its own digest."""
     if not clip.startswith("{"):
-        if not clip.startswith(("hf-hub:", "local-dir:")) and open_clip.get_model_config(clip.replace("/", "-")) is None:
+        if (
+            not clip.startswith(("hf-hub:", "local-dir:"))
+            and open_clip.get_model_config(clip.replace("/", "-")) is None
+        ):
             raise ValueError(f"CLIP {clip!r}: expected an open_clip model name, one of {open_clip.list_models()}")
         return clip.replace("/", "-") if not clip.startswith(("hf-hub:", "local-dir:")) else clip
     config = json.loads(clip)

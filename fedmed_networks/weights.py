@@ -33,9 +33,7 @@ def module_digest(module: nn.Module) -> str:
         Any module. Its tensors may be on any device; values are hashed as they are stored.
     """
     state = module.state_dict(keep_vars=True)
-    written = tuple(
-        number for tensor in state.values() for number in (id(tensor), tensor.data_ptr(), tensor._version)
-    )
+    written = tuple(number for tensor in state.values() for number in (id(tensor), tensor.data_ptr(), tensor._version))
     known = _digests.get(module)
     if known is not None and known[0] == written:
         return known[1]

@@ -75,7 +75,9 @@ class ClassificationMetrics:
             "split": self.split,
             "class_names": self.class_names,
             "metrics": {
-                name: {key: _or_none(number) for key, number in zip(("value", "low", "high"), (value, *intervals[name]))}
+                name: {
+                    key: _or_none(number) for key, number in zip(("value", "low", "high"), (value, *intervals[name]))
+                }
                 for name, value in values.items()
             },
             "confusion": confusion_counts(probabilities, labels, once)[0].astype(int).tolist(),

@@ -1,4 +1,4 @@
-"""What a site and the aggregation exchange: one predicate decides what trains and what travels, a manifest checks it."""
+"""What a site and the aggregation exchange: one predicate decides what trains and travels, a manifest checks it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from fedmed_networks.weights import module_digest
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
+
+from fedmed_networks.weights import module_digest
 
 Weights = dict[str, torch.Tensor]
 """Exchanged tensors by name, on the CPU."""
@@ -36,7 +37,9 @@ def travels(network: nn.Module) -> dict[str, torch.Tensor]:
     tensors = {name: value for name, value in network.named_parameters() if value.requires_grad}
     for prefix, module in network.named_modules():
         if isinstance(module, _NormBase) and any(value.requires_grad for value in module.parameters(recurse=False)):
-            tensors |= {f"{prefix}.{name}" if prefix else name: value for name, value in module.named_buffers(recurse=False)}
+            tensors |= {
+                f"{prefix}.{name}" if prefix else name: value for name, value in module.named_buffers(recurse=False)
+            }
     return tensors
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from fedmed_networks.weights import module_digest
 from monai.utils import convert_to_tensor
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from fedmed_networks.weights import module_digest
 from fedmed_workflows.fingerprint import content_digest, is_random, transform_digest
 
 logger = logging.getLogger(__name__)

@@ -198,8 +198,8 @@ class Federation:
         if len(updates) < self.min_sites:
             failed = {name: entry["error"] for name, entry in sites.items() if "error" in entry}
             raise FederationError(
-                f"round {number}: {len(updates)} sites contributed, expected at least {self.min_sites}; failed: {failed}; "
-                f"the aggregate of round {number - 1} stays in {self.output_dir / 'checkpoints'}"
+                f"round {number}: {len(updates)} sites contributed, expected at least {self.min_sites}; "
+                f"failed: {failed}; the aggregate of round {number - 1} stays in {self.output_dir / 'checkpoints'}"
             )
         weights = self.aggregation(updates)
         seconds = time.monotonic() - started

@@ -77,8 +77,13 @@ class ProbabilityTable:
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):
             probabilities = [float(value) for value in output["pred"]]
             best = max(range(len(probabilities)), key=probabilities.__getitem__)
-            self._rows.append({"image": str(item["path"]), "prediction": self.class_names[best],
-                               "probabilities": dict(zip(self.class_names, probabilities, strict=True))})
+            self._rows.append(
+                {
+                    "image": str(item["path"]),
+                    "prediction": self.class_names[best],
+                    "probabilities": dict(zip(self.class_names, probabilities, strict=True)),
+                }
+            )
 
     def _write(self, engine: Engine) -> None:
         table = io.StringIO()

@@ -60,10 +60,12 @@ def _signed_weights(labels: torch.Tensor, probabilities: torch.Tensor) -> tuple[
     of_source = functional.one_hot(labels, classes).to(probabilities)
     of_target = functional.one_hot(probabilities.argmax(dim=1), classes)
     shared = (of_source.sum(dim=0) > 0) & (of_target.sum(dim=0) > 0)
-    weights = torch.cat([
-        of_source / of_source.sum(dim=0).clamp_min(1),
-        -probabilities / probabilities.sum(dim=0).clamp_min(torch.finfo(probabilities.dtype).tiny),
-    ])
+    weights = torch.cat(
+        [
+            of_source / of_source.sum(dim=0).clamp_min(1),
+            -probabilities / probabilities.sum(dim=0).clamp_min(torch.finfo(probabilities.dtype).tiny),
+        ]
+    )
     return weights, shared
 
 

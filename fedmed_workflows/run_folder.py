@@ -19,7 +19,7 @@ KEPT_CHECKPOINTS = 3
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
-    """Writes a file under a temporary name, flushes it to the disk, and renames it: readers see all of it or nothing."""
+    """Writes a file under a temporary name, flushes it, and renames it: readers see all of it or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with temporary.open("wb") as file:
@@ -32,9 +32,9 @@ def write_whole(path: Path, content: bytes | str) -> None:
 class RunFolder:
     """The folder of one run, held by one process at a time.
 
-    Used as a context manager. A new folder is marked with the run's identity (``run.json``); a folder that a run of the
-    same identity left unfinished is taken up; any other is refused, unless it has no aggregate yet: a start that bad input
-    ended leaves nothing to lose.
+    Used as a context manager. A new folder is marked with the run's identity (``run.json``); a folder that a run of
+    the same identity left unfinished is taken up; any other is refused, unless it has no aggregate yet: a start that
+    bad input ended leaves nothing to lose.
 
     Parameters
     ----------
@@ -117,5 +117,7 @@ def check_folder(path: Path, identity: Mapping[str, Any]) -> None:
         raise ValueError(f"{marker}: expected the mark of a run, found {type(error).__name__}: {error}") from error
     differing = {key for key in {*found, *identity} if found.get(key) != identity.get(key)}
     if differing:
-        listed = "; ".join(f"{key}: found {found.get(key)!r}, expected {identity.get(key)!r}" for key in sorted(differing))
+        listed = "; ".join(
+            f"{key}: found {found.get(key)!r}, expected {identity.get(key)!r}" for key in sorted(differing)
+        )
         raise ValueError(f"output_dir {path} belongs to another run: {listed}")

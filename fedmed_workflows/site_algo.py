@@ -22,7 +22,7 @@ from fedmed_workflows.aggregation import Update
 from fedmed_workflows.exchange import Manifest, Weights, put, take
 
 SINGLE_SITE_HANDLERS = ("CheckpointSaver", "CheckpointLoader", "StatsHandler", "TensorBoard", "ValidationHandler")
-"""Handlers of a bundle's training that a federation switches off: it keeps, shows and evaluates the aggregate itself."""
+"""Handlers of a bundle's training that a federation switches off: it keeps, shows and judges the aggregate itself."""
 
 KEPT_STATES = 2
 """Rounds whose optimiser state stays on disk: the last one, and the one before it, from which an interrupted
@@ -81,8 +81,16 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
         self.seed = seed
         self.state_dir = Path(state_dir)
         self.held_out = held_out
-        self.workflow = _workflow(bundle_root, {**(settings or {}), "dataset_dir": dataset_dir, "seed": seed,
-                                                "bundle_root": bundle_root, "held_out": held_out})
+        self.workflow = _workflow(
+            bundle_root,
+            {
+                **(settings or {}),
+                "dataset_dir": dataset_dir,
+                "seed": seed,
+                "bundle_root": bundle_root,
+                "held_out": held_out,
+            },
+        )
         super().__init__(
             bundle_root=bundle_root,
             local_epochs=local_epochs,
@@ -148,7 +156,9 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
             self.trainer._internal_run_generator = None  # or Ignite takes the next round for the rest of this one
             raise
         if not self.losses or not math.isfinite(self.losses[-1]):
-            ended = f"the loss became {self.losses[-1]} in step {len(self.losses)}" if self.losses else "no step was run"
+            ended = (
+                f"the loss became {self.losses[-1]} in step {len(self.losses)}" if self.losses else "no step was run"
+            )
             raise NonFiniteLossError(f"site {self.site!r}: {ended} of its round")
 
     def evaluate(self, data: ExchangeObject, extra: dict[str, Any] | None = None) -> ExchangeObject:
@@ -205,14 +215,18 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
         set_determinism(zlib.crc32(f"{self.seed}/{self.site}/{round_number}".encode()))
 
     def _check_loss(self, engine: Engine) -> None:
-        self.losses.append(engine.state.output["loss"].item())
+        output = engine.state.output
+        self.losses.append(float((output[0] if isinstance(output, list) else output)["loss"]))
         if not math.isfinite(self.losses[-1]):
             engine.terminate()
 
     def _keep(self, round_number: int) -> None:
         self.state_dir.mkdir(parents=True, exist_ok=True)
-        state = {"optimizer": self.trainer.optimizer.state_dict(), "epoch": self.trainer.state.epoch,
-                 "iteration": self.trainer.state.iteration}
+        state = {
+            "optimizer": self.trainer.optimizer.state_dict(),
+            "epoch": self.trainer.state.epoch,
+            "iteration": self.trainer.state.iteration,
+        }
         temporary = self.state_dir / f".round_{round_number:05d}.{os.getpid()}"
         torch.save(state, temporary)
         os.replace(temporary, self._state_file(round_number))

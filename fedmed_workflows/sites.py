@@ -140,12 +140,16 @@ class ClassificationSites:
         root = Path(dataset_dir)
         present = _sites_in(root)
         training = sorted(str(site) for site in sites) if sites else sorted(set(present) - {unseen_site})
-        for role, site in [("site", site) for site in training] + ([("unseen site", unseen_site)] if unseen_site else []):
+        for role, site in [("site", site) for site in training] + (
+            [("unseen site", unseen_site)] if unseen_site else []
+        ):
             if site not in present:
                 raise ValueError(f"{role} {site!r}: not found in {root}, which holds {sorted(present)}")
         if not training or unseen_site in training:
-            raise ValueError(f"{root}: training sites {training}, unseen site {unseen_site!r}: expected at least one "
-                             "training site besides the unseen one")
+            raise ValueError(
+                f"{root}: training sites {training}, unseen site {unseen_site!r}: expected at least one "
+                "training site besides the unseen one"
+            )
         self.folders = {site: present[site] for site in training}
         self.unseen = (unseen_site, present[unseen_site]) if unseen_site else None
         paths = {**self.folders, **({self.unseen[0]: self.unseen[1]} if self.unseen else {})}
@@ -160,8 +164,9 @@ def _sites_in(root: Path) -> dict[str, Path]:
     if not root.is_dir():
         raise ValueError(f"dataset_dir {root}: expected a folder that holds one folder a site")
     entries = [path for path in sorted(root.iterdir()) if not path.name.startswith(".")]
-    return {path.stem if path.is_file() else path.name: path for path in entries
-            if path.is_dir() or path.suffix == ".json"}
+    return {
+        path.stem if path.is_file() else path.name: path for path in entries if path.is_dir() or path.suffix == ".json"
+    }
 
 
 def _check_classes(paths: Mapping[str, Path], by_site: Mapping[str, set[str]], given: list[str] | None) -> None:
@@ -170,8 +175,10 @@ def _check_classes(paths: Mapping[str, Path], by_site: Mapping[str, set[str]], g
         expected = set(given) if given else {name for name, count in known_to.items() if count > 1}
         strange = sorted(names - expected)
         if strange and (given or len(by_site) > 1):
-            raise ValueError(f"site {site!r}: {paths[site]} has the classes {strange}, unknown to the other sites; "
-                             f"expected some of {sorted(expected)}")
+            raise ValueError(
+                f"site {site!r}: {paths[site]} has the classes {strange}, unknown to the other sites; "
+                f"expected some of {sorted(expected)}"
+            )
 
 
 def _digest(paths: Mapping[str, Path], items: Mapping[str, Mapping[str, list[tuple[str, str]]]]) -> str:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from fedmed_networks.weights import module_digest
-from fedmed_transforms.load import find_images
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch.utils.data import DataLoader, Dataset
 
+from fedmed_networks.weights import module_digest
+from fedmed_transforms.load import find_images
 from fedmed_workflows.features import EncodedDataset, checksum
 from fedmed_workflows.federation import Preparation
 
@@ -123,9 +123,8 @@ class PairedLoader:
         if target is not None:
             self.target = DataLoader(target, batch_size=source.batch_size, shuffle=shuffle, drop_last=True)
             if not len(self.target):
-                raise ValueError(
-                    f"target: found {len(target)} images, expected at least one batch of {source.batch_size}"  # type: ignore[arg-type]
-                )
+                found = len(target)  # type: ignore[arg-type]
+                raise ValueError(f"target: found {found} images, expected at least one batch of {source.batch_size}")
 
     def __len__(self) -> int:
         return len(self.source)

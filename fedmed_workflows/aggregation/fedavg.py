@@ -57,7 +57,9 @@ class FedAvg:
             raise ValueError("found no update to aggregate, expected at least one")
         total = sum(updates[site].samples for site in sites)
         return {
-            name: _mean([updates[site].weights[name] for site in sites], [updates[site].samples / total for site in sites])
+            name: _mean(
+                [updates[site].weights[name] for site in sites], [updates[site].samples / total for site in sites]
+            )
             for name in updates[sites[0]].weights
         }
 

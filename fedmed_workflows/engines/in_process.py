@@ -84,7 +84,9 @@ class InProcessEngine:
 
     def validate(self, weights: Weights) -> dict[str, dict[str, float]]:
         """Metrics of an aggregate on every site's validation images and on the unseen site."""
-        return {name: site.evaluate(ExchangeObject(weights=dict(weights))).metrics for name, site in self._all().items()}
+        return {
+            name: site.evaluate(ExchangeObject(weights=dict(weights))).metrics for name, site in self._all().items()
+        }
 
     def score(self, weights: Weights) -> dict[str, dict[str, Any]]:
         """Metrics of an aggregate with intervals on every site's test images and on the unseen site."""
@@ -104,5 +106,3 @@ class InProcessEngine:
 
     def _all(self) -> dict[str, SiteAlgo]:
         return {**self.sites, **({self.unseen.site: self.unseen} if self.unseen else {})}
-
-

@@ -74,8 +74,11 @@ def trained_rounds(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def byte_unit(largest: float) -> tuple[float, str]:
     """The unit that suits a number of bytes: its size and its name."""
-    return next((size, unit) for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
-                if largest >= size or size == 1)
+    return next(
+        (size, unit)
+        for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
+        if largest >= size or size == 1
+    )
 
 
 def _training(result: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -115,11 +118,22 @@ def _curve(panel: Panel, series: Series, rounds: list[int]) -> Axes:
     axes = _axes(panel)
     others = [values for name, values in series.items() if name != panel.site["name"]]
     if others:  # NaN between the sites breaks the line, so that one line draws them all
-        axes.plot([*rounds, NAN] * len(others), [value for values in others for value in (*values, NAN)],
-                  color=MUTED, linewidth=0.7, label="other sites")
+        axes.plot(
+            [*rounds, NAN] * len(others),
+            [value for values in others for value in (*values, NAN)],
+            color=MUTED,
+            linewidth=0.7,
+            label="other sites",
+        )
     unseen, values = panel.site["role"] == "unseen", series[panel.site["name"]]
-    axes.plot(rounds, values, color=panel.color, linewidth=1.8, linestyle="--" if unseen else "-",
-              label="the unseen site" if unseen else "the site named above")
+    axes.plot(
+        rounds,
+        values,
+        color=panel.color,
+        linewidth=1.8,
+        linestyle="--" if unseen else "-",
+        label="the unseen site" if unseen else "the site named above",
+    )
     alone = _alone(values)
     axes.plot([rounds[index] for index in alone], [values[index] for index in alone], ".", color=panel.color)
     return axes
@@ -133,8 +147,16 @@ def _alone(values: list[float]) -> list[int]:
 
 def _mark_missed(axes: Axes, rounds: list[int]) -> None:
     if rounds:
-        axes.plot(rounds, [0.04] * len(rounds), "x", color="black", markersize=6, markeredgewidth=1.6,
-                  transform=axes.get_xaxis_transform(), label="round without its contribution")
+        axes.plot(
+            rounds,
+            [0.04] * len(rounds),
+            "x",
+            color="black",
+            markersize=6,
+            markeredgewidth=1.6,
+            transform=axes.get_xaxis_transform(),
+            label="round without its contribution",
+        )
 
 
 def _finish(quantity: str) -> Any:

@@ -122,8 +122,15 @@ def _draw_accuracy(panel: Panel, axes: Axes, bins: Mapping[str, Any]) -> None:
     starts, widths = np.asarray(bins["edges"][:-1]), np.diff(bins["edges"])
     filled = [index for index, value in enumerate(bins["accuracy"]) if value is not None]
     heights = [bins["accuracy"][index] for index in filled]
-    axes.bar(starts[filled], heights, widths[filled], align="edge", color=LIGHT, edgecolor="white",
-             label="accuracy in the bin")
+    axes.bar(
+        starts[filled],
+        heights,
+        widths[filled],
+        align="edge",
+        color=LIGHT,
+        edgecolor="white",
+        label="accuracy in the bin",
+    )
     axes.plot([0, 1], [0, 1], color="black", linewidth=1, linestyle="--", label="calibrated")
     means = [np.nan if bins["confidence"][index] is None else bins["confidence"][index] for index in filled]
     axes.plot(means, heights, "o", color="black", markersize=3.5, label="at the mean confidence")
@@ -136,8 +143,14 @@ def _draw_counts(panel: Panel, axes: Axes, bins: Mapping[str, Any]) -> None:
     starts, widths, counts = np.asarray(bins["edges"][:-1]), np.diff(bins["edges"]), bins["count"]
     axes.bar(starts, counts, widths, align="edge", color=MUTED, edgecolor="white", label="images in the bin")
     for start, width, count in zip(starts, widths, counts, strict=True):
-        axes.annotate(f" {count}" if count else "", (start + width / 2, count), rotation=90, ha="center", va="bottom",
-                      fontsize=COUNT_SIZE)
+        axes.annotate(
+            f" {count}" if count else "",
+            (start + width / 2, count),
+            rotation=90,
+            ha="center",
+            va="bottom",
+            fontsize=COUNT_SIZE,
+        )
     # The highest bar leaves room for its number, which is as large in a small panel as in a large one.
     room = min(0.6, (len(str(max(counts))) + 1) * COUNT_SIZE * 0.65 / 72 / (0.2 * panel.width))
     axes.set(xlim=(0, 1), ylim=(0, max(1, *counts) / (1 - room)), yticks=[], xticks=[0, 0.5, 1])

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
+from monai.bundle import create_workflow
+from safetensors.torch import load_file
+
 from fedmed_networks import FACMIC
 from fedmed_workflows.engines import InProcessEngine
 from fedmed_workflows.federation import Federation, FederationError
 from fedmed_workflows.run_folder import RunFolder
-from filelock import FileLock
-from monai.bundle import create_workflow
-from safetensors.torch import load_file
 
 
 def federation(entries: dict[str, Any], **changes: Any) -> Federation:
@@ -66,7 +67,9 @@ def test_the_unseen_site_never_trains(federated: dict[str, Any]) -> None:
     assert all("unseen" in entry["validation"] for entry in result["history"])
 
 
-@pytest.mark.parametrize(("target", "transductive"), [("unseen", True), ("none", False), ("folder", False), ("file", False)])
+@pytest.mark.parametrize(
+    ("target", "transductive"), [("unseen", True), ("none", False), ("folder", False), ("file", False)]
+)
 def test_targets(federated: dict[str, Any], tmp_path: Path, target: str, transductive: bool) -> None:
     if target == "folder":
         target = str(Path(federated["dataset_dir"]) / "unseen")
@@ -83,7 +86,9 @@ def test_targets(federated: dict[str, Any], tmp_path: Path, target: str, transdu
 
 def test_a_site_s_update_depends_on_seed_site_and_round_alone(federated: dict[str, Any], tmp_path: Path) -> None:
     federation(federated, rounds=1, facmic={"target": "none"}).run()
-    alone = federation(federated, rounds=1, sites=["site_b"], facmic={"target": "none"}, output_dir=str(tmp_path / "alone"))
+    alone = federation(
+        federated, rounds=1, sites=["site_b"], facmic={"target": "none"}, output_dir=str(tmp_path / "alone")
+    )
     alone.run()
     of_both = torch.load(tmp_path / "run" / "sites" / "site_b" / "round_00001.pt", weights_only=True)
     of_one = torch.load(tmp_path / "alone" / "sites" / "site_b" / "round_00001.pt", weights_only=True)
@@ -138,13 +143,18 @@ def test_a_folder_where_a_process_runs_is_refused(federated: dict[str, Any]) -> 
         ({"min_sites": 3}, "min_sites: found 3, expected at most the 2 sites"),
         ({"engine": "carrier pigeon"}, "engine: found 'carrier pigeon'"),
         ({"facmic": {"lerning_rate": 1}}, "setting 'lerning_rate'"),
-        ({"facmic": {"batch_size": 21}}, "site_a: found 20 training images after the split, expected at least one batch of 21"),
+        (
+            {"facmic": {"batch_size": 21}},
+            "site_a: found 20 training images after the split, expected at least one batch of 21",
+        ),
         ({"unseen_site": "nowhere"}, "unseen site 'nowhere': not found"),
         ({"facmic": {"image_size": 17}}, "expected shape (B, 3, 16, 16), found (32, 3, 17, 17)"),
         ({"facmic": {"weights": "nowhere.pt"}}, "weights 'nowhere.pt'"),
     ],
 )
-def test_bad_settings_are_refused_before_training(federated: dict[str, Any], changes: dict[str, Any], said: str) -> None:
+def test_bad_settings_are_refused_before_training(
+    federated: dict[str, Any], changes: dict[str, Any], said: str
+) -> None:
     with pytest.raises(Exception) as refused:  # noqa: B017, the parser wraps errors of construction in its own
         federation(federated, **changes).run()
     chain: list[str] = []

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
+
 from fedmed_networks import FACMIC
 from fedmed_workflows.aggregation import FedAvg
 from fedmed_workflows.engines import InProcessEngine
 from fedmed_workflows.site_algo import SiteAlgo
-from torch.nn import functional
 
 SITES = ("site0", "site1", "site2")
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
@@ -36,22 +37,26 @@ class Vectors(torch.utils.data.Dataset):
 
 def golden_network(golden: Mapping[str, torch.Tensor], small_clip: dict[str, Any]) -> FACMIC:
     network = FACMIC(["a", "b", "c", "d"], clip={**small_clip, "embed_dim": 32})
-    network.attention.load_state_dict({name.removeprefix("round/initial/"): golden[name] for name in golden
-                                       if name.startswith("round/initial/")})
+    network.attention.load_state_dict(
+        {name.removeprefix("round/initial/"): golden[name] for name in golden if name.startswith("round/initial/")}
+    )
     network.prompts.copy_(functional.normalize(golden["round/text_features"], dim=1))
     network.scale.fill_(100.0)
     return network
 
 
 @pytest.fixture
-def engine(golden: dict[str, torch.Tensor], small_clip: dict[str, Any], bundle_root: Path, tmp_path: Path) -> InProcessEngine:
+def engine(
+    golden: dict[str, torch.Tensor], small_clip: dict[str, Any], bundle_root: Path, tmp_path: Path
+) -> InProcessEngine:
     target = Vectors(golden["round/target/features"], golden["round/target/label"])
 
     def make_site(name: str, folder: Path, settings: Mapping[str, Any], held_out: bool) -> SiteAlgo:
         vectors = Vectors(golden[f"round/{name}/features"], golden[f"round/{name}/label"])
         site = SimpleNamespace(class_names=["a", "b", "c", "d"])
         return SiteAlgo(str(bundle_root), name, str(folder), str(tmp_path / name), settings={
-            "network_def": golden_network(golden, small_clip), "site": {"_target_": "types.SimpleNamespace", **vars(site)},
+            "network_def": golden_network(golden, small_clip),
+            "site": {"_target_": "types.SimpleNamespace", **vars(site)},
             "train#dataset": vectors, "validate#dataset": vectors, "test#dataset": vectors, "target_dataset": target,
             "batch_size": 8, "shuffle": False, "learning_rate": 1e-3,
         }, held_out=held_out)  # fmt: skip
@@ -76,12 +81,16 @@ def test_three_rounds(engine: InProcessEngine, golden: dict[str, torch.Tensor]) 
         np.testing.assert_allclose(probabilities, golden[f"round/r{round_index}/target_prob"], **TOLERANCE)
 
 
-def compare(weights: Mapping[str, torch.Tensor], golden: Mapping[str, torch.Tensor], prefix: str, left_out: str) -> None:
+def compare(
+    weights: Mapping[str, torch.Tensor], golden: Mapping[str, torch.Tensor], prefix: str, left_out: str
+) -> None:
     names = {name.removeprefix(prefix) for name in golden if name.startswith(prefix)}
     assert {name.removeprefix("attention.") for name in weights} == names
     for name in sorted(names):
         if left_out not in name:
-            np.testing.assert_allclose(weights[f"attention.{name}"], golden[prefix + name], err_msg=prefix + name, **TOLERANCE)
+            np.testing.assert_allclose(
+                weights[f"attention.{name}"], golden[prefix + name], err_msg=prefix + name, **TOLERANCE
+            )
 
 
 def probabilities_on_target(engine: InProcessEngine, weights: Any, golden: Mapping[str, torch.Tensor]) -> torch.Tensor:

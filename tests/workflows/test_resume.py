@@ -62,7 +62,9 @@ def test_killed_twice_and_started_again_it_ends_with_the_same_bits(
     subprocess.run(again, check=True, capture_output=True)
     assert aggregates(tmp_path / "broken") == aggregates(uninterrupted)
     assert f"round_{ROUNDS:05d}.safetensors" in aggregates(uninterrupted)
-    scores = [json.loads((folder / "metrics.json").read_text())["final"] for folder in (uninterrupted, tmp_path / "broken")]
+    scores = [
+        json.loads((folder / "metrics.json").read_text())["final"] for folder in (uninterrupted, tmp_path / "broken")
+    ]
     assert scores[0] == scores[1]
     model = [(folder / "model.pt").read_bytes() for folder in (uninterrupted, tmp_path / "broken")]
     assert model[0] == model[1]
