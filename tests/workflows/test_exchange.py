@@ -78,6 +78,9 @@ def test_both_losses_reach_the_attention(network: FACMIC) -> None:
         losses.append(loss.item())
         gradients.append(network.attention[3].weight.grad.clone())
     step = AdaptationInferer()(source, network, target=target)
+    torch.testing.assert_close(step.target, target / target.norm(dim=1, keepdim=True))  # raw features, normalised
+    torch.testing.assert_close(step.target_probabilities, network.classify(target).softmax(dim=1))
+    torch.testing.assert_close(step.source, network.adapt(source))
     alone = FACMICLoss().lmmd(step.source, step.target, labels, step.target_probabilities)
     assert alone.item() > 0 and losses[1] == pytest.approx(losses[0] + alone.item(), rel=1e-5)
     assert not torch.allclose(gradients[0], gradients[1])

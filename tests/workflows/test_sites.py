@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import shutil
 from collections.abc import Callable
@@ -86,6 +87,8 @@ def test_an_unseen_site_is_for_testing_alone(tmp_path: Path) -> None:
 
 def test_the_split_depends_on_seed_and_names_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_folder(tmp_path / "site", stripes=20, dots=20)
+    for patient in range(10):  # among files without a patient
+        write_dicom(folder / "stripes" / f"{patient}.dcm", f"P{patient}")
     expected = parts(ClassificationSite(str(folder)))
     assert parts(ClassificationSite(str(folder), seed=1)) != expected
     moved = Path(shutil.copytree(folder, tmp_path / "elsewhere" / "renamed"))
@@ -97,10 +100,14 @@ def test_the_split_depends_on_seed_and_names_alone(tmp_path: Path, monkeypatch: 
 
 def test_the_split_depends_on_no_order(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "site", stripes=20, dots=20)
+    for patient in range(10):  # with images of both classes
+        for name in ("dots", "stripes"):
+            write_dicom(folder / name / f"{patient}.dcm", f"P{patient}")
     expected = parts(ClassificationSite(str(folder)))
-    orders = ({"dots": range(20), "stripes": range(20)}, {"stripes": range(19, -1, -1), "dots": range(19, -1, -1)})
-    for order in orders:
-        write_datalist(folder / "datalist.json", folder, training=order)
+    items = [{"image": str(path.relative_to(folder)), "label": path.parent.name} for path in folder.glob("*/*")]
+    for seed in range(3):
+        random.Random(seed).shuffle(items)
+        (folder / "datalist.json").write_text(json.dumps({"training": items}))
         assert parts(ClassificationSite(str(folder))) == expected
 
 
