@@ -19,7 +19,8 @@ class ScaleToUnit(Transform):
     """Scales an image to [0, 1]: a picture by its format's full scale, anything else by its own quantiles.
 
     A jpg or png is divided by 255 or 65535, as every picture network was trained. A scanner's image has no such full
-    scale: it is clipped at the two quantiles and scaled between them. A constant image becomes zero.
+    scale: it is clipped at the two quantiles and scaled between them; where both are the same value, it is scaled
+    between its extremes. A constant image becomes zero.
 
     Parameters
     ----------
@@ -49,6 +50,8 @@ class ScaleToUnit(Transform):
             raise ValueError(f"{meta.get('filename_or_obj', 'image')}: found values that are not finite")
         # numpy: torch.quantile refuses more than 16 million values
         low, high = (float(value) for value in np.quantile(values.cpu().numpy(), [self.lower, self.upper]))
+        if high <= low:  # nearly all of the image is one value: what differs must not be lost
+            low, high = float(values.min()), float(values.max())
         if high <= low:
             return image * 0
         return (image.clamp(low, high) - low) / (high - low)

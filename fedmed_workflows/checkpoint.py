@@ -19,5 +19,5 @@ class NamedCheckpointLoader(CheckpointLoader):
         """Loads the checkpoint when the engine starts."""
         try:
             super().__call__(engine)
-        except (RuntimeError, ValueError, OSError, KeyError) as error:
+        except Exception as error:  # torch has one of its own for every way a file can be no checkpoint
             raise ValueError(f"{self.load_path}: this checkpoint does not fit the network: {error}") from error

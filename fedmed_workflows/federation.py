@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,25 +14,20 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from fedmed_networks.weights import file_digest
 from fedmed_workflows.aggregation import FedAvg, Update
 from fedmed_workflows.engines import InProcessEngine
 from fedmed_workflows.exchange import Manifest, Weights
+from fedmed_workflows.preparation import Preparation
 from fedmed_workflows.report import write_report
 from fedmed_workflows.run_folder import RunFolder, write_whole
 from fedmed_workflows.site_algo import SiteAlgo
+from fedmed_workflows.site_workflow import TRAIN_CONFIG, config_files
 
 logger = logging.getLogger(__name__)
 
 ENGINES = {"in_process": InProcessEngine}
 VERSIONS = ("fedmed", "monai", "torch", "open_clip_torch", "pytorch-ignite", "numpy")
-
-
-@dataclass(frozen=True)
-class Preparation:
-    """What a step before round 1 decided: settings of the training sites, and notes for the report's reader."""
-
-    settings: dict[str, Any]
-    notes: list[str]
 
 
 class FederationError(RuntimeError):
@@ -50,7 +43,7 @@ class Federation:
     Parameters
     ----------
     bundle_root
-        The bundle's folder; its ``configs/train.json`` is what every site runs.
+        The bundle's folder.
     sites
         The sites, for example :class:`fedmed_workflows.sites.ClassificationSites`: ``folders``, ``unseen``,
         ``class_names`` and ``digest``.
@@ -59,7 +52,7 @@ class Federation:
     rounds, local_epochs, seed
         Rounds of aggregation, epochs of a site in each, and the seed of everything random.
     settings
-        Entries of ``configs/train.json`` to replace at every site.
+        Entries of the training configuration to replace at every site.
     engine
         How a site's round is called: ``in_process``.
     aggregation
@@ -74,6 +67,8 @@ class Federation:
         Device of the sites.
     notes
         Remarks for the report; empty ones are left out.
+    train_config
+        What every site runs: the training configuration and its overlays, in the bundle's folder or elsewhere.
 
     Raises
     ------
@@ -97,8 +92,10 @@ class Federation:
         cache_dir: str | None = None,
         device: str | torch.device = "cpu",
         notes: Sequence[str] = (),
+        train_config: Sequence[str] = (TRAIN_CONFIG,),
     ) -> None:
         self.bundle_root, self.sites, self.output_dir = bundle_root, sites, Path(output_dir)
+        self.train_config = list(train_config)
         self.rounds, self.local_epochs, self.seed = rounds, local_epochs, seed
         self.settings = {**(settings or {}), "class_names": list(sites.class_names)}
         self.engine, self.aggregation = engine, aggregation or FedAvg()
@@ -122,7 +119,7 @@ class Federation:
         with RunFolder(self.output_dir, self.identity()) as folder:
             engine, manifest = self._open()
             weights, history = folder.resume(manifest) or self._start(folder, engine)
-            with self._progress(manifest, done=len(history) - 1) as bar:
+            with self._progress(done=len(history) - 1) as bar:
                 for number in range(len(history), self.rounds + 1):
                     weights, entry = self._round(engine, manifest, weights, number, bar)
                     history.append(entry)
@@ -131,10 +128,10 @@ class Federation:
 
     def identity(self) -> dict[str, Any]:
         """What makes a run this run and no other."""
-        train = Path(self.bundle_root) / "configs" / "train.json"
+        files = config_files(self.bundle_root, self.train_config)
         return {
             "bundle": Path(self.bundle_root).resolve().name,
-            "train.json": hashlib.sha256(train.read_bytes()).hexdigest() if train.is_file() else None,
+            "train_config": {Path(file).name: file_digest(Path(file)) for file in files},
             "settings": json.loads(json.dumps(self.settings, default=str)),
             "sites": sorted(self.sites.folders),
             "unseen_site": self.sites.unseen[0] if self.sites.unseen else None,
@@ -161,7 +158,7 @@ class Federation:
         common = {**self.settings, "cache_dir": self.cache_dir, "device": self.device, "output_dir": str(state_dir)}
         return SiteAlgo(
             self.bundle_root, name, str(folder), str(state_dir), self.seed, self.local_epochs,
-            {**common, **settings}, held_out,
+            {**common, **settings}, held_out, self.train_config,
         )  # fmt: skip
 
     def _open(self) -> tuple[InProcessEngine, Manifest]:
@@ -177,8 +174,7 @@ class Federation:
         folder.commit(weights, history)
         return weights, history
 
-    def _progress(self, manifest: Manifest, done: int) -> Any:
-        logger.info("%d bytes a site and round, each way", manifest.bytes)
+    def _progress(self, done: int) -> Any:
         sites = len(self.sites.folders)
         return tqdm(total=self.rounds * sites, initial=done * sites, desc="federation", unit="site", smoothing=0.1)
 
@@ -242,7 +238,6 @@ class Federation:
         run = {key: result[key] for key in ("method", "settings", "versions", "seed", "manifest", "notes")}
         write_whole(self.output_dir / "run.json", json.dumps({"identity": self.identity(), **run}, indent=2))
         write_report(result, self.output_dir)
-        logger.info("report: %s", self.output_dir / "report.html")
         return result
 
     def _overlay(self, model: Path) -> dict[str, Any]:

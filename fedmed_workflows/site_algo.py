@@ -6,13 +6,13 @@ import math
 import os
 import warnings
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
-from monai.bundle import ConfigWorkflow
+from monai.data.utils import set_rnd
 from monai.fl.client import MonaiAlgo
 from monai.fl.utils.constants import ExtraItems, WeightType
 from monai.fl.utils.exchange_object import ExchangeObject
@@ -20,13 +20,8 @@ from monai.utils import set_determinism
 
 from fedmed_workflows.aggregation import Update
 from fedmed_workflows.exchange import Manifest, Weights, put, take
-
-SINGLE_SITE_HANDLERS = ("CheckpointSaver", "CheckpointLoader", "StatsHandler", "TensorBoard", "ValidationHandler")
-"""Handlers of a bundle's training that a federation switches off: it keeps, shows and judges the aggregate itself."""
-
-KEPT_STATES = 2
-"""Rounds whose optimiser state stays on disk: the last one, and the one before it, from which an interrupted
-round starts again."""
+from fedmed_workflows.site_state import SiteState
+from fedmed_workflows.site_workflow import TRAIN_CONFIG, config_files, site_workflow
 
 
 class NonFiniteLossError(RuntimeError):
@@ -54,14 +49,16 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
     local_epochs
         Epochs a round.
     settings
-        Entries of the bundle's ``configs/train.json`` to replace, by id.
+        Entries of the training configuration to replace, by id.
     held_out
         An unseen site: it is evaluated, and never trains.
+    train_config
+        The training configuration and its overlays, in the bundle's folder or elsewhere.
 
     Raises
     ------
     ValueError
-        A setting is no entry of ``configs/train.json``, or the site's images are refused by the bundle.
+        A setting is no entry of the training configuration, or the site's images are refused by the bundle.
     FileNotFoundError
         There is no bundle in `bundle_root`.
     """
@@ -76,13 +73,14 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
         local_epochs: int = 1,
         settings: Mapping[str, Any] | None = None,
         held_out: bool = False,
+        train_config: Sequence[str] = (TRAIN_CONFIG,),
     ) -> None:
         self.site = site
         self.seed = seed
-        self.state_dir = Path(state_dir)
+        self.state = SiteState(state_dir)
         self.held_out = held_out
-        self.workflow = _workflow(
-            bundle_root,
+        self.workflow = site_workflow(
+            config_files(bundle_root, train_config),
             {
                 **(settings or {}),
                 "dataset_dir": dataset_dir,
@@ -135,10 +133,10 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
         NonFiniteLossError
             The loss became NaN or infinite. The site's kept state is that of the round before.
         """
-        self._restore(round_number)
+        self.state.restore(self.trainer, round_number, self.workflow.device)
         self._reseed(round_number)
         self.train(ExchangeObject(weights=dict(weights), weight_type=WeightType.WEIGHTS))
-        self._keep(round_number)
+        self.state.keep(self.trainer, round_number)
         self.trainer.optimizer.zero_grad(set_to_none=True)
         self.trainer.optimizer.state.clear()
         loss = sum(self.losses) / len(self.losses)
@@ -212,57 +210,12 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
         put(self.network, data.weights)
 
     def _reseed(self, round_number: int) -> None:
-        set_determinism(zlib.crc32(f"{self.seed}/{self.site}/{round_number}".encode()))
+        seed = zlib.crc32(f"{self.seed}/{self.site}/{round_number}".encode())
+        set_determinism(seed)
+        set_rnd(self.workflow.train_dataset, seed)  # MONAI's random transforms hold a state of their own
 
     def _check_loss(self, engine: Engine) -> None:
         output = engine.state.output
         self.losses.append(float((output[0] if isinstance(output, list) else output)["loss"]))
         if not math.isfinite(self.losses[-1]):
             engine.terminate()
-
-    def _keep(self, round_number: int) -> None:
-        self.state_dir.mkdir(parents=True, exist_ok=True)
-        state = {
-            "optimizer": self.trainer.optimizer.state_dict(),
-            "epoch": self.trainer.state.epoch,
-            "iteration": self.trainer.state.iteration,
-        }
-        temporary = self.state_dir / f".round_{round_number:05d}.{os.getpid()}"
-        torch.save(state, temporary)
-        os.replace(temporary, self._state_file(round_number))
-        for old in self._kept()[:-KEPT_STATES]:
-            self._state_file(old).unlink(missing_ok=True)
-
-    def _restore(self, round_number: int) -> None:
-        """Takes up the state of the last round before this one; what a broken-off run left of later rounds is void."""
-        for late in [kept for kept in self._kept() if kept >= round_number]:
-            self._state_file(late).unlink(missing_ok=True)
-        kept = self._kept()
-        self.trainer.optimizer.state.clear()
-        state: dict[str, Any] = {"epoch": 0, "iteration": 0}
-        if kept:
-            state = torch.load(self._state_file(kept[-1]), map_location=self.workflow.device, weights_only=True)
-            self.trainer.optimizer.load_state_dict(state["optimizer"])
-        self.trainer.state.epoch, self.trainer.state.iteration = state["epoch"], state["iteration"]
-
-    def _kept(self) -> list[int]:
-        return sorted(int(path.stem.removeprefix("round_")) for path in self.state_dir.glob("round_*.pt"))
-
-    def _state_file(self, round_number: int) -> Path:
-        return self.state_dir / f"round_{round_number:05d}.pt"
-
-
-def _workflow(bundle_root: str, overrides: Mapping[str, Any]) -> ConfigWorkflow:
-    file = Path(bundle_root) / "configs" / "train.json"
-    if not file.is_file():
-        raise FileNotFoundError(f"{file}: no such file, expected the training configuration of a bundle")
-    workflow = ConfigWorkflow(config_file=str(file), logging_file=False, workflow_type="train")
-    for id_, value in overrides.items():
-        if id_ not in workflow.parser:
-            raise ValueError(f"setting {id_!r}: {file} has no such entry; it has {sorted(workflow.parser.get())}")
-        workflow.parser[id_] = value
-    for handlers in ("train#handlers", "validate#handlers"):
-        for handler in workflow.parser.get(handlers, default=[]):
-            if any(name in str(handler.get("_target_")) for name in SINGLE_SITE_HANDLERS):
-                handler["_disabled_"] = True
-    return workflow

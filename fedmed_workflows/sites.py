@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fedmed_transforms.load import list_images
 from fedmed_transforms.split import patient_of, split_by_patient
-
-DATALIST = "datalist.json"
-"""Name of a site's MONAI datalist inside its folder; a file SITE.json beside the sites' folders is one too."""
-
-SECTIONS = ("training", "validation", "test")
+from fedmed_workflows.site_images import read_site
 
 
 class ClassificationSite:
@@ -59,7 +53,7 @@ class ClassificationSite:
         held_out: bool = False,
     ) -> None:
         self.path = Path(dataset_dir)
-        sections = _read(self.path)
+        sections = read_site(self.path)
         found = sorted({name for items in sections.values() for _, name in items})
         self.class_names = [str(name) for name in class_names] if class_names else found
         unknown = sorted(set(found) - set(self.class_names))
@@ -153,7 +147,7 @@ class ClassificationSites:
         self.folders = {site: present[site] for site in training}
         self.unseen = (unseen_site, present[unseen_site]) if unseen_site else None
         paths = {**self.folders, **({self.unseen[0]: self.unseen[1]} if self.unseen else {})}
-        items = {site: _read(path) for site, path in paths.items()}
+        items = {site: read_site(path) for site, path in paths.items()}
         by_site = {site: {name for part in parts.values() for _, name in part} for site, parts in items.items()}
         self.class_names = list(class_names) if class_names else sorted(set().union(*by_site.values()))
         _check_classes(paths, by_site, self.class_names if class_names else None)
@@ -195,49 +189,3 @@ def _within(image: str, site: Path) -> str:
     """A path without the part that differs from machine to machine."""
     folder = site if site.is_dir() else site.parent
     return image.removeprefix(f"{folder}{os.sep}")
-
-
-def _read(path: Path) -> dict[str, list[tuple[str, str]]]:
-    """(image, class) pairs by section, from a folder or a datalist."""
-    datalist = path if path.is_file() else path / DATALIST
-    sections = _read_datalist(datalist) if datalist.is_file() else {"training": _read_folder(path)}
-    if not any(sections.values()):
-        raise ValueError(f"{path}: found no image, expected class folders with images, or a {DATALIST}")
-    return sections
-
-
-def _read_folder(path: Path) -> list[tuple[str, str]]:
-    if not path.is_dir():
-        raise ValueError(f"{path}: expected a folder with one folder a class, or a datalist")
-    folders = [folder for folder in sorted(path.iterdir()) if folder.is_dir() and not folder.name.startswith(".")]
-    return [(str(image), folder.name) for folder in folders for image in list_images(folder)]
-
-
-def _read_datalist(path: Path) -> dict[str, list[tuple[str, str]]]:
-    try:
-        content = json.loads(path.read_text())
-        names = content.get("class_names")
-        sections = {section: content[section] for section in SECTIONS if content.get(section)}
-        return {
-            section: [(_existing(path.parent / item["image"]), _class_name(item["label"], names)) for item in items]
-            for section, items in sections.items()
-        }
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise ValueError(
-            f"{path}: expected a datalist {{'class_names': [...], 'training': [{{'image': path, 'label': class}}]}}, "
-            f"found {type(error).__name__}: {error}"
-        ) from error
-
-
-def _existing(image: Path) -> str:
-    if not image.exists():
-        raise ValueError(f"the image {image}, which does not exist")
-    return str(image)
-
-
-def _class_name(label: Any, names: Sequence[str] | None) -> str:
-    if not isinstance(label, int) or not names:
-        return str(label)
-    if label < 0:
-        raise IndexError(f"label {label}, expected 0 to {len(names) - 1}")
-    return str(names[label])

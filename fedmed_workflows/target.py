@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from fedmed_networks.weights import module_digest
 from fedmed_transforms.load import find_images
 from fedmed_workflows.features import EncodedDataset, checksum
-from fedmed_workflows.federation import Preparation
+from fedmed_workflows.preparation import Preparation
 
 UNSEEN = "unseen"
 NOBODY = "none"

@@ -90,9 +90,8 @@ def test_one_bit_is_black_and_white(tmp_path: Path, letter: Any) -> None:
 def test_sixteen_bits_keep_their_values(tmp_path: Path, letter: Any) -> None:
     deep = letter.astype(np.uint16) * 257 + 3
     Image.fromarray(deep).save(tmp_path / "d.png")
-    image = load(tmp_path / "d.png")
-    np.testing.assert_array_equal(rows_first(image), deep)
-    assert image.meta[FULL_SCALE] == 65535
+    np.testing.assert_array_equal(rows_first(load(tmp_path / "d.png")), deep)
+    assert load(tmp_path / "d.png").meta[FULL_SCALE] == 65535
 
 
 @pytest.mark.parametrize(("orientation", "undo"), [(3, 2), (6, 3), (8, 1)])
@@ -200,7 +199,7 @@ def test_a_truncated_picture_is_named(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "found"), [("rtplan.dcm", "pixel_array"), ("MR_truncated.dcm", "8130 vs 8192"), ("rtdose.dcm", "15 frames")]
+    ("name", "found"), [("rtplan.dcm", "pixel_array"), ("MR_truncated.dcm", "8130 vs"), ("rtdose.dcm", "15 frames")]
 )
 def test_dicom_that_is_no_single_picture_is_named(name: str, found: str) -> None:
     with pytest.raises(ValueError, match=f"{name}: expected .*{found}"):

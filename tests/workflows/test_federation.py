@@ -214,3 +214,34 @@ def test_a_checkpoint_that_does_not_match_the_manifest_is_refused(federated: dic
         folder.commit({**weights, name: weights[name][:1]}, history)
         with pytest.raises(ValueError, match=f"tensor {name}"):
             folder.resume(manifest)
+
+
+def test_random_augmentation_is_drawn_from_seed_site_and_round(federated: dict[str, Any], tmp_path: Path) -> None:
+    flip = {"_target_": "monai.transforms.RandFlipd", "keys": "image", "prob": 0.5, "spatial_axis": 2}
+    overlay = tmp_path / "augment.json"
+    chain = {"_target_": "monai.transforms.Compose", "transforms": ["@preprocessing", flip]}
+    overlay.write_text(json.dumps({"train#preprocessing": chain}))
+    augmented = {**federated, "train_config": ["configs/train.json", str(overlay)]}
+    whole = federation(augmented)
+    whole.run()
+    broken = federation(augmented, output_dir=str(tmp_path / "broken"))
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(InProcessEngine, "train", interrupted_in_round_3(InProcessEngine.train))
+        broken.run()
+    federation(augmented, output_dir=str(tmp_path / "broken")).run()
+    plain = federation(federated, output_dir=str(tmp_path / "plain"))
+    plain.run()
+    ends = [
+        last_weights(folder)["attention.0.weight"] for folder in (whole.output_dir, broken.output_dir, plain.output_dir)
+    ]
+    assert torch.equal(ends[0], ends[1])
+    assert not torch.equal(ends[0], ends[2])
+
+
+def interrupted_in_round_3(train: Any) -> Any:
+    def interrupted(engine: InProcessEngine, weights: Any, number: int) -> Any:
+        if number == 3:
+            raise KeyboardInterrupt
+        return train(engine, weights, number)
+
+    return interrupted

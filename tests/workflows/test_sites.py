@@ -268,3 +268,17 @@ def test_a_class_of_one_site_only_is_refused(tmp_path: Path, odd: str) -> None:
         ClassificationSites(str(tmp_path), unseen_site="unseen")
     given = ClassificationSites(str(tmp_path), unseen_site="unseen", class_names=["dots", "stripes", "strips"])
     assert given.class_names == ["dots", "stripes", "strips"]
+
+
+def test_an_image_outside_the_class_folders_is_refused(sites_dir: Path, tmp_path: Path) -> None:
+    shutil.copytree(sites_dir / "site_a", tmp_path / "site")
+    shutil.copy(tmp_path / "site" / "dots" / "0.png", tmp_path / "site" / "astray.png")
+    with pytest.raises(ValueError, match=r"astray\.png: found an image outside the class folders"):
+        ClassificationSite(str(tmp_path / "site"))
+
+
+def test_an_image_in_two_sections_is_refused(sites_dir: Path, tmp_path: Path) -> None:
+    item = {"image": str(sites_dir / "site_a" / "dots" / "0.png"), "label": "dots"}
+    (tmp_path / "datalist.json").write_text(json.dumps({"training": [item], "test": [item]}))
+    with pytest.raises(ValueError, match=r"datalist\.json: .*0\.png more than once"):
+        ClassificationSite(str(tmp_path))

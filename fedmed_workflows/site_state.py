@@ -1,0 +1,58 @@
+"""A site's own state between rounds, on its disk: its optimiser, one file a round."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.engines import SupervisedTrainer
+
+KEPT_STATES = 2
+"""Rounds whose state stays on disk: the last one, and the one before it, from which a broken-off round starts again."""
+
+
+class SiteState:
+    """Optimiser state and progress of a site's trainer, kept after every round it completes.
+
+    Parameters
+    ----------
+    folder
+        The site's folder.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def keep(self, trainer: SupervisedTrainer, round_number: int) -> None:
+        """Writes the trainer's state after a round; all of the file or nothing."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        state = {
+            "optimizer": trainer.optimizer.state_dict(),
+            "epoch": trainer.state.epoch,
+            "iteration": trainer.state.iteration,
+        }
+        temporary = self.folder / f".round_{round_number:05d}.{os.getpid()}"
+        torch.save(state, temporary)
+        os.replace(temporary, self._file(round_number))
+        for old in self._rounds()[:-KEPT_STATES]:
+            self._file(old).unlink(missing_ok=True)
+
+    def restore(self, trainer: SupervisedTrainer, round_number: int, device: torch.device) -> None:
+        """Takes up the state of the last round before this one; what a broken-off run left of later rounds is void."""
+        for late in [kept for kept in self._rounds() if kept >= round_number]:
+            self._file(late).unlink(missing_ok=True)
+        kept = self._rounds()
+        trainer.optimizer.state.clear()
+        state: dict[str, Any] = {"epoch": 0, "iteration": 0}
+        if kept:
+            state = torch.load(self._file(kept[-1]), map_location=device, weights_only=True)
+            trainer.optimizer.load_state_dict(state["optimizer"])
+        trainer.state.epoch, trainer.state.iteration = state["epoch"], state["iteration"]
+
+    def _rounds(self) -> list[int]:
+        return sorted(int(path.stem.removeprefix("round_")) for path in self.folder.glob("round_*.pt"))
+
+    def _file(self, round_number: int) -> Path:
+        return self.folder / f"round_{round_number:05d}.pt"
