@@ -40,16 +40,17 @@ BUNDLE = Path(__file__).parents[1] / "bundles" / "facmic_classification"
 def write_pictures(root: Path) -> Path:
     """SITE/datalist.json with 485 training pictures, and a folder of 120 target pictures; returns the datalist."""
     random = np.random.default_rng(0)
-    paths = [
-        root / ("target" if index >= SOURCE else "source") / f"{index:04d}.png" for index in range(SOURCE + TARGET)
-    ]
-    for index, path in enumerate(paths):
+    items = []
+    for index in range(SOURCE + TARGET + 2 * len(CLASSES)):
+        path = root / ("target" if SOURCE <= index < SOURCE + TARGET else "site") / f"{index:04d}.png"
         path.parent.mkdir(exist_ok=True)
         coarse = random.integers(0, 255, (4 + index % len(CLASSES) * 4,) * 2, dtype=np.uint8)
         Image.fromarray(coarse).resize((SIZE, SIZE), Image.Resampling.BICUBIC).save(path)
-    items = [{"image": str(path), "label": CLASSES[index % len(CLASSES)]} for index, path in enumerate(paths[:SOURCE])]
+        items.append({"image": str(path), "label": CLASSES[index % len(CLASSES)]})
+    held = SOURCE + TARGET
+    sections = {"training": items[:SOURCE], "validation": items[held : held + 4], "test": items[held + 4 :]}
     datalist = root / "site.json"
-    datalist.write_text(json.dumps({"training": items, "validation": items[:4], "test": items[:4]}))
+    datalist.write_text(json.dumps(sections))
     return datalist
 
 

@@ -54,7 +54,7 @@ class FACMIC(nn.Module):
         self, class_names: Sequence[str], clip: str | Mapping[str, Any] = "ViT-B-32", weights: str | Path | None = None
     ) -> None:
         super().__init__()
-        names = [str(name) for name in class_names]
+        names = [class_names] if isinstance(class_names, str) else [str(name) for name in class_names]
         if len(names) < 2 or len(set(names)) < len(names):
             raise ValueError(f"class_names: expected two or more different names, found {names}")
         foundation = shared_clip(clip, weights)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,8 @@ def list_images(folder: Path) -> list[Path]:
     for path in sorted(folder.iterdir()):
         if _is_ignored(path):
             continue
+        if not path.exists():
+            raise ValueError(f"{path}: expected an image, found a link to nothing")
         if not (is_image(path) if path.is_file() else _is_series(path)):
             raise ValueError(f"{path}: expected a jpg, png, NIfTI or DICOM image, or a folder with one DICOM series")
         images.append(path)
@@ -224,4 +227,16 @@ def _below(path: Path) -> list[Path]:
     strange = [file for file in files if not is_image(file)]
     if strange:
         raise ValueError(f"{strange[0]}: expected a jpg, png, NIfTI or DICOM image")
+    _check_series(path, [file for file in files if is_dicom(file)])
     return files + [image for folder in folders for image in _below(folder)]
+
+
+def _check_series(folder: Path, files: list[Path]) -> None:
+    """Refuses a series that lies among other images: its slices would be taken for an image each."""
+    slices = Counter(_series_uid(file) for file in files)
+    several = {uid: count for uid, count in slices.items() if count > 1}
+    if several:
+        found = ", ".join(f"{uid} ({count} files)" for uid, count in several.items())
+        raise ValueError(
+            f"{folder}: found the DICOM series {found} among other images, expected a folder for each series"
+        )

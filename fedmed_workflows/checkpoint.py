@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ignite.engine import Engine
 from monai.handlers import CheckpointLoader
 
@@ -17,6 +19,8 @@ class NamedCheckpointLoader(CheckpointLoader):
 
     def __call__(self, engine: Engine) -> None:
         """Loads the checkpoint when the engine starts."""
+        if not Path(self.load_path).is_file():
+            raise ValueError(f"{self.load_path}: no such checkpoint; train first, or name one with --ckpt_path")
         try:
             super().__call__(engine)
         except Exception as error:  # torch has one of its own for every way a file can be no checkpoint

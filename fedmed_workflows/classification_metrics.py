@@ -35,6 +35,10 @@ def classification_metrics(
     ``roc_auc_score(multi_class="ovr")`` with ``sample_weight`` where every class occurs. ECE: Naeini et al., "Obtaining
     Well Calibrated Probabilities Using Bayesian Binning", AAAI 2015.
     """
+    if not np.isfinite(probabilities).all():
+        raise ValueError(
+            "probabilities: found values that are not finite; the network's weights are no numbers any more"
+        )
     weights = np.ones((1, len(labels))) if weights is None else weights
     confusion = confusion_counts(probabilities, labels, weights)
     hits, occurs, predicted = confusion.diagonal(axis1=1, axis2=2), confusion.sum(axis=2), confusion.sum(axis=1)

@@ -60,6 +60,10 @@ def put(network: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
         value.copy_(torch.as_tensor(weights[name]))
 
 
+class ManifestError(ValueError):
+    """Tensors that do not match a manifest. Its message names tensors, never a file of a site."""
+
+
 @dataclass(frozen=True)
 class Manifest:
     """Names, shapes and types of the exchanged tensors, and the digest of what both ends must have in common.
@@ -105,34 +109,36 @@ class Manifest:
 
         Raises
         ------
-        ValueError
+        ManifestError
             A name is missing or unknown, a shape or type differs, or a value is not finite; the message names the
             sender and the tensor, what was found and what was expected.
         """
         if set(weights) != set(self.tensors):
             missing, unknown = sorted(set(self.tensors) - set(weights)), sorted(set(weights) - set(self.tensors))
-            raise ValueError(f"{sender}: its tensors do not match the manifest: missing {missing}, unknown {unknown}")
+            raise ManifestError(
+                f"{sender}: its tensors do not match the manifest: missing {missing}, unknown {unknown}"
+            )
         for name, expected in self.tensors.items():
             value = torch.as_tensor(weights[name])
             if _form(value) != expected:
-                raise ValueError(f"{sender}: tensor {name}: found {_form(value)}, expected {expected}")
+                raise ManifestError(f"{sender}: tensor {name}: found {_form(value)}, expected {expected}")
             if not bool(torch.isfinite(value).all()):
-                raise ValueError(f"{sender}: tensor {name}: found values that are not finite")
+                raise ManifestError(f"{sender}: tensor {name}: found values that are not finite")
 
     def check_same(self, other: Manifest, owner: str) -> None:
         """Refuses a network that would exchange something else, or whose frozen part is another.
 
         Raises
         ------
-        ValueError
+        ManifestError
             The message names the owner of the other manifest and the difference.
         """
         if other.tensors != self.tensors:
             names = {*self.tensors, *other.tensors}
             differing = sorted(name for name in names if self.tensors.get(name) != other.tensors.get(name))
-            raise ValueError(f"{owner}: exchanges other tensors than the manifest: {differing}")
+            raise ManifestError(f"{owner}: exchanges other tensors than the manifest: {differing}")
         if other.frozen != self.frozen:
-            raise ValueError(
+            raise ManifestError(
                 f"{owner}: its frozen weights have digest {other.frozen}, the manifest expects {self.frozen}; "
                 "every site needs the same foundation weights and class names"
             )

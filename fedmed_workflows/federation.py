@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib.metadata import version
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +19,13 @@ from fedmed_workflows.exchange import Manifest, Weights
 from fedmed_workflows.preparation import Preparation
 from fedmed_workflows.report import write_report
 from fedmed_workflows.run_folder import RunFolder, write_whole
+from fedmed_workflows.run_record import inference_overlay, reported_error, versions
 from fedmed_workflows.site_algo import SiteAlgo
 from fedmed_workflows.site_workflow import TRAIN_CONFIG, config_files
 
 logger = logging.getLogger(__name__)
 
 ENGINES = {"in_process": InProcessEngine}
-VERSIONS = ("fedmed", "monai", "torch", "open_clip_torch", "pytorch-ignite", "numpy")
 
 
 class FederationError(RuntimeError):
@@ -118,12 +116,13 @@ class Federation:
         """
         with RunFolder(self.output_dir, self.identity()) as folder:
             engine, manifest = self._open()
-            weights, history = folder.resume(manifest) or self._start(folder, engine)
+            weights, history = folder.resume(manifest) or self._start(folder, engine, manifest)
+            engine.check_states(history)
             with self._progress(done=len(history) - 1) as bar:
                 for number in range(len(history), self.rounds + 1):
                     weights, entry = self._round(engine, manifest, weights, number, bar)
                     history.append(entry)
-                    folder.commit(weights, history)
+                    folder.commit(weights, history, manifest)
             return self._finish(engine, manifest, weights, history)
 
     def identity(self) -> dict[str, Any]:
@@ -132,7 +131,7 @@ class Federation:
         return {
             "bundle": Path(self.bundle_root).resolve().name,
             "train_config": {Path(file).name: file_digest(Path(file)) for file in files},
-            "settings": json.loads(json.dumps(self.settings, default=str)),
+            "settings": self._plain_settings(),
             "sites": sorted(self.sites.folders),
             "unseen_site": self.sites.unseen[0] if self.sites.unseen else None,
             "data": self.sites.digest,
@@ -142,6 +141,15 @@ class Federation:
             "aggregation": f"{type(self.aggregation).__name__} {sorted(vars(self.aggregation).items())}",
             "device": self.device.type,
         }
+
+    def _plain_settings(self) -> dict[str, Any]:
+        try:
+            plain: dict[str, Any] = json.loads(json.dumps(self.settings))
+            return plain
+        except TypeError as error:
+            raise ValueError(
+                f"settings: expected plain values, found: {error}; a component belongs into an overlay (train_config)"
+            ) from error
 
     def _check(self) -> None:
         for name, least in (("rounds", 1), ("local_epochs", 1), ("min_sites", 1), ("seed", 0)):
@@ -168,10 +176,12 @@ class Federation:
         self.notes += [note for step in prepared for note in step.notes]
         return engine, engine.open({name: value for step in prepared for name, value in step.settings.items()})
 
-    def _start(self, folder: RunFolder, engine: InProcessEngine) -> tuple[Weights, list[dict[str, Any]]]:
+    def _start(
+        self, folder: RunFolder, engine: InProcessEngine, manifest: Manifest
+    ) -> tuple[Weights, list[dict[str, Any]]]:
         weights = engine.initial_weights()
         history: list[dict[str, Any]] = [{"round": 0, "validation": engine.validate(weights)}]
-        folder.commit(weights, history)
+        folder.commit(weights, history, manifest)
         return weights, history
 
     def _progress(self, done: int) -> Any:
@@ -211,8 +221,8 @@ class Federation:
                 raise result
             manifest.check(result.weights, f"site {name!r}: sent weights")
         except Exception as error:
-            logger.warning("round goes on without site %s: %s", name, error)
-            return {**received, "error": str(error)}
+            logger.warning("round without site %s: %s", name, error)
+            return {**received, "error": reported_error(error)}
         updates[name] = result
         sent = sum(value.numel() * value.element_size() for value in result.weights.values())
         return {**received, "samples": result.samples, "sent_bytes": sent, **result.metrics}
@@ -221,11 +231,12 @@ class Federation:
         self, engine: InProcessEngine, manifest: Manifest, weights: Weights, history: list[dict[str, Any]]
     ) -> dict[str, Any]:
         model = engine.save_model(weights, self.output_dir / "model.pt")
-        write_whole(self.output_dir / "model.json", json.dumps(self._overlay(model), indent=2))
+        overlay = inference_overlay(self.bundle_root, self.settings, model)
+        write_whole(self.output_dir / "model.json", json.dumps(overlay, indent=2))
         result = {
             "method": Path(self.bundle_root).resolve().name,
             "settings": {**self.identity(), "min_sites": self.min_sites, "engine": self.engine},
-            "versions": {"python": platform.python_version(), **dict(_versions())},
+            "versions": versions(),
             "seed": self.seed,
             "manifest": manifest.to_json(),
             "notes": self.notes,
@@ -239,15 +250,3 @@ class Federation:
         write_whole(self.output_dir / "run.json", json.dumps({"identity": self.identity(), **run}, indent=2))
         write_report(result, self.output_dir)
         return result
-
-    def _overlay(self, model: Path) -> dict[str, Any]:
-        """The entries of ``configs/inference.json`` that this run decided, as an overlay for inference."""
-        file = Path(self.bundle_root) / "configs" / "inference.json"
-        known = json.loads(file.read_text()) if file.is_file() else {}
-        own = {name: value for name, value in self.identity()["settings"].items() if name in known}
-        return {"ckpt_path": str(model.resolve()), **own}
-
-
-def _versions() -> Iterator[tuple[str, str]]:
-    for package in VERSIONS:
-        yield package, version(package)

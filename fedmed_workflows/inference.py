@@ -15,6 +15,8 @@ from monai.inferers import Inferer
 
 from fedmed_workflows.run_folder import write_whole
 
+FILES = ("predictions.csv", "predictions.json")
+
 PICTURES_A_PASS = 32
 """Pictures of a volume that go through the network together."""
 
@@ -69,9 +71,14 @@ class ProbabilityTable:
 
     def attach(self, engine: Engine) -> None:
         """Attaches to an evaluator whose items hold ``path`` and whose outputs hold probabilities (C,) in ``pred``."""
-        engine.add_event_handler(Events.STARTED, lambda _: self._rows.clear())
+        engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._see)
         engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def _start(self, engine: Engine) -> None:
+        self._rows.clear()
+        for name in FILES:
+            (self.output_dir / name).unlink(missing_ok=True)  # answers of an earlier run are not these images'
 
     def _see(self, engine: Engine) -> None:
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):

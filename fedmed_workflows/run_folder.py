@@ -10,12 +10,17 @@ from types import TracebackType
 from typing import Any
 
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from fedmed_workflows.exchange import Manifest, Weights
 
 KEPT_CHECKPOINTS = 3
 """Aggregates that stay on disk besides the last."""
+
+
+TOLERATED = (".lock", "config_*.json", "mlruns*")
+"""What a new run's folder may hold: its lock, and what MONAI's tracking writes before the run starts."""
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
@@ -76,22 +81,32 @@ class RunFolder:
         Raises
         ------
         ValueError
-            The checkpoint does not match the manifest.
+            The checkpoint is damaged, or does not match the manifest: other tensors, other frozen weights.
         """
         pointer = self.path / "checkpoints" / "last.json"
         if not pointer.is_file():
             return None
-        last = json.loads(pointer.read_text())
-        weights = load_file(self.path / "checkpoints" / last["file"])
-        manifest.check(weights, f"checkpoint {self.path / 'checkpoints' / last['file']}")
-        return weights, last["history"]
+        try:
+            last = json.loads(pointer.read_text())
+            file, history, before = pointer.parent / last["file"], last["history"], last["manifest"]
+        except (ValueError, KeyError) as error:
+            raise ValueError(f"{pointer}: expected the record of the last round, found {error!r}") from error
+        Manifest.from_json(before).check_same(manifest, f"this run, which goes on from {file},")
+        try:
+            weights = load_file(file)
+        except (SafetensorError, OSError) as error:
+            raise ValueError(f"{file}: expected the aggregate of the last round, found: {error}") from error
+        manifest.check(weights, f"checkpoint {file}")
+        return weights, history
 
-    def commit(self, weights: Weights, history: list[dict[str, Any]]) -> None:
+    def commit(self, weights: Weights, history: list[dict[str, Any]], manifest: Manifest) -> None:
         """Keeps the aggregate after a round with the history up to it. The round counts once ``last.json`` names it."""
         folder = self.path / "checkpoints"
         name = f"round_{history[-1]['round']:05d}.safetensors"
         write_whole(folder / name, save({key: value.contiguous() for key, value in weights.items()}))
-        write_whole(folder / "last.json", json.dumps({"file": name, "history": history}))
+        write_whole(
+            folder / "last.json", json.dumps({"file": name, "history": history, "manifest": manifest.to_json()})
+        )
         for old in sorted(folder.glob("round_*.safetensors"))[: -KEPT_CHECKPOINTS - 1]:
             old.unlink()
 
@@ -108,7 +123,7 @@ def check_folder(path: Path, identity: Mapping[str, Any]) -> None:
     if marker.is_file() and not (path / "checkpoints" / "last.json").is_file():
         return
     if not marker.is_file():
-        if path.is_dir() and any(entry.name != ".lock" for entry in path.iterdir()):
+        if path.is_dir() and not all(any(entry.match(name) for name in TOLERATED) for entry in path.iterdir()):
             raise ValueError(f"output_dir {path}: expected a new or empty folder, found files that no run of this made")
         return
     try:
@@ -117,7 +132,13 @@ def check_folder(path: Path, identity: Mapping[str, Any]) -> None:
         raise ValueError(f"{marker}: expected the mark of a run, found {type(error).__name__}: {error}") from error
     differing = {key for key in {*found, *identity} if found.get(key) != identity.get(key)}
     if differing:
-        listed = "; ".join(
-            f"{key}: found {found.get(key)!r}, expected {identity.get(key)!r}" for key in sorted(differing)
-        )
+        listed = "; ".join(_difference(key, found.get(key), identity.get(key)) for key in sorted(differing))
         raise ValueError(f"output_dir {path} belongs to another run: {listed}")
+
+
+def _difference(key: str, found: Any, expected: Any) -> str:
+    """What differs, down to the entry of a dictionary."""
+    if isinstance(found, dict) and isinstance(expected, dict):
+        inner = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
+        return "; ".join(_difference(f"{key}#{name}", found.get(name), expected.get(name)) for name in inner)
+    return f"{key}: found {found!r}, expected {expected!r}"

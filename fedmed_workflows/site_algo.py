@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import warnings
 import zlib
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ignite.engine import Engine, Events
 from monai.data.utils import set_rnd
 from monai.fl.client import MonaiAlgo
 from monai.fl.utils.constants import ExtraItems, WeightType
@@ -20,12 +18,9 @@ from monai.utils import set_determinism
 
 from fedmed_workflows.aggregation import Update
 from fedmed_workflows.exchange import Manifest, Weights, put, take
+from fedmed_workflows.loss_watch import LossWatch
 from fedmed_workflows.site_state import SiteState
 from fedmed_workflows.site_workflow import TRAIN_CONFIG, config_files, site_workflow
-
-
-class NonFiniteLossError(RuntimeError):
-    """A site's loss became NaN or infinite; its round ends without an update."""
 
 
 class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
@@ -76,6 +71,7 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
         train_config: Sequence[str] = (TRAIN_CONFIG,),
     ) -> None:
         self.site = site
+        self.dataset_dir = dataset_dir
         self.seed = seed
         self.state = SiteState(state_dir)
         self.held_out = held_out
@@ -101,20 +97,19 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
 
     def initialize(self, extra: dict[str, Any] | None = None) -> None:
         """Builds network, data, trainer and evaluator; all images are read and checked here."""
-        set_determinism(self.seed)
+        set_determinism(self.seed)  # the trained part's random start depends on the seed alone
         with warnings.catch_warnings():
             # MONAI warns that the federation's server provisioned the configuration; here the site's own bundle runs
             warnings.filterwarnings("ignore", message="executing the bundle config")
             super().initialize({ExtraItems.CLIENT_NAME: self.site, **(extra or {})})
-        set_determinism(self.seed)  # the network is built first: its random start depends on the seed alone
         self.network = self._parsed("network")
         self.evaluator = self.workflow.evaluator
         self.tester = self._parsed("test#evaluator")
         self.manifest = Manifest.of(self.network)
         if not self.held_out:
             self.trainer = self.workflow.trainer
-            self.losses: list[float] = []
-            self.trainer.add_event_handler(Events.ITERATION_COMPLETED, self._check_loss)
+            self.watch = LossWatch(self.site)
+            self.watch.attach(self.trainer)
 
     def fit_round(self, weights: Mapping[str, torch.Tensor], round_number: int) -> Update:
         """Trains one round, from the aggregate of the round before.
@@ -129,23 +124,25 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            The weights do not match the manifest.
+            The weights, received or trained, do not match the manifest.
         NonFiniteLossError
-            The loss became NaN or infinite. The site's kept state is that of the round before.
+            The loss became NaN or infinite.
+
+        After either the site's kept state is that of the round before.
         """
         self.state.restore(self.trainer, round_number, self.workflow.device)
         self._reseed(round_number)
         self.train(ExchangeObject(weights=dict(weights), weight_type=WeightType.WEIGHTS))
+        trained = self.get_weights().weights
+        self.manifest.check(trained, f"site {self.site!r}: trained weights")
         self.state.keep(self.trainer, round_number)
         self.trainer.optimizer.zero_grad(set_to_none=True)
         self.trainer.optimizer.state.clear()
-        loss = sum(self.losses) / len(self.losses)
-        return Update(self.get_weights().weights, self.samples, {"loss": loss})
+        return Update(trained, self.samples, {"loss": sum(self.watch.losses) / len(self.watch.losses)})
 
     def train(self, data: ExchangeObject, extra: dict[str, Any] | None = None) -> None:
         """Trains `local_epochs` from the given weights."""
         self._receive(data)
-        self.losses = []
         self.trainer.state.max_epochs = self.trainer.state.epoch + self.local_epochs
         self.iter_of_start_time = self.trainer.state.iteration
         try:
@@ -153,11 +150,6 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
         except BaseException:
             self.trainer._internal_run_generator = None  # or Ignite takes the next round for the rest of this one
             raise
-        if not self.losses or not math.isfinite(self.losses[-1]):
-            ended = (
-                f"the loss became {self.losses[-1]} in step {len(self.losses)}" if self.losses else "no step was run"
-            )
-            raise NonFiniteLossError(f"site {self.site!r}: {ended} of its round")
 
     def evaluate(self, data: ExchangeObject, extra: dict[str, Any] | None = None) -> ExchangeObject:
         """Metrics of the given weights on the site's validation images (an unseen site: on all its images)."""
@@ -213,9 +205,3 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
         seed = zlib.crc32(f"{self.seed}/{self.site}/{round_number}".encode())
         set_determinism(seed)
         set_rnd(self.workflow.train_dataset, seed)  # MONAI's random transforms hold a state of their own
-
-    def _check_loss(self, engine: Engine) -> None:
-        output = engine.state.output
-        self.losses.append(float((output[0] if isinstance(output, list) else output)["loss"]))
-        if not math.isfinite(self.losses[-1]):
-            engine.terminate()

@@ -14,6 +14,7 @@ DATALIST = "datalist.json"
 """Name of a site's MONAI datalist inside its folder; a file SITE.json beside the sites' folders is one too."""
 
 SECTIONS = ("training", "validation", "test")
+KEYS = (*SECTIONS, "class_names")
 
 
 def read_site(path: Path) -> dict[str, list[tuple[str, str]]]:
@@ -32,9 +33,26 @@ def read_site(path: Path) -> dict[str, list[tuple[str, str]]]:
     """
     datalist = path if path.is_file() else path / DATALIST
     sections = _read_datalist(datalist) if datalist.is_file() else {"training": _read_folder(path)}
+    for name in sorted({name for items in sections.values() for _, name in items}):
+        check_name(name, f"{path}: class")
     if not any(sections.values()):
         raise ValueError(f"{path}: found no image, expected class folders with images, or a {DATALIST}")
     return sections
+
+
+def check_name(name: str, owner: str) -> None:
+    """Refuses a name to which MONAI's configuration gives a meaning: as text of a configuration it could run as code.
+
+    Raises
+    ------
+    ValueError
+        The name starts with ``$`` or ``%``, or holds ``@`` or ``#``; the message says whose name it is.
+    """
+    if name.startswith(("$", "%")) or "@" in name or "#" in name:
+        raise ValueError(
+            f"{owner} {name!r}: expected a name without '$' or '%' at its start and without '@' and '#', "
+            "which have a meaning in MONAI's configurations"
+        )
 
 
 def _read_folder(path: Path) -> list[tuple[str, str]]:
@@ -51,6 +69,9 @@ def _read_datalist(path: Path) -> dict[str, list[tuple[str, str]]]:
     try:
         content = json.loads(path.read_text())
         names = content.get("class_names")
+        unknown = sorted(key for key, value in content.items() if isinstance(value, list) and key not in KEYS)
+        if unknown:
+            raise ValueError(f"the sections {unknown}, expected some of {list(SECTIONS)}")
         sections = {section: content[section] for section in SECTIONS if content.get(section)}
         read = {
             section: [(_existing(path.parent / item["image"]), _class_name(item["label"], names)) for item in items]

@@ -35,24 +35,33 @@ class SiteState:
         }
         temporary = self.folder / f".round_{round_number:05d}.{os.getpid()}"
         torch.save(state, temporary)
-        os.replace(temporary, self._file(round_number))
+        os.replace(temporary, self.file(round_number))
         for old in self._rounds()[:-KEPT_STATES]:
-            self._file(old).unlink(missing_ok=True)
+            self.file(old).unlink(missing_ok=True)
 
     def restore(self, trainer: SupervisedTrainer, round_number: int, device: torch.device) -> None:
         """Takes up the state of the last round before this one; what a broken-off run left of later rounds is void."""
         for late in [kept for kept in self._rounds() if kept >= round_number]:
-            self._file(late).unlink(missing_ok=True)
+            self.file(late).unlink(missing_ok=True)
         kept = self._rounds()
         trainer.optimizer.state.clear()
         state: dict[str, Any] = {"epoch": 0, "iteration": 0}
         if kept:
-            state = torch.load(self._file(kept[-1]), map_location=device, weights_only=True)
+            state = _read(self.file(kept[-1]), device)
             trainer.optimizer.load_state_dict(state["optimizer"])
         trainer.state.epoch, trainer.state.iteration = state["epoch"], state["iteration"]
 
     def _rounds(self) -> list[int]:
         return sorted(int(path.stem.removeprefix("round_")) for path in self.folder.glob("round_*.pt"))
 
-    def _file(self, round_number: int) -> Path:
+    def file(self, round_number: int) -> Path:
+        """The file of a round's state."""
         return self.folder / f"round_{round_number:05d}.pt"
+
+
+def _read(file: Path, device: torch.device) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
+        return state
+    except Exception as error:  # torch has one of its own for every way a file can be damaged
+        raise ValueError(f"{file}: expected the site's state, found a damaged file: {error}") from error

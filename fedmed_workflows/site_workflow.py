@@ -10,7 +10,14 @@ from monai.bundle import ConfigWorkflow
 
 TRAIN_CONFIG = "configs/train.json"
 
-SINGLE_SITE_HANDLERS = ("CheckpointSaver", "CheckpointLoader", "StatsHandler", "TensorBoard", "ValidationHandler")
+SINGLE_SITE_HANDLERS = (
+    "LossWatch",
+    "CheckpointSaver",
+    "CheckpointLoader",
+    "StatsHandler",
+    "TensorBoard",
+    "ValidationHandler",
+)
 """Handlers of a bundle's training that a federation switches off: it keeps, shows and judges the aggregate itself."""
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from fedmed_transforms.split import patient_of, split_by_patient
-from fedmed_workflows.site_images import read_site
+from fedmed_workflows.fingerprint import content_digest
+from fedmed_workflows.site_images import check_name, read_site
 
 
 class ClassificationSite:
@@ -48,14 +49,14 @@ class ClassificationSite:
         self,
         dataset_dir: str,
         class_names: Sequence[str] | None = None,
-        batch_size: int = 1,
+        batch_size: int = 2,
         seed: int = 0,
         held_out: bool = False,
     ) -> None:
         self.path = Path(dataset_dir)
         sections = read_site(self.path)
         found = sorted({name for items in sections.values() for _, name in items})
-        self.class_names = [str(name) for name in class_names] if class_names else found
+        self.class_names = given_classes(class_names) or found
         unknown = sorted(set(found) - set(self.class_names))
         if unknown:
             raise ValueError(f"{self.path}: found the classes {unknown}, expected some of {self.class_names}")
@@ -81,6 +82,8 @@ class ClassificationSite:
         return [training, validation, test]
 
     def _check(self, batch_size: int) -> None:
+        if batch_size < 2:
+            raise ValueError(f"batch_size: expected at least 2, which BatchNorm needs, found {batch_size}")
         if len(self.training) < batch_size:
             raise ValueError(
                 f"{self.path}: found {len(self.training)} training images after the split, "
@@ -104,7 +107,7 @@ class ClassificationSites:
         Name of the site that never trains, or None.
     class_names
         All classes; None for those found, in alphabetical order. Then a class of one site only is refused, as a
-        folder that was misnamed would otherwise become a class.
+        folder that was misnamed would otherwise become a class; name it here to keep it.
 
     Attributes
     ----------
@@ -115,7 +118,7 @@ class ClassificationSites:
     class_names
         The classes, in the order of the logits.
     digest
-        Of every site's image paths, sizes and classes: what a run's data were.
+        Of every site's image names, contents and classes: what a run's data were.
 
     Raises
     ------
@@ -133,7 +136,9 @@ class ClassificationSites:
     ) -> None:
         root = Path(dataset_dir)
         present = _sites_in(root)
-        training = sorted(str(site) for site in sites) if sites else sorted(set(present) - {unseen_site})
+        unseen_site = None if unseen_site is None else str(unseen_site)
+        named = [sites] if isinstance(sites, str) else sites
+        training = sorted(str(site) for site in named) if named else sorted(set(present) - {unseen_site})
         for role, site in [("site", site) for site in training] + (
             [("unseen site", unseen_site)] if unseen_site else []
         ):
@@ -144,12 +149,14 @@ class ClassificationSites:
                 f"{root}: training sites {training}, unseen site {unseen_site!r}: expected at least one "
                 "training site besides the unseen one"
             )
+        for site in [*training, *([unseen_site] if unseen_site else [])]:
+            check_name(site, f"{root}: site")
         self.folders = {site: present[site] for site in training}
         self.unseen = (unseen_site, present[unseen_site]) if unseen_site else None
         paths = {**self.folders, **({self.unseen[0]: self.unseen[1]} if self.unseen else {})}
         items = {site: read_site(path) for site, path in paths.items()}
         by_site = {site: {name for part in parts.values() for _, name in part} for site, parts in items.items()}
-        self.class_names = list(class_names) if class_names else sorted(set().union(*by_site.values()))
+        self.class_names = given_classes(class_names) or sorted(set().union(*by_site.values()))
         _check_classes(paths, by_site, self.class_names if class_names else None)
         self.digest = _digest(paths, items)
 
@@ -180,9 +187,22 @@ def _digest(paths: Mapping[str, Path], items: Mapping[str, Mapping[str, list[tup
     for site in sorted(items):
         for section, entries in items[site].items():
             for image, name in entries:
-                size = Path(image).stat().st_size if Path(image).is_file() else "folder"
-                digest.update(f"{site} {section} {_within(image, paths[site])} {name} {size}\n".encode())
+                content = content_digest(image)
+                digest.update(f"{site} {section} {_within(image, paths[site])} {name} {content}\n".encode())
     return digest.hexdigest()
+
+
+def given_classes(class_names: Sequence[str] | None) -> list[str]:
+    """The classes that a configuration names, or none.
+
+    Raises
+    ------
+    ValueError
+        One text where a list of names is expected.
+    """
+    if isinstance(class_names, str):
+        raise ValueError(f"class_names: expected a list of names, found the text {class_names!r}")
+    return [str(name) for name in class_names or ()]
 
 
 def _within(image: str, site: Path) -> str:

@@ -15,9 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from fedmed_networks.weights import module_digest
 from fedmed_transforms.load import find_images
 from fedmed_workflows.features import EncodedDataset, checksum
-from fedmed_workflows.preparation import Preparation
 
-UNSEEN = "unseen"
 NOBODY = "none"
 
 
@@ -147,45 +145,3 @@ def prepare_paired_batch(
     image, label = (batch[key].to(device, non_blocking=non_blocking, **kwargs) for key in ("image", "label"))
     target = batch.get("target")
     return image, label, (), {} if target is None else {"target": target.to(device, non_blocking=non_blocking)}
-
-
-class TargetPreparation:
-    """Before round 1: resolves ``unseen`` to the features that the unseen site releases.
-
-    Parameters
-    ----------
-    target
-        ``unseen``, or anything :func:`target_dataset` takes.
-    output_dir
-        The run's folder; released features are written to its ``released`` folder.
-    """
-
-    def __init__(self, target: str | None, output_dir: str) -> None:
-        self.target = target
-        self.output_dir = output_dir
-
-    def __call__(self, unseen: Any) -> Preparation:
-        """Settings of the training sites, and what a reader of the report must know.
-
-        Parameters
-        ----------
-        unseen
-            The unseen site's :class:`fedmed_workflows.SiteAlgo`, or None.
-
-        Raises
-        ------
-        ValueError
-            The target is ``unseen`` and there is no unseen site.
-        """
-        if self.target != UNSEEN:
-            return Preparation({"target": self.target}, [])
-        if unseen is None:
-            raise ValueError("target 'unseen': expected an unseen site (--unseen_site), or another target")
-        dataset = unseen.test_dataset()
-        path = Path(self.output_dir) / "released" / f"{unseen.site}.safetensors"
-        release_features(dataset.features, unseen.network, path)
-        note = (
-            f"The training sites aligned their features to the unlabelled features of {unseen.site}. "
-            "Its scores are therefore transductive: its images (never their labels) took part in training."
-        )
-        return Preparation({"target": str(path)}, [note])

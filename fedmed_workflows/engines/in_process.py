@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,22 @@ class InProcessEngine:
     def initial_weights(self) -> Weights:
         """The exchanged tensors before round 1."""
         return self._initial
+
+    def check_states(self, history: Sequence[Mapping[str, Any]]) -> None:
+        """Refuses to go on where a site has lost the state of its last contribution.
+
+        Raises
+        ------
+        ValueError
+            The message names the site and the file.
+        """
+        for name, site in self.sites.items():
+            rounds = [entry["round"] for entry in history[1:] if "error" not in entry["sites"].get(name, {"error": ""})]
+            if rounds and not site.state.file(rounds[-1]).is_file():
+                raise ValueError(
+                    f"site {name!r}: {site.state.file(rounds[-1])} is missing, expected the site's state "
+                    f"after round {rounds[-1]}; without it the run would not end with the same weights"
+                )
 
     def train(self, weights: Weights, round_number: int) -> Iterator[tuple[str, Update | Exception]]:
         """One round: every training site's name with its update, or with the error that ended its round."""

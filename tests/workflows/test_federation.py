@@ -68,11 +68,12 @@ def test_the_unseen_site_never_trains(federated: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "transductive"), [("unseen", True), ("none", False), ("folder", False), ("file", False)]
+    ("target", "transductive"),
+    [("unseen", True), ("none", False), ("folder of unseen", True), ("folder of site_a", False), ("file", True)],
 )
 def test_targets(federated: dict[str, Any], tmp_path: Path, target: str, transductive: bool) -> None:
-    if target == "folder":
-        target = str(Path(federated["dataset_dir"]) / "unseen")
+    if target.startswith("folder of "):
+        target = str(Path(federated["dataset_dir"]) / target.removeprefix("folder of "))
     if target == "file":
         federation(federated, output_dir=str(tmp_path / "releasing")).run()
         target = str(tmp_path / "releasing" / "released" / "unseen.safetensors")
@@ -107,7 +108,7 @@ def test_sites_share_one_frozen_encoder(federated: dict[str, Any]) -> None:
     [
         ({"rounds": 4}, "rounds: found 3, expected 4"),
         ({"seed": 1}, "seed: found 0, expected 1"),
-        ({"facmic": {"learning_rate": 0.1}}, "settings: found"),
+        ({"facmic": {"learning_rate": 0.1}}, "settings#learning_rate: found 0.001, expected 0.1"),
         ({"unseen_site": "site_b"}, "unseen_site: found 'unseen', expected 'site_b'"),
     ],
 )
@@ -211,7 +212,7 @@ def test_a_checkpoint_that_does_not_match_the_manifest_is_refused(federated: dic
     with RunFolder(federated["output_dir"], run.identity()) as folder:
         weights, history = folder.resume(manifest) or ({}, [])
         name = "attention.0.weight"
-        folder.commit({**weights, name: weights[name][:1]}, history)
+        folder.commit({**weights, name: weights[name][:1]}, history, manifest)
         with pytest.raises(ValueError, match=f"tensor {name}"):
             folder.resume(manifest)
 

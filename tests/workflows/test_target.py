@@ -21,11 +21,11 @@ from fedmed_workflows.features import EncodedDataset
 from fedmed_workflows.target import (
     PairedLoader,
     ReleasedFeatures,
-    TargetPreparation,
     prepare_paired_batch,
     release_features,
     target_dataset,
 )
+from fedmed_workflows.target_preparation import TargetPreparation
 
 
 class Numbers(Dataset[dict[str, Any]]):

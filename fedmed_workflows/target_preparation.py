@@ -1,0 +1,76 @@
+"""Before round 1: whose features the training sites align to, and what that means for the unseen site's score."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from fedmed_workflows.preparation import Preparation
+from fedmed_workflows.site_algo import SiteAlgo
+from fedmed_workflows.target import NOBODY, ReleasedFeatures, release_features
+
+UNSEEN = "unseen"
+
+TRANSDUCTIVE = (
+    "The training sites aligned their features to the unlabelled features of {}. "
+    "Its scores are therefore transductive: its images (never their labels) took part in training."
+)
+
+
+class TargetPreparation:
+    """Before round 1: resolves ``unseen`` to the features that the unseen site releases.
+
+    Parameters
+    ----------
+    target
+        ``unseen``, or anything :func:`fedmed_workflows.target.target_dataset` takes.
+    output_dir
+        The run's folder; released features are written to its ``released`` folder.
+    """
+
+    def __init__(self, target: str | None, output_dir: str) -> None:
+        self.target = target
+        self.output_dir = output_dir
+
+    def __call__(self, unseen: SiteAlgo | None) -> Preparation:
+        """Settings of the training sites, and what a reader of the report must know.
+
+        Parameters
+        ----------
+        unseen
+            The unseen site's :class:`fedmed_workflows.SiteAlgo`, or None.
+
+        Raises
+        ------
+        ValueError
+            The target is ``unseen`` and there is no unseen site.
+        """
+        if self.target == UNSEEN:
+            if unseen is None:
+                raise ValueError("target 'unseen': expected an unseen site (--unseen_site), or another target")
+            path = Path(self.output_dir) / "released" / f"{unseen.site}.safetensors"
+            release_features(_features(unseen), unseen.network, path)
+            return Preparation({"target": str(path)}, [TRANSDUCTIVE.format(unseen.site)])
+        if unseen is not None and self.target not in (None, NOBODY) and _is_of(str(self.target), unseen):
+            return Preparation({"target": self.target}, [TRANSDUCTIVE.format(unseen.site)])
+        return Preparation({"target": self.target}, [])
+
+
+def _features(unseen: SiteAlgo) -> torch.Tensor:
+    features: torch.Tensor | None = unseen.test_dataset().features
+    if features is None:
+        raise ValueError(
+            f"site {unseen.site!r}: expected fixed features to release, found random transforms in "
+            "validate#preprocessing; random transforms belong into train#preprocessing"
+        )
+    return features
+
+
+def _is_of(target: str, unseen: SiteAlgo) -> bool:
+    """Whether a target holds the unseen site's images, or features that it released."""
+    path = Path(target).resolve()
+    if path.is_file():
+        return torch.equal(ReleasedFeatures(path, unseen.network).features, _features(unseen))
+    folder = Path(unseen.dataset_dir).resolve()
+    return path == folder or path in folder.parents or folder in path.parents
