@@ -66,7 +66,7 @@ class Federation:
     notes
         Remarks for the report; empty ones are left out.
     train_config
-        What every site runs: the training configuration and its overlays, in the bundle's folder or elsewhere.
+        The training configuration and its overlays, in the bundle's folder or elsewhere.
 
     Raises
     ------

@@ -106,3 +106,13 @@ def test_a_checkpoint_of_other_classes_is_refused_by_name(
     cause = str(refused.value.__cause__)
     assert "model.pt" in cause and "['dots', 'stripes']" in cause and "['stripes', 'dots']" in cause
     assert not (tmp_path / "out").exists()
+
+
+def test_a_loss_that_is_not_a_number_ends_training_by_name(
+    bundle_root: Path, sites_dir: Path, small_clip: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(RuntimeError) as ended:
+        run(config_file=str(bundle_root / "configs" / "train.json"), bundle_root=str(bundle_root), clip=small_clip,
+            dataset_dir=str(sites_dir / "site_a"), output_dir=str(tmp_path), ckpt_dir=str(tmp_path), epochs=5,
+            batch_size=8, image_size=16, learning_rate=1e30)  # fmt: skip
+    assert "the loss became nan in step" in str(ended.value.__cause__)

@@ -248,3 +248,11 @@ def test_finding_goes_below_folders(tmp_path: Path, letter: Any, save_dicom: Cal
     assert [item["image"] for item in find_images(str(tmp_path))] == [str(tmp_path / "f.png"), str(series)]
     with pytest.raises(ValueError, match="nowhere"):
         find_images(str(tmp_path / "nowhere"))
+
+
+def test_a_series_among_other_images_is_refused(tmp_path: Path, letter: Any, save_dicom: Callable[..., Path]) -> None:
+    for number in (1, 2):
+        save_dicom(tmp_path / f"{number}.dcm", letter, number=number, position=number)
+    Image.fromarray(letter).save(tmp_path / "key.png")
+    with pytest.raises(ValueError, match=r"found the DICOM series .* \(2 files\) among other images"):
+        find_images(str(tmp_path))

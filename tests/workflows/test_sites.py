@@ -223,7 +223,7 @@ def datalist(text: str) -> Callable[[Path], Any]:
         pytest.param(datalist('{"training": [{"image": "dots/77.png", "label": "dots"}]}'), {},
                      "/datalist.json: .*/dots/77.png, which does not exist", id="missing image"),
         pytest.param(datalist('{"training": []}'), {}, "found no image", id="no section"),
-        pytest.param(datalist('{"testing": []}'), {}, "the sections ['testing'], expected", id="unknown section"),
+        pytest.param(datalist('{"testing": []}'), {}, r"the sections \['testing'\], expected", id="unknown section"),
         pytest.param(datalist('{"test": [{"image": "dots/00.png", "label": "dots"}]}'), {},
                      "found 0 training images after the split", id="test section alone"),
     ],
