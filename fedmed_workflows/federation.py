@@ -199,7 +199,7 @@ class Federation:
             loss = sites[name].get("loss")
             megabytes = sum(part["received_bytes"] + part.get("sent_bytes", 0) for part in sites.values()) / 1e6
             bar.set_description(f"round {number}/{self.rounds} {name}")
-            bar.set_postfix({"loss": "failed" if loss is None else f"{loss:.4f}", "MB": f"{megabytes:.1f}"})
+            bar.set_postfix({"loss": "failed" if loss is None else f"{loss:.4f}", "MB this round": f"{megabytes:.1f}"})
             bar.update()
         if len(updates) < self.min_sites:
             failed = {name: entry["error"] for name, entry in sites.items() if "error" in entry}
