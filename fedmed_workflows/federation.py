@@ -100,8 +100,7 @@ class Federation:
         self.min_sites = len(sites.folders) if min_sites is None else min_sites
         self.preparations = list(preparations)
         self.cache_dir = str(self.output_dir / "features") if cache_dir is None else cache_dir
-        self.device = torch.device(device)
-        self.notes = [note for note in notes if note]
+        self.device, self.notes = torch.device(device), [note for note in notes if note]
         self._check()
 
     def run(self) -> dict[str, Any]:
@@ -186,7 +185,7 @@ class Federation:
 
     def _progress(self, done: int) -> Any:
         sites = len(self.sites.folders)
-        return tqdm(total=self.rounds * sites, initial=done * sites, desc="federation", unit="site", smoothing=0.1)
+        return tqdm(total=self.rounds * sites, initial=done * sites, desc="federation", unit="site")
 
     def _round(
         self, engine: InProcessEngine, manifest: Manifest, weights: Weights, number: int, bar: Any
@@ -207,8 +206,7 @@ class Federation:
                 f"round {number}: {len(updates)} sites contributed, expected at least {self.min_sites}; "
                 f"failed: {failed}; the aggregate of round {number - 1} stays in {self.output_dir / 'checkpoints'}"
             )
-        weights = self.aggregation(updates)
-        seconds = time.monotonic() - started
+        weights, seconds = self.aggregation(updates), time.monotonic() - started
         return weights, {"round": number, "seconds": seconds, "sites": sites, "validation": engine.validate(weights)}
 
     def _accept(

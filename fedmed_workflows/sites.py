@@ -73,13 +73,16 @@ class ClassificationSite:
         """The datalist's own sections; what it leaves out is split off its training section."""
         items = sections.get("training", [])
         patients = [_within(patient_of(item["image"]), self.path) for item in items]
-        parts = split_by_patient(patients, [item["label"] for item in items], seed)
-        training, validation, test = ([items[index] for index in part] for part in parts)
+        training, validation, test = split_by_patient(patients, [item["label"] for item in items], seed)
         if "validation" in sections:
-            training, validation = training + validation, sections["validation"]
+            training, validation = training + validation, []
         if "test" in sections:
-            training, test = training + test, sections["test"]
-        return [training, validation, test]
+            training, test = training + test, []
+        return [
+            [items[index] for index in sorted(training)],
+            sections.get("validation", [items[index] for index in validation]),
+            sections.get("test", [items[index] for index in test]),
+        ]
 
     def _check(self, batch_size: int) -> None:
         if batch_size < 2:

@@ -283,3 +283,23 @@ def test_an_image_in_two_sections_is_refused(sites_dir: Path, tmp_path: Path) ->
     (tmp_path / "datalist.json").write_text(json.dumps({"training": [item], "test": [item]}))
     with pytest.raises(ValueError, match=r"datalist\.json: .*0\.png more than once"):
         ClassificationSite(str(tmp_path))
+
+
+@pytest.mark.parametrize("given", [(), ("validation",), ("test",), ("validation", "test")])
+def test_a_datalist_s_own_order_is_kept(sites_dir: Path, tmp_path: Path, given: tuple[str, ...]) -> None:
+    images = [
+        {"image": str(sites_dir / site / name / f"{index}.png"), "label": name}
+        for site in ("site_a", "site_b")
+        for index in range(12)
+        for name in ("dots", "stripes")
+    ]
+    sections = {"training": images[:40], **{section: images[40 + 2 * k :][:2] for k, section in enumerate(given)}}
+    (tmp_path / "datalist.json").write_text(json.dumps(sections))
+    site = ClassificationSite(str(tmp_path))
+    order = [item["image"] for item in images]
+    for items in (site.training, site.validation, site.test):
+        places = [order.index(item["image"]) for item in items]
+        assert places and places == sorted(places)
+    assert len(site.training) + len(site.validation) + len(site.test) == 40 + 2 * len(given)
+    if len(given) == 2:
+        assert [item["image"] for item in site.training] == order[:40]
