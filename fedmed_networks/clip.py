@@ -118,9 +118,7 @@ def _text_dim(name: str) -> int:
 def _create(name: str, weights: str | None) -> Any:
     root = logging.getLogger()
     level = root.level
-    root.setLevel(
-        logging.ERROR
-    )  # open_clip warns of random weights there; ours says it once, with the seed
+    root.setLevel(logging.ERROR)  # open_clip warns of random weights there; ours says it once, with the seed
     try:
         return open_clip.create_model(name, pretrained=weights)
     except Exception as error:  # open_clip, and the readers of files beneath it, raise whatever they stumble over

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch.utils.data import DataLoader, Dataset
 
 from fedmed_networks.weights import module_digest
 from fedmed_transforms.load import find_images
 from fedmed_workflows.features import EncodedDataset, checksum
+from fedmed_workflows.run_folder import write_whole
 
 NOBODY = "none"
 
@@ -59,11 +59,8 @@ class ReleasedFeatures(Dataset[dict[str, Any]]):
 
 def release_features(features: torch.Tensor, network: Any, path: Path) -> None:
     """Writes features (N, D) with the digest of the encoder that made them, and their checksum."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
     made = {"encoder": module_digest(network.visual), "sha256": checksum(features)}
-    save_file({"features": features.contiguous()}, temporary, metadata=made)
-    os.replace(temporary, path)
+    write_whole(path, save({"features": features.contiguous()}, metadata=made))
 
 
 def target_dataset(
