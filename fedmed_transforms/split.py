@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pydicom
 
-from fedmed_transforms.load import first_file, is_dicom
+from fedmed_transforms.find import first_file
+from fedmed_transforms.series import is_dicom
 
 FRACTIONS = (0.8, 0.1, 0.1)
 """Training, validation, test: the split of the FACMIC paper."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fedmed_transforms.load import is_image, list_images
+from fedmed_transforms.find import is_image, list_images
 
 DATALIST = "datalist.json"
 """Name of a site's MONAI datalist inside its folder; a file SITE.json beside the sites' folders is one too."""

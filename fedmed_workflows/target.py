@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch.utils.data import DataLoader, Dataset
 
 from fedmed_networks.weights import module_digest
-from fedmed_transforms.load import find_images
+from fedmed_transforms.find import find_images
 from fedmed_workflows.features import EncodedDataset, checksum
 from fedmed_workflows.run_folder import write_whole
 

@@ -11,7 +11,8 @@ import pydicom
 import pytest
 
 from fedmed_transforms import phantoms
-from fedmed_transforms.load import LoadMedicalImaged, list_images
+from fedmed_transforms.find import list_images
+from fedmed_transforms.load import LoadMedicalImaged
 from fedmed_transforms.phantoms import SCANNERS, SHAPES, write_sites
 from fedmed_transforms.split import patient_of
 

@@ -23,9 +23,7 @@ PLANES = ("sagittal", "coronal", "axial")
 """By the axis of the patient that they are cut across: right to left, anterior to posterior, superior to inferior."""
 
 ORIENTATIONS = [
-    "".join(codes)
-    for pairs in itertools.permutations(("RL", "AP", "SI"))
-    for codes in itertools.product(*pairs)
+    "".join(codes) for pairs in itertools.permutations(("RL", "AP", "SI")) for codes in itertools.product(*pairs)
 ]
 """All 48 orders and directions in which a file may store its axes."""
 

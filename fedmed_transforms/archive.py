@@ -1,0 +1,58 @@
+"""DICOM files in a zip, read without unpacking it, with a bound on what it may hold."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from fedmed_transforms.dicom_file import PREAMBLE, is_dicom_content
+
+LARGEST_CONTENT = 2**33
+"""Bytes that all DICOM files of a zip may hold together."""
+
+LARGEST_RATIO = 1032
+"""Deflate cannot expand more than this (zlib's technical details), so an entry that claims to is false."""
+
+MOST_MEMBERS = 100_000
+
+
+def dicom_members(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Name and content of each DICOM file in a zip, in order of the names.
+
+    Raises
+    ------
+    ValueError
+        The zip is damaged, encrypted, or holds more than it may; the message names it.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = sorted((entry for entry in archive.infolist() if _may_be_image(entry)), key=lambda e: e.filename)
+            if len(members) > MOST_MEMBERS:
+                raise ValueError(f"{len(members)} files in it, expected at most {MOST_MEMBERS}")
+            left = LARGEST_CONTENT
+            for entry in members:
+                content = _content(archive, entry, left)
+                if content:
+                    left -= len(content)
+                    yield entry.filename, content
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, ValueError) as error:
+        raise ValueError(f"{path}: expected a zip with DICOM files, found {error}") from error
+    except Exception as error:  # zlib.error, lzma.LZMAError, struct.error: whatever a damaged zip leads to
+        raise ValueError(f"{path}: expected a zip with DICOM files, found {type(error).__name__}: {error}") from error
+
+
+def _may_be_image(entry: zipfile.ZipInfo) -> bool:
+    name = entry.filename.rsplit("/", 1)[-1]
+    return not entry.is_dir() and not name.startswith((".", "._")) and not name.upper().startswith("DICOMDIR")
+
+
+def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, left: int) -> bytes:
+    """An entry's bytes; empty if it is no DICOM file."""
+    with archive.open(entry) as member:
+        start = member.read(PREAMBLE)
+        if not is_dicom_content(start):
+            return b""
+        if entry.file_size > left or entry.file_size > LARGEST_RATIO * max(1, entry.compress_size):
+            raise ValueError(f"{entry.filename} of {entry.file_size} bytes, expected at most {LARGEST_CONTENT} in all")
+        return start + member.read(entry.file_size - len(start))

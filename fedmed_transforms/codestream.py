@@ -1,0 +1,82 @@
+"""What a compressed frame says of itself, to be checked before a decoder is let near it."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+STANDALONE_MARKERS = (*range(0xD0, 0xDA), 0x01)
+"""JPEG markers without a length (ITU-T T.81, B.1.1.3): restart, start and end of image, TEM."""
+
+NOT_FRAME_MARKERS = (0xC4, 0xC8, 0xCC)
+"""Markers between 0xC0 and 0xCF that start no frame: tables, extensions, conditioning."""
+
+JPEG_LS_FRAME = 0xF7
+
+
+@dataclass(frozen=True)
+class Codestream:
+    """The size that a compressed frame declares.
+
+    Attributes
+    ----------
+    rows, columns, samples
+        Of the decoded frame.
+    precision
+        Bits of a sample.
+    lossless
+        Whether it is JPEG lossless (process 14), whatever its predictor.
+    """
+
+    rows: int
+    columns: int
+    samples: int
+    precision: int
+    lossless: bool = False
+
+
+def read_codestream(frame: bytes) -> Codestream:
+    """The size declared by a JPEG, JPEG-LS, JPEG 2000 or HTJ2K codestream.
+
+    Source: ITU-T T.81 B.2.2, T.87 C.2.2, T.800 A.5.1.
+
+    Raises
+    ------
+    ValueError
+        The frame is none of these, or ends before it says its size.
+    """
+    if frame[:2] == b"\xff\xd8":
+        return _jpeg(frame)
+    start = frame.find(b"\xff\x4f\xff\x51") if frame[:4] == b"\x00\x00\x00\x0c" else 0  # in a JP2 container
+    if frame[start : start + 4] == b"\xff\x4f\xff\x51":
+        return _jpeg_2000(frame, start)
+    raise ValueError("no JPEG, JPEG-LS or JPEG 2000 codestream")
+
+
+def _jpeg(frame: bytes) -> Codestream:
+    place = 2
+    while place + 4 <= len(frame):
+        if frame[place] != 0xFF:
+            break
+        marker = frame[place + 1]
+        if marker == 0xFF:  # a fill byte
+            place += 1
+            continue
+        if marker in STANDALONE_MARKERS:
+            place += 2
+            continue
+        if marker == JPEG_LS_FRAME or (0xC0 <= marker <= 0xCF and marker not in NOT_FRAME_MARKERS):
+            if place + 10 > len(frame):
+                break
+            precision, rows, columns, samples = struct.unpack(">BHHB", frame[place + 4 : place + 10])
+            return Codestream(rows, columns, samples, precision, lossless=marker == 0xC3)
+        place += 2 + struct.unpack(">H", frame[place + 2 : place + 4])[0]
+    raise ValueError("a JPEG codestream without a frame header")
+
+
+def _jpeg_2000(frame: bytes, start: int) -> Codestream:
+    size = frame[start + 6 : start + 6 + 37]
+    if len(size) < 37:
+        raise ValueError("a JPEG 2000 codestream without its size")
+    _, right, bottom, left, top, _, _, _, _, samples, depth = struct.unpack(">HLLLLLLLLHB", size)
+    return Codestream(bottom - top, right - left, samples, (depth & 0x7F) + 1)

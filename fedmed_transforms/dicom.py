@@ -1,0 +1,171 @@
+"""A DICOM file or series to a tensor with true values and a true affine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from monai.data import ImageReader
+from monai.utils.enums import MetaKeys, SpaceKeys
+
+from fedmed_transforms.dicom_file import PREAMBLE, is_dicom_content, text_of
+from fedmed_transforms.geometry import Grid, arrange, check_regular, duplicates, without
+from fedmed_transforms.intensity import FULL_SCALE
+from fedmed_transforms.planes import Slice, read_slices
+from fedmed_transforms.regrid import make_regular
+from fedmed_transforms.series import ARCHIVE_SUFFIXES, DICOM_SUFFIXES, DIRECTORY_NAME, read_series
+from fedmed_transforms.series_rules import SeriesRules
+from fedmed_transforms.voxels import read_voxels
+
+DICOM = "dicom"
+"""Entry of an image's metadata: the elements of ``ELEMENTS`` in DICOM's own text form, empty where absent."""
+
+ELEMENTS = (
+    *("SOPClassUID", "Modality", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID", "Manufacturer"),
+    *(
+        "WindowCenter",
+        "WindowWidth",
+        "RescaleType",
+        "SliceThickness",
+        "GantryDetectorTilt",
+        "PhotometricInterpretation",
+    ),
+    *("Units", "CorrectedImage", "DecayCorrection", "SeriesDate", "SeriesTime", "AcquisitionDate", "AcquisitionTime"),
+    *("PatientWeight", "PatientSize", "PatientSex"),
+)
+"""Elements that transforms need; none of them names a patient."""
+
+RADIOPHARMACEUTICAL = (
+    *("RadiopharmaceuticalStartTime", "RadiopharmaceuticalStartDateTime", "RadionuclideTotalDose"),
+    "RadionuclideHalfLife",
+)
+
+Loaded: TypeAlias = tuple[torch.Tensor, dict[str, Any]]
+
+
+def load_dicom(path: Path, device: torch.device, rules: SeriesRules) -> Loaded:
+    """A file, folder, DICOMDIR or zip to values and metadata.
+
+    Returns
+    -------
+    tuple
+        (C, X, Y) for a file of one frame, (C, X, Y, Z) for everything else, float32, C = 1 or 3; the metadata that
+        MONAI's transforms need, with an affine from voxels to mm, RAS.
+
+    Raises
+    ------
+    ValueError
+        The path holds no image, several series, or what is no regular volume and no rule says what to do with it.
+    """
+    files = read_series(path, rules.series)
+    slices = [item for file in files for item in read_slices(file)]
+    single = path.is_file() and len(slices) == 1
+    try:
+        grid = arrange(slices, rules, single)
+        grid, values = _read_unique(grid, rules, device)
+        check_regular(grid, rules)
+        values, grid = make_regular(values, grid)
+    except ValueError as error:
+        text = str(error)
+        raise ValueError(text if text.startswith(str(path)) else f"{path}: {text}") from error
+    return _channel_first(values, single), _metadata(path, values, grid, single)
+
+
+def _read_unique(grid: Grid, rules: SeriesRules, device: torch.device) -> tuple[Grid, torch.Tensor]:
+    """Values of the slices that are to stay; what no rule mends is refused before a pixel is read."""
+    same = duplicates(grid)
+    if not same:
+        check_regular(grid, rules)
+        return grid, read_voxels(grid.slices, rules, device)
+    names = "; ".join(", ".join(grid.slices[index].name for index in group) for group in same[:5])
+    found = f"found {len(same)} positions with more than one slice: {names}"
+    if rules.duplicates == "refuse":
+        raise ValueError(f"{found}; the rule duplicates='drop' drops those with the same pixels, `series` chooses")
+    values = read_voxels(grid.slices, rules, device)
+    differing = [group for group in same if any(not values[group[0]].equal(values[other]) for other in group[1:])]
+    if differing:
+        raise ValueError(
+            f"{found}, {len(differing)} of them with different pixels; the rule `series` can choose by elements"
+        )
+    dropped = [index for group in same for index in group[1:]]
+    kept = [index for index in range(len(grid.slices)) if index not in dropped]
+    return without(grid, dropped, rules), values[kept]
+
+
+def _channel_first(values: torch.Tensor, single: bool) -> torch.Tensor:
+    """(slices, rows, columns[, 3]) to (C, X, Y[, Z]), as a view."""
+    volume = values[..., None] if values.ndim == 3 else values
+    volume = volume.permute(3, 2, 1, 0)
+    return volume[..., 0] if single else volume
+
+
+def _metadata(path: Path, values: torch.Tensor, grid: Grid, single: bool) -> dict[str, Any]:
+    affine = grid.affine
+    shape = np.asarray(values.shape[:3][::-1][: 2 if single else 3])
+    meta = {
+        MetaKeys.AFFINE: affine,
+        MetaKeys.ORIGINAL_AFFINE: affine.copy(),
+        MetaKeys.SPATIAL_SHAPE: shape,
+        MetaKeys.ORIGINAL_CHANNEL_DIM: 0,
+        MetaKeys.SPACE: SpaceKeys.RAS,
+        "filename_or_obj": str(path),
+        DICOM: _elements(grid.slices[0]),
+    }
+    return {**meta, FULL_SCALE: 1.0} if values.ndim == 4 else meta
+
+
+def _elements(item: Slice) -> dict[str, str]:
+    header = item.file.header
+    found = {keyword: text_of(header, keyword) for keyword in ELEMENTS}
+    sequence = header.get("RadiopharmaceuticalInformationSequence")
+    agent = sequence[0] if sequence else {}
+    return {**found, **{keyword: text_of(agent, keyword) for keyword in RADIOPHARMACEUTICAL}}
+
+
+class DicomReader(ImageReader):  # type: ignore[misc]
+    """Reads DICOM for MONAI's ``LoadImage(reader="fedmed_transforms.DicomReader")``.
+
+    Parameters
+    ----------
+    device
+        Where the values are to be.
+    **rules
+        As of :class:`fedmed_transforms.SeriesRules`.
+    """
+
+    def __init__(self, device: str | torch.device = "cpu", **rules: Any) -> None:
+        super().__init__()
+        self.device = torch.device(device)
+        self.rules = SeriesRules.of(rules)
+
+    def verify_suffix(self, filename: Any) -> bool:
+        """Whether a path is a folder, a zip, a DICOMDIR, or a file with DICOM's suffix or content."""
+        return len(_paths(filename)) == 1 and is_dicom_path(_paths(filename)[0])
+
+    def read(self, data: Any, **kwargs: Any) -> Loaded:
+        """Values (C, X, Y[, Z]) and metadata of a path."""
+        paths = _paths(data)
+        if len(paths) != 1:
+            raise ValueError(f"{paths[0]}: expected one path, found {len(paths)}; a series is a folder")
+        return load_dicom(paths[0], self.device, self.rules)
+
+    def get_data(self, img: Loaded) -> Loaded:
+        """What :meth:`read` gave."""
+        return img
+
+
+def is_dicom_path(path: Path) -> bool:
+    """Whether a path is to be read as DICOM: a folder, or a file by its name or its magic bytes."""
+    name = path.name.lower()
+    if path.is_dir() or name.endswith((*DICOM_SUFFIXES, *ARCHIVE_SUFFIXES)) or name == DIRECTORY_NAME.lower():
+        return True
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return is_dicom_content(file.read(PREAMBLE))
+
+
+def _paths(data: Any) -> list[Path]:
+    return [Path(path) for path in (data if isinstance(data, (list, tuple)) else [data])]

@@ -1,0 +1,179 @@
+"""One DICOM file: its header, and where its pixels lie. Nothing is decoded here."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+
+Source: TypeAlias = Path | bytes
+"""A file's path, or its content."""
+
+LARGEST_DEFLATED = 2**30
+"""Bytes that a deflated data set may inflate to."""
+
+PREAMBLE = 132
+"""Bytes before the first element, the last four of which are DICM (PS3.10, 7.1)."""
+
+UNDEFINED_LENGTH = 0xFFFFFFFF
+PIXEL_KEYWORDS = {0x7FE00010: "PixelData", 0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData"}
+FILE_META_PEEK = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class DicomFile:
+    """A DICOM file that was read as far as its pixels.
+
+    Attributes
+    ----------
+    name
+        Its path, or archive and member, for messages.
+    header
+        All elements before the pixels.
+    source
+        Its path, or its content.
+    keyword, value_representation
+        Element that holds the pixels, empty if there are none; OB or OW, which matters for bytes of the other order.
+    offset, length
+        Where the pixels' value begins, in bytes, and how long it says it is; the length may be ``UNDEFINED_LENGTH``.
+    """
+
+    name: str
+    header: Dataset
+    source: Source
+    keyword: str
+    value_representation: str
+    offset: int
+    length: int
+
+    @property
+    def transfer_syntax(self) -> UID:
+        """How the pixels are encoded; guessed from the header's own encoding where the file does not say."""
+        named = self.header.file_meta.get("TransferSyntaxUID")
+        if named:
+            return UID(named)
+        implicit, little = self.header.original_encoding
+        return ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+
+    @property
+    def frames(self) -> int:
+        """Number of frames, at least 1."""
+        return max(1, int(self.header.get("NumberOfFrames") or 1))
+
+    def open(self) -> BinaryIO:
+        """The file, positioned at the first byte of the pixels' value."""
+        file: BinaryIO = io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source.open("rb")
+        file.seek(self.offset)
+        return file
+
+
+def read_dicom_file(source: Source, name: str) -> DicomFile:
+    """Reads a file up to its pixels.
+
+    Parameters
+    ----------
+    source
+        Path or content.
+    name
+        What messages call it.
+
+    Raises
+    ------
+    ValueError
+        It is no DICOM file, or damaged before its pixels; the message names it.
+    """
+    try:
+        with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
+            start = file.read(FILE_META_PEEK)
+            if DeflatedExplicitVRLittleEndian.encode() in start:
+                source = _inflated(start + file.read())
+                file = io.BytesIO(source)
+            file.seek(0)
+            header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
+            if "SOPClassUID" not in header and "Rows" not in header and "DirectoryRecordSequence" not in header:
+                raise ValueError("neither a SOP class nor an image in it")
+            pixels = _find_pixels(file, header)
+    except Exception as error:  # whatever the parser met: the file is what is wrong
+        raise ValueError(f"{name}: expected a DICOM file, found {said(error)}") from error
+    return DicomFile(name, header, source, *pixels)
+
+
+def said(error: BaseException) -> str:
+    """The first line of an error's message, for a message that names the file."""
+    text = str(error).strip().split("\n")[0]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def is_dicom_content(start: bytes) -> bool:
+    """Whether these first 132 bytes of a file are those of a DICOM file."""
+    return start[PREAMBLE - 4 : PREAMBLE] == b"DICM"
+
+
+def text_of(header: Dataset, keyword: str) -> str:
+    """An element in DICOM's own text form: several values are separated by a backslash; empty where it is absent."""
+    value = header.get(keyword)
+    if value is None or isinstance(value, pydicom.Sequence):
+        return ""
+    return "\\".join(str(part) for part in value) if isinstance(value, pydicom.multival.MultiValue) else str(value)
+
+
+def _find_pixels(file: BinaryIO, header: Dataset) -> tuple[str, str, int, int]:
+    """Reads the pixel element's own header, where the parser stopped (PS3.5, 7.1)."""
+    order = "<" if header.original_encoding[1] else ">"
+    start = file.read(8)
+    if len(start) < 8:
+        return "", "", 0, 0
+    group, element = struct.unpack(order + "HH", start[:4])
+    keyword = PIXEL_KEYWORDS.get(group << 16 | element, "")
+    if not keyword:
+        return "", "", 0, 0
+    # by what stands there, not by the transfer syntax, which some files contradict; no length is odd as these names are
+    explicit = start[4:8] in (b"OB\0\0", b"OW\0\0", b"OF\0\0", b"OD\0\0", b"UN\0\0")
+    representation = "OB" if start[4:6] == b"OB" else "OW"
+    length = struct.unpack(order + "L", file.read(4) if explicit else start[4:])[0]
+    return keyword, representation, file.tell(), length
+
+
+def _inflated(content: bytes) -> bytes:
+    """A deflated file's content with its data set inflated, anything else as it is.
+
+    The parser would inflate without a limit.
+    """
+    meta = _file_meta(content)
+    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        return content
+    begin = PREAMBLE + 12 + int(meta.FileMetaInformationGroupLength)
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    data = inflater.decompress(content[begin:], LARGEST_DEFLATED)
+    if inflater.unconsumed_tail:
+        raise ValueError(f"a deflated data set of more than {LARGEST_DEFLATED} bytes")
+    return _explicit(content[:PREAMBLE], data, meta)
+
+
+def _explicit(preamble: bytes, data: bytes, meta: Any) -> bytes:
+    """The inflated data set as a file of its own."""
+    buffer = io.BytesIO()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    buffer.write(preamble)
+    pydicom.filewriter.write_file_meta_info(buffer, meta, enforce_standard=False)
+    return buffer.getvalue() + data
+
+
+def _file_meta(content: bytes) -> Any:
+    file = io.BytesIO(content[:FILE_META_PEEK])
+    file.seek(PREAMBLE)
+    return read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag.group != 2)

@@ -1,0 +1,220 @@
+"""Frames of a DICOM file: bytes as they lie in it, or decoded by the library that decodes its transfer syntax."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import imagecodecs
+import numpy as np
+import numpy.typing as npt
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate, generate_frames
+from pydicom.pixels import apply_color_lut, get_decoder
+from pydicom.uid import (
+    JPEG2000,
+    UID,
+    ExplicitVRBigEndian,
+    JPEG2000Lossless,
+    JPEGExtended12Bit,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    RLELossless,
+)
+
+from fedmed_transforms.codestream import Codestream, read_codestream
+from fedmed_transforms.dicom_file import UNDEFINED_LENGTH, DicomFile, said
+
+LARGEST_DECODED = 2**33
+"""Bytes that the compressed frames of an image may decode to, as float32."""
+
+RLE_RATIO = 64
+"""Run-length coding of PS3.5, G cannot expand more than this: two bytes to 128."""
+
+PARALLEL: dict[UID, Callable[[bytes], npt.NDArray[Any]]] = {
+    JPEGLSLossless: imagecodecs.jpegls_decode,
+    JPEGLSNearLossless: imagecodecs.jpegls_decode,
+    JPEGExtended12Bit: imagecodecs.jpeg8_decode,
+    JPEG2000: imagecodecs.jpeg2k_decode,
+    JPEG2000Lossless: imagecodecs.jpeg2k_decode,
+}
+"""Decoders of greyscale frames that let other threads work meanwhile; pydicom's decode everything else."""
+
+MODULE = (
+    *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "Rows", "Columns", "BitsAllocated"),
+    *("BitsStored", "HighBit", "PixelRepresentation"),
+)
+"""The elements that decoders need (PS3.3, C.7.6.3)."""
+
+Words: TypeAlias = npt.NDArray[Any]
+
+
+def is_native(file: DicomFile) -> bool:
+    """Whether the file's pixels are words that can be read as they lie: uncompressed, one sample, whole bytes."""
+    header = file.header
+    allocated = header.get("BitsAllocated")
+    if file.keyword != "PixelData":
+        return True
+    swapped_bytes = file.transfer_syntax == ExplicitVRBigEndian and allocated == 8  # may lie in words of two
+    return (
+        not file.transfer_syntax.is_encapsulated
+        and samples_of(file) == 1
+        and allocated in (8, 16, 32)
+        and header.get("PhotometricInterpretation") != "PALETTE COLOR"
+        and not swapped_bytes
+    )
+
+
+def samples_of(file: DicomFile) -> int:
+    """Samples of a pixel: 1, or 3 for colours."""
+    return int(file.header.get("SamplesPerPixel") or 1)
+
+
+def is_coloured(file: DicomFile) -> bool:
+    """Whether a frame decodes to red, green and blue."""
+    return samples_of(file) == 3 or file.header.get("PhotometricInterpretation") == "PALETTE COLOR"
+
+
+def check_length(file: DicomFile, frame_bytes: float) -> None:
+    """Refuses native pixels that are shorter than their frames.
+
+    Raises
+    ------
+    ValueError
+        The message says how many bytes were found and expected.
+    """
+    expected = int(np.ceil(frame_bytes * file.frames))
+    with file.open() as opened:
+        held = opened.seek(0, 2) - file.offset
+    found = min(held, file.length)
+    if found < expected:
+        raise ValueError(f"{file.name}: expected {expected} bytes of pixels, found {found}")
+
+
+def read_native(file: DicomFile, frame: int, out: npt.NDArray[np.uint8]) -> None:
+    """Reads a native frame's bytes, as they lie in the file, into ``out``.
+
+    Raises
+    ------
+    ValueError
+        The file ends before the frame does.
+    """
+    with file.open() as opened:
+        opened.seek(frame * out.nbytes, 1)
+        found = opened.readinto(memoryview(out))  # type: ignore[attr-defined]
+    if found != out.nbytes:
+        raise ValueError(f"{file.name}: expected {out.nbytes} bytes of frame {frame + 1}, found {found}")
+
+
+def encoded_frames(file: DicomFile) -> list[bytes]:
+    """The compressed frames of a file.
+
+    Raises
+    ------
+    ValueError
+        There are fewer than the header says, or they decode to more than ``LARGEST_DECODED``.
+    """
+    header = file.header
+    decoded = 4 * int(header.Rows) * int(header.Columns) * samples_of(file) * file.frames
+    if decoded > LARGEST_DECODED:
+        raise ValueError(f"{file.name}: expected at most {LARGEST_DECODED} bytes of decoded pixels, found {decoded}")
+    offsets = header.get("ExtendedOffsetTable"), header.get("ExtendedOffsetTableLengths")
+    with file.open() as opened:
+        content: Any = opened if file.length == UNDEFINED_LENGTH else opened.read(file.length)
+        frames = list(
+            generate_frames(
+                content,
+                number_of_frames=file.frames,
+                extended_offsets=offsets if all(offsets) else None,  # type: ignore
+            )
+        )
+    if len(frames) != file.frames:
+        raise ValueError(f"{file.name}: expected {file.frames} frames, found {len(frames)}")
+    return frames
+
+
+def decode(file: DicomFile, encoded: bytes) -> Words:
+    """A compressed frame's words, (rows, columns) or (rows, columns, 3) as RGB.
+
+    Raises
+    ------
+    ValueError
+        The frame contradicts its header, or does not decode; the message names the file.
+    """
+    try:
+        declared = _check_declared(file, encoded)
+        decoder = PARALLEL.get(file.transfer_syntax)
+        if decoder is not None and declared is not None and samples_of(file) == 1:
+            words = decoder(encoded)
+            return words.astype(_container(file, words.dtype.kind), copy=False)
+        return _as_colours(_pydicom(_image_pixel(file, encapsulate([encoded]))), file)
+    except Exception as error:  # decoders raise whatever they like
+        raise ValueError(
+            f"{file.name}: the frame does not decode as {file.transfer_syntax.name}: {said(error)}"
+        ) from error
+
+
+def decode_native(file: DicomFile, frame: int) -> Words:
+    """A native frame that is no plain words: colours, palettes, single bits; as :func:`decode` returns it."""
+    header = file.header
+    bits = int(header.BitsAllocated) * samples_of(file) * int(header.Rows) * int(header.Columns)
+    if header.get("PhotometricInterpretation") == "YBR_FULL_422":
+        bits = bits // 3 * 2
+    check_length(file, bits / 8)
+    with file.open() as opened:
+        first, last = frame * bits // 8, -(-(frame + 1) * bits // 8)
+        opened.seek(first, 1)
+        content = opened.read(last - first + (last - first) % 2)
+    try:
+        if frame * bits % (8 if file.transfer_syntax.is_little_endian else 16):
+            raise ValueError("frames that begin within a word")
+        return _as_colours(_pydicom(_image_pixel(file, content + b"\0" * (len(content) % 2))), file)
+    except Exception as error:
+        raise ValueError(f"{file.name}: the frame does not decode: {said(error)}") from error
+
+
+def _check_declared(file: DicomFile, encoded: bytes) -> Codestream | None:
+    """Compares what a codestream says with the header, before memory is taken for it."""
+    header = file.header
+    rows, columns = int(header.Rows), int(header.Columns)
+    if file.transfer_syntax == RLELossless:
+        needed = rows * columns * samples_of(file) * int(header.BitsAllocated) // 8
+        if needed > RLE_RATIO * len(encoded):
+            raise ValueError(f"{len(encoded)} bytes of run lengths cannot hold {needed} bytes of pixels")
+        return None
+    declared = read_codestream(encoded)
+    expected = (rows, columns, samples_of(file))
+    if (declared.rows, declared.columns, declared.samples) != expected:
+        found = f"{declared.rows}x{declared.columns}x{declared.samples}"
+        raise ValueError(f"the codestream is of {found}, its header of {rows}x{columns}x{samples_of(file)}")
+    if declared.precision > int(header.BitsAllocated):
+        raise ValueError(f"the codestream has {declared.precision} bits, its header {header.BitsAllocated}")
+    return declared
+
+
+def _container(file: DicomFile, kind: str) -> npt.DTypeLike:
+    return np.dtype(f"{kind}{int(file.header.BitsAllocated) // 8}")
+
+
+def _pydicom(image: Dataset) -> Words:
+    return get_decoder(image.file_meta.TransferSyntaxUID).as_array(image, index=0)[0]
+
+
+def _image_pixel(file: DicomFile, content: bytes) -> Dataset:
+    """One frame as an image of its own."""
+    image = Dataset()
+    image.file_meta = FileMetaDataset()
+    image.file_meta.TransferSyntaxUID = file.transfer_syntax
+    for keyword in MODULE:
+        if keyword in file.header:
+            image[keyword] = file.header[keyword]
+    image.PixelData = content
+    image["PixelData"].VR = file.value_representation
+    image["PixelData"].is_undefined_length = file.transfer_syntax.is_encapsulated
+    return image
+
+
+def _as_colours(words: Words, file: DicomFile) -> Words:
+    if file.header.get("PhotometricInterpretation") == "PALETTE COLOR":
+        return apply_color_lut(words, file.header)
+    return words

@@ -1,0 +1,155 @@
+"""A NIfTI file to a tensor: nibabel reads the header, the voxels go to the device as they lie in the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import torch
+from monai.data import ImageReader
+from monai.utils.enums import MetaKeys, SpaceKeys
+
+from fedmed_transforms.inflate import PIECE, check_header, read_pieces
+from fedmed_transforms.intensity import FULL_SCALE
+from fedmed_transforms.scaling import scale_into, swap_bytes, view
+from fedmed_transforms.workers import in_turn
+
+NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz")
+
+WORDS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
+"""Words that a voxel may be, by numpy's names."""
+
+COLOURS = {3: "RGB24", 4: "RGBA32"}
+
+
+def load_nifti(path: Path, device: torch.device) -> tuple[torch.Tensor, dict[str, Any]]:
+    """A NIfTI-1 or NIfTI-2 file, single or pair, compressed or not, to values and metadata.
+
+    Parameters
+    ----------
+    path
+        The file; of a pair either of the two.
+    device
+        Where the values are to be; byte order and scaling are worked out there.
+
+    Returns
+    -------
+    tuple
+        (C, X, Y, Z) float32, one channel a fourth dimension's entry, colours as channels in [0, 255]; the metadata that
+        MONAI's transforms need, with nibabel's choice of sform or qform as affine, mm, RAS.
+
+    Raises
+    ------
+    ValueError
+        It is no NIfTI file, damaged, shorter than its header says, or of complex numbers; the message names it.
+    """
+    try:
+        check_header(path)
+        image = nib.load(path)
+        if not isinstance(image, (nib.Nifti1Pair, nib.Nifti2Pair)):
+            raise ValueError(f"a file of type {type(image).__name__}")
+        values = _read(image, device)
+        return values, _metadata(path, image, values)
+    except Exception as error:  # nibabel raises a dozen kinds
+        text = str(error).strip().split("\n")[0]
+        raise ValueError(f"{path}: expected a readable NIfTI, found {type(error).__name__}: {text}") from error
+
+
+def _read(image: Any, device: torch.device) -> torch.Tensor:
+    proxy = image.dataobj
+    shape = _four_axes(tuple(int(side) for side in proxy.shape))
+    voxels, dtype = int(np.prod(shape)), np.dtype(proxy.dtype)
+    colours = len(dtype.names) if dtype.names else 1
+    word = np.dtype(np.uint8) if dtype.names else dtype
+    if word.name not in WORDS or (dtype.names and colours not in COLOURS):
+        raise ValueError(f"voxels of type {dtype}, expected integers, floats, RGB or RGBA")
+    if voxels < 1 or not np.isfinite([proxy.slope, proxy.inter]).all():
+        raise ValueError(f"shape {shape}, slope {proxy.slope} and intercept {proxy.inter}")
+    pieces = read_pieces(Path(proxy.file_like), int(proxy.offset), voxels * dtype.itemsize)
+    flat = torch.empty(voxels * colours, dtype=torch.float32, device=device)
+    _fill(flat, pieces, word, float(proxy.slope), float(proxy.inter))
+    if dtype.names:
+        return flat.reshape(*shape[:3][::-1], colours)[..., :3].permute(3, 2, 1, 0)
+    return flat.reshape(shape[::-1]).permute(0, 3, 2, 1)
+
+
+def _fill(flat: torch.Tensor, pieces: Iterator[np.ndarray], word: np.dtype[Any], slope: float, inter: float) -> None:
+    """Fills the values piece by piece, while the next one is inflated."""
+    here = flat.device.type == "cpu"
+    values = flat.numpy() if here else flat
+    swap = word.byteorder == ">"
+
+    def convert(task: tuple[int, np.ndarray]) -> None:
+        begin, raw = task
+        placed = raw if here else _upload(raw, flat.device)
+        words = view(swap_bytes(placed, word.itemsize) if swap else placed, word.name)
+        scale_into(values[begin : begin + len(words)], words, slope, inter)
+
+    begins = count(0, PIECE // word.itemsize)
+    in_turn(convert, zip(begins, pieces, strict=False))
+
+
+def _upload(raw: np.ndarray, device: torch.device) -> torch.Tensor:
+    held = torch.from_numpy(raw)
+    return (held.pin_memory() if device.type == "cuda" else held).to(device, non_blocking=True)
+
+
+def _four_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """(X, Y, Z, C) of a file's shape: flat files have one slice; further axes than four must be of length one."""
+    if len(shape) > 4:
+        long = [side for side in shape[3:] if side != 1]
+        if len(long) > 1:
+            raise ValueError(f"shape {shape}, expected at most four axes longer than one")
+        shape = (*shape[:3], *(long or [1]))
+    if len(shape) < 2:
+        raise ValueError(f"shape {shape}, expected at least two axes")
+    return (*shape, *(1,) * (4 - len(shape)))
+
+
+def _metadata(path: Path, image: Any, values: torch.Tensor) -> dict[str, Any]:
+    affine = np.asarray(image.affine, dtype=np.float64)
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+        raise ValueError(f"an affine that cannot be inverted: {affine.tolist()}")
+    meta = {
+        MetaKeys.AFFINE: affine,
+        MetaKeys.ORIGINAL_AFFINE: affine.copy(),
+        MetaKeys.SPATIAL_SHAPE: np.asarray(values.shape[1:]),
+        MetaKeys.ORIGINAL_CHANNEL_DIM: 0,
+        MetaKeys.SPACE: SpaceKeys.RAS,
+        "filename_or_obj": str(path),
+    }
+    return {**meta, FULL_SCALE: 255.0} if np.dtype(image.dataobj.dtype).names else meta
+
+
+class NiftiReader(ImageReader):  # type: ignore[misc]
+    """Reads NIfTI for MONAI's ``LoadImage(reader="fedmed_transforms.NiftiReader")``.
+
+    Parameters
+    ----------
+    device
+        Where the values are to be.
+    """
+
+    def __init__(self, device: str | torch.device = "cpu") -> None:
+        super().__init__()
+        self.device = torch.device(device)
+
+    def verify_suffix(self, filename: Any) -> bool:
+        """Whether a path ends as NIfTI does."""
+        name = str(filename[0] if isinstance(filename, (list, tuple)) else filename)
+        return name.lower().endswith(NIFTI_SUFFIXES)
+
+    def read(self, data: Any, **kwargs: Any) -> tuple[torch.Tensor, dict[str, Any]]:
+        """Values (C, X, Y, Z) and metadata of a path."""
+        paths = data if isinstance(data, (list, tuple)) else [data]
+        if len(paths) != 1:
+            raise ValueError(f"{paths[0]}: expected one path, found {len(paths)}")
+        return load_nifti(Path(paths[0]), self.device)
+
+    def get_data(self, img: tuple[torch.Tensor, dict[str, Any]]) -> tuple[torch.Tensor, dict[str, Any]]:
+        """What :meth:`read` gave."""
+        return img

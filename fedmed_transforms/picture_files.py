@@ -1,0 +1,66 @@
+"""Pictures (jpg, png, bmp) as they look: turned as their EXIF entry says, palettes and alpha resolved to colours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import PILReader
+from monai.utils.enums import MetaKeys, SpaceKeys
+from PIL import Image, ImageOps
+
+from fedmed_transforms.intensity import FULL_SCALE
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+
+
+def load_picture(path: Path, device: torch.device) -> tuple[torch.Tensor, dict[str, Any]]:
+    """A picture to values and metadata.
+
+    Returns
+    -------
+    tuple
+        (C, X, Y) float32, C = 1 or 3; metadata with an affine in pixels, as a picture has no place in a patient, and
+        ``full_scale``, the largest value of its format.
+
+    Raises
+    ------
+    ValueError
+        It does not decode; the message names it.
+    """
+    reader = PictureReader()
+    try:
+        array, meta = reader.get_data(reader.read(str(path)))
+    except Exception as error:  # PIL raises what its decoders raise, a decompression bomb included
+        text = str(error).split("\n")[0]
+        raise ValueError(f"{path}: expected a readable picture, found {type(error).__name__}: {text}") from error
+    values = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(device)
+    values = values[None] if values.ndim == 2 else values.permute(2, 0, 1)
+    affine = np.eye(4)
+    place = {MetaKeys.AFFINE: affine, MetaKeys.ORIGINAL_AFFINE: affine.copy(), MetaKeys.SPACE: SpaceKeys.RAS}
+    shape = {MetaKeys.SPATIAL_SHAPE: np.asarray(values.shape[1:]), MetaKeys.ORIGINAL_CHANNEL_DIM: 0}
+    return values, {**place, **shape, FULL_SCALE: meta[FULL_SCALE], "filename_or_obj": str(path)}
+
+
+class PictureReader(PILReader):  # type: ignore[misc]
+    """Reads jpg, png and bmp as they look: turned as their EXIF entry says, palettes and alpha resolved to colours.
+
+    The array's axes are (x, y), as those of MONAI's other readers. The metadata's ``full_scale`` holds the largest
+    value of the format: 255, or 65535 for 16-bit greyscale.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(converter=_as_it_looks)
+
+    def _get_meta_dict(self, img: Image.Image) -> dict[str, Any]:
+        meta: dict[str, Any] = super()._get_meta_dict(img)
+        return {**meta, FULL_SCALE: 65535.0 if img.mode.startswith("I") else 255.0}
+
+
+def _as_it_looks(image: Image.Image) -> Image.Image:
+    image = ImageOps.exif_transpose(image)
+    if image.mode in ("L", "RGB") or image.mode.startswith("I"):
+        return image
+    return image.convert("L" if image.mode in ("1", "LA") else "RGB")

@@ -1,0 +1,71 @@
+"""Words to float32 by a slope and an intercept, rounded once, the same on every device.
+
+Threads of the CPU work on numpy's arrays, as torch's operations would start threads of their own in each; other devices
+work on torch's tensors. Every function here takes either.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+
+Array: TypeAlias = Any
+"""A numpy array or a torch tensor."""
+
+EXACT = 2**24
+"""Integers up to this are exact in float32."""
+
+
+def scale_into(out: Array, words: Array, slope: float = 1.0, intercept: float = 0.0) -> None:
+    """Writes ``slope * words + intercept`` into ``out``.
+
+    What float32 holds exactly is computed in float32, everything else in float64 and then rounded; multiplication and
+    addition are never fused, so that devices agree to the last bit.
+
+    Parameters
+    ----------
+    out
+        float32, of the same shape and on the same device as the words.
+    words
+        Integers or floats.
+    """
+    if slope == 1 and intercept == 0:
+        out[...] = words
+    elif _is_exact(words, slope, intercept):
+        out[...] = words
+        if slope != 1:
+            out *= slope
+        if intercept != 0:
+            out += intercept
+    else:
+        scaled = cast(words, "float64") * slope
+        scaled += intercept
+        out[...] = scaled
+
+
+def swap_bytes(raw: Array, size: int) -> Array:
+    """Bytes (..., n) uint8 with each word of ``size`` bytes turned around."""
+    if size == 1:
+        return raw
+    words = raw.reshape(*raw.shape[:-1], -1, size)
+    return (words[..., ::-1] if isinstance(raw, np.ndarray) else words.flip(-1)).reshape(raw.shape)
+
+
+def cast(words: Array, kind: str) -> Array:
+    """Words as another type, by numpy's name of it."""
+    return words.astype(kind) if isinstance(words, np.ndarray) else words.to(getattr(torch, kind))
+
+
+def view(words: Array, kind: str) -> Array:
+    """The same bytes taken for another type, by numpy's name of it."""
+    return words.view(kind) if isinstance(words, np.ndarray) else words.view(getattr(torch, kind))
+
+
+def _is_exact(words: Array, slope: float, intercept: float) -> bool:
+    """Whether every word of this type, scaled, is an integer that float32 holds."""
+    floating = words.dtype.kind == "f" if isinstance(words, np.ndarray) else words.dtype.is_floating_point
+    if floating or words.itemsize > 2 or not (float(slope).is_integer() and float(intercept).is_integer()):
+        return False
+    return bool(2 ** (8 * words.itemsize) * abs(slope) + abs(intercept) <= EXACT)

@@ -1,0 +1,147 @@
+"""The DICOM series in a path: found and chosen. No pixels are read."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from fedmed_transforms.archive import dicom_members
+from fedmed_transforms.dicom_file import PREAMBLE, DicomFile, is_dicom_content, read_dicom_file, text_of
+
+DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+ARCHIVE_SUFFIXES = (".zip",)
+DIRECTORY_NAME = "DICOMDIR"
+LISTED_FILES = 10
+"""How many files a message names at most."""
+
+
+def read_series(path: Path, series: str | Mapping[str, str] | None = None) -> list[DicomFile]:
+    """The files of one series: those of a file, a folder with all below it, a DICOMDIR or a zip.
+
+    Files that are no DICOM, and DICOM files without an image, are passed over unless the path names one.
+
+    Parameters
+    ----------
+    path
+        What to look in.
+    series
+        Which series, as in :class:`fedmed_transforms.SeriesRules`.
+
+    Returns
+    -------
+    list
+        At least one file, in the order of their names.
+
+    Raises
+    ------
+    ValueError
+        There is no image, several series and no rule that chooses one, or a file is damaged; the message names it and
+        lists the series.
+    """
+    files = [file for file in find_files(path) if file.keyword and file.header.get("Rows")]
+    if not files:
+        raise ValueError(f"{path}: found no DICOM image, expected a file, folder, DICOMDIR or zip with at least one")
+    chosen = files
+    if isinstance(series, Mapping):
+        chosen = [file for file in files if _matches(file, series)]
+    groups = group_by_series(chosen)
+    if isinstance(series, str) and groups:
+        largest = max(groups, key=lambda uid: (sum(file.frames for file in groups[uid]), uid))
+        groups = {uid: group for uid, group in groups.items() if uid == (largest if series == "largest" else series)}
+    if len(groups) != 1:
+        expected = "expected one; choose with the rule `series`" if len(groups) > 1 else f"none matches {series!r}"
+        raise ValueError(f"{path}: {expected}; found {list_series(group_by_series(files))}")
+    return next(iter(groups.values()))
+
+
+def find_files(path: Path) -> Iterator[DicomFile]:
+    """The DICOM files of a file, a folder with all below it, a DICOMDIR or a zip, read up to their pixels.
+
+    Raises
+    ------
+    ValueError
+        A path does not exist, or a DICOM file is damaged; the message names it.
+    """
+    if not path.exists():
+        raise ValueError(f"{path}: no such file or folder")
+    if path.is_dir():
+        yield from (read_dicom_file(file, str(file)) for file in _walk(path) if is_dicom(file))
+    elif is_archive(path):
+        yield from (read_dicom_file(content, f"{path}/{name}") for name, content in dicom_members(path))
+    else:
+        file = read_dicom_file(path, str(path))
+        yield from _listed(file, path.parent) if "DirectoryRecordSequence" in file.header else [file]
+
+
+def group_by_series(files: list[DicomFile]) -> dict[str, list[DicomFile]]:
+    """Files by SeriesInstanceUID; files without one are a series each."""
+    groups: dict[str, list[DicomFile]] = {}
+    for file in files:
+        groups.setdefault(str(file.header.get("SeriesInstanceUID") or file.name), []).append(file)
+    return groups
+
+
+def list_series(groups: dict[str, list[DicomFile]]) -> str:
+    """A line that lists series by UID, modality and size; no names, descriptions or identifiers of a patient."""
+    lines = []
+    for uid, group in groups.items():
+        header = group[0].header
+        size = f"{header.get('Columns')}x{header.get('Rows')}"
+        number = f", series number {header.SeriesNumber}" if header.get("SeriesNumber") is not None else ""
+        lines.append(f"{uid} ({header.get('Modality', 'no modality')}, {len(group)} files, {size}{number})")
+    return f"{len(lines)} series: " + "; ".join(lines)
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file is DICOM, by its suffix or its magic bytes; a DICOMDIR is none, it only lists files."""
+    if path.name.upper().startswith(DIRECTORY_NAME):
+        return False
+    if path.name.lower().endswith(DICOM_SUFFIXES):
+        return True
+    with path.open("rb") as file:
+        return is_dicom_content(file.read(PREAMBLE))
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file is a zip, by its suffix."""
+    return path.name.lower().endswith(ARCHIVE_SUFFIXES)
+
+
+def name_files(files: list[DicomFile]) -> str:
+    """The names of files for a message, the first ten of them."""
+    names = [file.name for file in files]
+    more = f" and {len(names) - LISTED_FILES} more" if len(names) > LISTED_FILES else ""
+    return ", ".join(names[:LISTED_FILES]) + more
+
+
+def _matches(file: DicomFile, elements: Mapping[str, str]) -> bool:
+    return all(re.fullmatch(pattern, text_of(file.header, key)) for key, pattern in elements.items())
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """All files below a folder in the order of their names, without hidden ones; links to folders are not followed."""
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(parent) / name for name in sorted(names) if not name.startswith("."))
+
+
+def _listed(directory: DicomFile, folder: Path) -> Iterator[DicomFile]:
+    """The files that a DICOMDIR lists (PS3.3, F.3)."""
+    for record in directory.header.DirectoryRecordSequence:
+        parts = record.get("ReferencedFileID")
+        if parts:
+            names = [parts] if isinstance(parts, str) else list(parts)
+            file = _below(folder, names, directory.name)
+            yield read_dicom_file(file, str(file))
+
+
+def _below(folder: Path, names: list[str], directory: str) -> Path:
+    if any(name in ("", ".", "..") or "/" in name or "\\" in name for name in names):
+        raise ValueError(f"{directory}: expected files below its folder, found a reference that leaves it")
+    for candidate in (names, [name.lower() for name in names]):
+        file = folder.joinpath(*candidate)
+        if file.is_file():
+            return file
+    raise ValueError(f"{directory}: lists {'/'.join(names)}, which does not exist")

@@ -1,0 +1,82 @@
+"""What to do with a DICOM series that is no regular volume: refuse it, unless a rule says what else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+CHOICES = {
+    "localisers": ("refuse", "drop"),
+    "orientations": ("refuse", "largest"),
+    "duplicates": ("refuse", "drop"),
+    "uneven": ("refuse", "resample"),
+    "tilt": ("refuse", "shear"),
+    "padding": ("lowest", "keep"),
+}
+"""What each rule may say; the first is the default."""
+
+
+@dataclass(frozen=True)
+class SeriesRules:
+    """Which series to take, and what to do where it is irregular.
+
+    Attributes
+    ----------
+    series
+        Which of several series to load: a SeriesInstanceUID, ``"largest"`` (the one with most slices), or a mapping
+        from DICOM keywords to regular expressions: only files whose elements match wholly are looked at
+        (``{"Modality": "CT", "ImageType": ".*AXIAL.*"}``).
+    localisers
+        Localisers among other images: ``"refuse"`` or ``"drop"``.
+    orientations
+        Slices of several orientations: ``"refuse"``, or take the ``"largest"`` group of one orientation.
+    duplicates
+        Slices at the same position: ``"refuse"``, or ``"drop"`` all but the first of those with the same pixels.
+    uneven
+        Missing or unevenly spaced slices: ``"refuse"``, or ``"resample"`` linearly at the smallest distance found.
+    tilt
+        Slices that are shifted against each other (tilted gantry): ``"refuse"``, or ``"shear"`` them back upright.
+    padding
+        Pixels that the file declares as padding: set them to the ``"lowest"`` real value, or ``"keep"`` theirs.
+    assume_spacing
+        Millimetres along x, y and z, used only where the files do not say; slices without a position are then put in
+        order of their InstanceNumber and stand at the origin, axially.
+
+    Raises
+    ------
+    ValueError
+        A rule says something unknown.
+    """
+
+    series: str | Mapping[str, str] | None = None
+    localisers: str = "refuse"
+    orientations: str = "refuse"
+    duplicates: str = "refuse"
+    uneven: str = "refuse"
+    tilt: str = "refuse"
+    padding: str = "lowest"
+    assume_spacing: Sequence[float] | None = None
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name}: expected one of {', '.join(choices)}, found {getattr(self, name)!r}")
+        spacing = self.assume_spacing
+        if spacing is not None and (len(spacing) != 3 or not all(0 < float(value) < 1e6 for value in spacing)):
+            raise ValueError(f"assume_spacing: expected millimetres along x, y and z, found {spacing!r}")
+
+    @classmethod
+    def of(cls, rules: Mapping[str, Any]) -> SeriesRules:
+        """Rules from keywords.
+
+        Raises
+        ------
+        ValueError
+            A keyword is no rule; the message lists the rules.
+        """
+        known = [field.name for field in fields(cls)]
+        unknown = sorted(set(rules) - set(known))
+        if unknown:
+            raise ValueError(f"expected the rules {', '.join(known)}, found {', '.join(unknown)}")
+        return cls(**rules)
