@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from typing import Any
 
 import nibabel as nib
@@ -10,10 +11,14 @@ import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
+from monai.transforms import Compose
 
-from fedmed_transforms import ToPictures
+from fedmed_transforms import LoadMedicalImaged, ToPictures
+from fedmed_transforms.labels import LabelsToChannelsd
 from fedmed_transforms.pictures import cut_of
+from fedmed_transforms.sam import SamLabelsd, SamPostprocessd, SamPreprocessd
 from fedmed_transforms.slices import SlicesToVolume, SlicesToVolumed, VolumeToSlices, VolumeToSlicesd
+from fedmed_transforms.window import Windowd
 
 ORIENTATIONS = [
     "".join(codes)
@@ -131,6 +136,30 @@ def test_label_and_images_are_cut_alike_and_go_back() -> None:
     assert torch.equal(cut["image"].as_tensor(), cut["second"].as_tensor())
     back = SlicesToVolumed("label", source_key="image")(cut)["label"]
     assert torch.equal(back.as_tensor(), label.as_tensor()) and torch.equal(back.affine, image.affine)
+
+
+def test_from_a_file_to_the_network_and_back_to_the_volume(tmp_path: Path) -> None:
+    """A CT with a sphere and its label, sagittal: certain logits of the label's slices are the sphere again."""
+    across, up, along = np.meshgrid(
+        np.linspace(-1, 1, 12), np.linspace(-1, 1, 60), np.linspace(-1, 1, 48), indexing="ij"
+    )
+    sphere = (across**2 + (up - 0.2) ** 2 + (along + 0.1) ** 2 < 0.4).astype(np.int16)
+    affine = affine_of("LAS", spacing=(5.0, 1.0, 1.0), oblique=True)
+    nib.save(nib.Nifti1Image(sphere * 400 - 200, affine), tmp_path / "ct.nii.gz")
+    nib.save(nib.Nifti1Image(sphere * 4, affine), tmp_path / "label.nii.gz")
+    preprocess = Compose([
+        LoadMedicalImaged(["image", "label"]), Windowd("image", [0, 401]),
+        LabelsToChannelsd("label", {"tumour": [4]}), VolumeToSlicesd("image", "label", neighbours=True, empty_every=5),
+        SamPreprocessd("image", 96, normalize=False), SamLabelsd("label", 96, label_size=48),
+    ])  # fmt: skip
+    data = preprocess({"image": str(tmp_path / "ct.nii.gz"), "label": str(tmp_path / "label.nii.gz")})
+    assert data["image"].shape == (len(data["label"]), 3, 96, 96) and data["label"].shape[1:] == (1, 48, 48)
+    assert data["image"].meta["slices"]["kept"] == [0, 3, 4, 5, 6, 7, 8, 10]  # the first and the tenth are empty
+    postprocess = Compose([SamPostprocessd("logits", "image", 96), SlicesToVolumed("logits", "image")])
+    found = postprocess({**data, "logits": 20 * data["label"].as_tensor() - 10})["logits"]
+    overlap = 2 * np.sum(sphere * (np.asarray(found)[0] > 0)) / (sphere.sum() + np.sum(np.asarray(found) > 0))
+    assert found.shape == (1, 12, 60, 48) and overlap > 0.97
+    np.testing.assert_allclose(np.asarray(found.affine), affine, atol=1e-5)
 
 
 def test_without_a_label_nothing_is_left_out() -> None:
