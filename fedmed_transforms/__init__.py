@@ -3,23 +3,44 @@
 from fedmed_transforms.clip import ClipPreprocess, ClipPreprocessd
 from fedmed_transforms.dicom import DicomReader
 from fedmed_transforms.intensity import ScaleToUnit, ScaleToUnitd
+from fedmed_transforms.labels import LabelsToChannels, LabelsToChannelsd
 from fedmed_transforms.load import LoadMedicalImaged, load_image
 from fedmed_transforms.nifti import NiftiReader
 from fedmed_transforms.picture_files import PictureReader
 from fedmed_transforms.pictures import ToPictures, ToPicturesd
+from fedmed_transforms.sam import SamLabels, SamLabelsd, SamPostprocess, SamPostprocessd, SamPreprocess, SamPreprocessd
 from fedmed_transforms.series_rules import SeriesRules
+from fedmed_transforms.slices import SlicesToVolume, SlicesToVolumed, VolumeToSlices, VolumeToSlicesd
+from fedmed_transforms.uptake import ToUptake, ToUptaked
+from fedmed_transforms.window import Window, Windowd
 
 __all__ = [
     "ClipPreprocess",
     "ClipPreprocessd",
     "DicomReader",
+    "LabelsToChannels",
+    "LabelsToChannelsd",
     "LoadMedicalImaged",
     "NiftiReader",
     "PictureReader",
-    "SeriesRules",
-    "load_image",
+    "SamLabels",
+    "SamLabelsd",
+    "SamPostprocess",
+    "SamPostprocessd",
+    "SamPreprocess",
+    "SamPreprocessd",
     "ScaleToUnit",
     "ScaleToUnitd",
+    "SeriesRules",
+    "SlicesToVolume",
+    "SlicesToVolumed",
     "ToPictures",
     "ToPicturesd",
+    "ToUptake",
+    "ToUptaked",
+    "VolumeToSlices",
+    "VolumeToSlicesd",
+    "Window",
+    "Windowd",
+    "load_image",
 ]

@@ -6,21 +6,20 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+import pydicom
 import torch
 from monai.data import ImageReader
 from monai.utils.enums import MetaKeys, SpaceKeys
 
 from fedmed_transforms.dicom_file import PREAMBLE, is_dicom_content, text_of
 from fedmed_transforms.geometry import Grid, arrange, check_regular, duplicates, without
+from fedmed_transforms.image_metadata import DICOM
 from fedmed_transforms.intensity import FULL_SCALE
 from fedmed_transforms.planes import Slice, read_slices
 from fedmed_transforms.regrid import make_regular
 from fedmed_transforms.series import ARCHIVE_SUFFIXES, DICOM_SUFFIXES, DIRECTORY_NAME, read_series
 from fedmed_transforms.series_rules import SeriesRules
 from fedmed_transforms.voxels import read_voxels
-
-DICOM = "dicom"
-"""Entry of an image's metadata: the elements of ``ELEMENTS`` in DICOM's own text form, empty where absent."""
 
 ELEMENTS = (
     *("SOPClassUID", "Modality", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID", "Manufacturer"),
@@ -33,7 +32,7 @@ ELEMENTS = (
         "PhotometricInterpretation",
     ),
     *("Units", "CorrectedImage", "DecayCorrection", "SeriesDate", "SeriesTime", "AcquisitionDate", "AcquisitionTime"),
-    *("PatientWeight", "PatientSize", "PatientSex"),
+    *("SUVType", "PatientWeight", "PatientSize", "PatientSex"),
 )
 """Elements that transforms need; none of them names a patient."""
 
@@ -111,16 +110,21 @@ def _metadata(path: Path, values: torch.Tensor, grid: Grid, single: bool) -> dic
         MetaKeys.ORIGINAL_CHANNEL_DIM: 0,
         MetaKeys.SPACE: SpaceKeys.RAS,
         "filename_or_obj": str(path),
-        DICOM: _elements(grid.slices[0]),
+        DICOM: _elements(grid.slices),
     }
     return {**meta, FULL_SCALE: 1.0} if values.ndim == 4 else meta
 
 
-def _elements(item: Slice) -> dict[str, str]:
-    header = item.file.header
+def _elements(slices: list[Slice]) -> dict[str, str]:
+    """Those of the first slice; acquisition date and time are the earliest of all."""
+    header = slices[0].file.header
     found = {keyword: text_of(header, keyword) for keyword in ELEMENTS}
+    times = [
+        (text_of(item.file.header, "AcquisitionDate"), text_of(item.file.header, "AcquisitionTime")) for item in slices
+    ]
+    found["AcquisitionDate"], found["AcquisitionTime"] = min((time for time in times if all(time)), default=times[0])
     sequence = header.get("RadiopharmaceuticalInformationSequence")
-    agent = sequence[0] if sequence else {}
+    agent = sequence[0] if sequence else pydicom.Dataset()
     return {**found, **{keyword: text_of(agent, keyword) for keyword in RADIOPHARMACEUTICAL}}
 
 

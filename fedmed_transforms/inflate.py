@@ -108,7 +108,8 @@ def _inflate(file: BinaryIO) -> Iterator[bytes]:
 def _cut(chunks: Iterator[bytes], offset: int, length: int) -> Iterator[Piece]:
     """The bytes wanted, in pieces; the chunks are read to their end."""
     skip, left = offset, length
-    piece, filled = np.empty(min(left, PIECE), dtype=np.uint8), 0
+    piece: Piece = np.empty(min(left, PIECE), dtype=np.uint8)
+    filled = 0
     for chunk in chunks:
         view = memoryview(chunk)[skip:]
         skip = max(0, skip - len(chunk))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+import math
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,8 +49,7 @@ class ScaleToUnit(Transform):
         values = image.as_tensor() if isinstance(image, MetaTensor) else image
         if not bool(torch.isfinite(values).all()):
             raise ValueError(f"{meta.get('filename_or_obj', 'image')}: found values that are not finite")
-        # numpy: torch.quantile refuses more than 16 million values
-        low, high = (float(value) for value in np.quantile(values.cpu().numpy(), [self.lower, self.upper]))
+        low, high = quantiles(values, (self.lower, self.upper))
         if high <= low:  # nearly all of the image is one value: what differs must not be lost
             low, high = float(values.min()), float(values.max())
         if high <= low:
@@ -69,3 +69,33 @@ class ScaleToUnitd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Scales every key's image."""
         return {**data, **{key: self.scale(data[key]) for key in self.key_iterator(data)}}
+
+
+def quantiles(values: torch.Tensor, fractions: Sequence[float]) -> list[float]:
+    """Quantiles of all values, interpolated linearly: to the bit those of ``numpy.quantile``, on the tensor's device.
+
+    Parameters
+    ----------
+    values
+        Any shape and number of float32 values (``torch.quantile`` refuses more than 16 million), all of them finite.
+    fractions
+        Which quantiles, each in [0, 1].
+    """
+    if values.device.type == "cpu":  # numpy partitions, which is several times faster than a sort
+        return [float(value) for value in np.quantile(values.numpy(), fractions)]
+    return quantiles_by_sorting(values, fractions)
+
+
+def quantiles_by_sorting(values: torch.Tensor, fractions: Sequence[float]) -> list[float]:
+    """:func:`quantiles` of a tensor on an accelerator, where sorting is fast and deterministic."""
+    ordered = values.flatten().sort().values
+    places = [fraction * (len(ordered) - 1) for fraction in fractions]
+    below = [math.floor(place) for place in places]
+    neighbours = torch.tensor([below, [min(index + 1, len(ordered) - 1) for index in below]], device=values.device)
+    low, high = ordered[neighbours].cpu()
+    step = (high - low).tolist()  # in float32, as numpy's, which then interpolates in float64 from the nearer end
+    pairs = zip(low.tolist(), high.tolist(), step, places, below, strict=True)
+    return [
+        a + difference * (place - index) if place - index < 0.5 else b - difference * (1 - (place - index))
+        for a, b, difference, place, index in pairs
+    ]

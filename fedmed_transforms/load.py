@@ -84,7 +84,7 @@ def _tell_path(device: str) -> None:
 
 
 class LoadMedicalImaged(LoadImaged):  # type: ignore[misc]
-    """Dictionary form of :func:`load_image`; a ``LoadImaged``, so that servers which replace the loader's input find it.
+    """Dictionary form of :func:`load_image`; a ``LoadImaged``, which servers that replace the input look for.
 
     Parameters
     ----------

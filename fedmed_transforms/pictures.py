@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import nibabel as nib
@@ -11,10 +12,16 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.data.utils import affine_to_spacing
-from monai.transforms import MapTransform, Orientation, Transform
+from monai.transforms import MapTransform, Transform
+from monai.utils import SpaceKeys
+
+from fedmed_transforms.image_metadata import file_of, like, values_of
 
 RADIOLOGICAL = "LPI"
 """Axis codes after which every plane's axes point left, posterior and inferior, as on a radiologist's screen."""
+
+LPS_LABELS = (("R", "L"), ("A", "P"), ("I", "S"))
+"""Axis codes of an affine whose axes run to the left and posterior, which MONAI's metadata calls LPS."""
 
 SAME_SPACING = 1.01
 """Spacings of a volume whose ratio is below this count as equal."""
@@ -35,16 +42,12 @@ class ToPictures(Transform):
         ValueError
             The image has another number of dimensions or channels; the message names its file.
         """
-        meta = image.meta if isinstance(image, MetaTensor) else {}
         if image.ndim not in (3, 4) or image.shape[0] not in (1, 3):
-            file = meta.get("filename_or_obj", "image")
-            raise ValueError(f"{file}: expected shape (1 or 3, X, Y) or (1 or 3, X, Y, Z), found {tuple(image.shape)}")
+            expected = "shape (1 or 3, X, Y) or (1 or 3, X, Y, Z)"
+            raise ValueError(f"{file_of(image)}: expected {expected}, found {tuple(image.shape)}")
         if image.ndim == 3:
-            return _like(image, _values(image).permute(0, 2, 1)[None])
-        cut = _acquisition_axis(image)
-        volume = _values(Orientation(axcodes=RADIOLOGICAL, labels=None)(image) if meta else image)
-        rows, columns = {2: (2, 1), 1: (3, 1), 0: (3, 2)}[cut]
-        return _like(image, volume.permute(cut + 1, 0, rows, columns))
+            return like(image, values_of(image).permute(0, 2, 1)[None].contiguous())
+        return like(image, cut_of(image).pictures(values_of(image)))
 
 
 class ToPicturesd(MapTransform):
@@ -59,6 +62,49 @@ class ToPicturesd(MapTransform):
         return {**data, **{key: self.to_pictures(data[key]) for key in self.key_iterator(data)}}
 
 
+@dataclass(frozen=True)
+class Cut:
+    """How a volume is taken to upright pictures: by flips and a permutation, so that the way back is exact.
+
+    Attributes
+    ----------
+    flipped
+        Axes of the volume, 0 to 2, that run backwards in the pictures.
+    order
+        Which axis of the volume the slices, the rows and the columns run along.
+    """
+
+    flipped: tuple[int, ...]
+    order: tuple[int, int, int]
+
+    def pictures(self, volume: torch.Tensor) -> torch.Tensor:
+        """(C, X, Y, Z) -> (N, C, H, W)."""
+        slices, rows, columns = (axis + 1 for axis in self.order)
+        turned = volume.flip([axis + 1 for axis in self.flipped])
+        return turned.permute(slices, 0, rows, columns).contiguous()
+
+    def volume(self, pictures: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) -> (C, X, Y, Z): what :meth:`pictures` took apart."""
+        axes = [(0, 2, 3)[self.order.index(axis)] for axis in range(3)]
+        return pictures.permute(1, *axes).flip([axis + 1 for axis in self.flipped]).contiguous()
+
+
+def cut_of(image: torch.Tensor) -> Cut:
+    """The cut of a volume (C, X, Y, Z) across its widest spacing, as in :class:`ToPictures`.
+
+    A tensor without metadata is cut along its last axis, and its rows run along Y.
+    """
+    if not isinstance(image, MetaTensor):
+        return Cut((), (2, 1, 0))
+    lps = str(image.meta.get("space", SpaceKeys.RAS)) == SpaceKeys.LPS
+    target = nib.orientations.axcodes2ornt(RADIOLOGICAL, LPS_LABELS if lps else None)
+    turn = nib.orientations.ornt_transform(nib.io_orientation(np.asarray(image.affine)), target)
+    source = [int(axis) for axis in turn[:, 0].argsort()]  # of each axis after the turn
+    order = {2: (2, 1, 0), 1: (1, 2, 0), 0: (0, 2, 1)}[_acquisition_axis(image)]
+    flipped = tuple(axis for axis in range(3) if turn[axis, 1] < 0)
+    return Cut(flipped, (source[order[0]], source[order[1]], source[order[2]]))
+
+
 def _acquisition_axis(image: torch.Tensor) -> int:
     """Which axis of the turned volume to cut across: 0 sagittal, 1 coronal, 2 axial."""
     if not isinstance(image, MetaTensor):
@@ -71,14 +117,3 @@ def _acquisition_axis(image: torch.Tensor) -> int:
     if spacing[widest] < SAME_SPACING * spacing.min() or np.sum(spacing > spacing[widest] / SAME_SPACING) > 1:
         return 2
     return int(patient_axis[widest])
-
-
-def _values(image: torch.Tensor) -> torch.Tensor:
-    return image.as_tensor() if isinstance(image, MetaTensor) else image
-
-
-def _like(image: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
-    """The pictures with the metadata of the image they came from, for messages and scaling."""
-    if not isinstance(image, MetaTensor):
-        return pictures
-    return MetaTensor(pictures.contiguous(), meta=dict(image.meta))

@@ -64,7 +64,7 @@ class Meaning:
     table, table_start
         A modality LUT in place of them, and the stored value of its first entry.
     inverted
-        MONOCHROME1: the lowest stored value is white.
+        MONOCHROME1, the lowest value is white: values turn their sign, so that white is high.
     padding
         Range of stored values, both ends included, that pad the image; None if there are none or they are kept.
     """
@@ -141,13 +141,13 @@ def words_of(raw: Array, pixels: PixelFormat, swap: bool) -> Array:
 def fill_values(out: Array, words: Array, pixels: PixelFormat, meaning: Meaning) -> None:
     """Writes the values of words into ``out``, float32 of the same shape; padded pixels become ``PADDED``."""
     stored = words if pixels.floating else _significant(words, pixels)
-    if meaning.inverted and not pixels.floating:
-        stored = (-1 if pixels.signed else 2**pixels.stored - 1) - cast(stored, "int64")
     if meaning.table:
         index = (cast(stored, "int64") - meaning.table_start).clip(0, len(meaning.table) - 1)
         out[...] = _like(meaning.table, out)[index]
     else:
         scale_into(out, stored, meaning.slope, meaning.intercept)
+    if meaning.inverted:
+        out *= -1
     if meaning.padding is not None:
         out[_is_padding(words, pixels, meaning.padding)] = PADDED
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pydicom
 
@@ -15,20 +17,86 @@ FRACTIONS = (0.8, 0.1, 0.1)
 """Training, validation, test: the split of the FACMIC paper."""
 
 
-def patient_of(image: str | Path) -> str:
-    """What keeps images together in a split: the DICOM patient, elsewhere the file itself.
+PATIENT = "patient"
+"""Entry of a datalist's item: the patient, whatever the image's file says."""
+
+TOGETHER = {
+    "PatientID": "patient",
+    "StudyInstanceUID": "study",
+    "FrameOfReferenceUID": "frame of reference",
+    "SeriesInstanceUID": "series",
+}
+"""DICOM elements that keep images together, the first that an image has: where nobody says whose an image is, the
+images of one visit, at least those of one series, are of one patient."""
+
+
+def patient_of(image: str | Path | Mapping[str, Any], pattern: str | None = None) -> str:
+    """What keeps images together in a split.
+
+    The patient that a datalist's item names; else what a pattern finds in the file's name; else the DICOM patient,
+    study, frame of reference or series (:data:`TOGETHER`); else the file itself. Images with one PatientID stay
+    together even if anonymisation gave it to everybody: then nothing is left for validation, and a pattern or the
+    datalist has to tell the patients apart.
 
     Parameters
     ----------
     image
-        A file, or a folder with a DICOM series.
+        A file, a folder with a DICOM series, or a datalist's item ``{"image": path, "patient": patient}``.
+    pattern
+        Regular expression with one group, the patient, that is searched in the name of the file or folder, such as
+        ``"^(patient[0-9]+)_"``.
+
+    Raises
+    ------
+    ValueError
+        The pattern has not one group or does not match the name; the message names the file.
     """
+    if isinstance(image, Mapping):
+        named = str(image.get(PATIENT, "")).strip()
+        return f"patient {named}" if named else patient_of(image["image"], pattern)
+    if pattern is not None:
+        return _patient_in_name(Path(image), pattern)
     file = first_file(Path(image))
     if not is_dicom(file):
         return str(image)
-    header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["PatientID"], force=True)
-    patient = str(header.get("PatientID", "") or "").strip()
-    return f"patient {patient}" if patient else str(image)
+    header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(TOGETHER), force=True)
+    values = {kind: str(header.get(keyword, "") or "").strip() for keyword, kind in TOGETHER.items()}
+    return next((f"{kind} {value}" for kind, value in values.items() if value), str(image))
+
+
+def _patient_in_name(path: Path, pattern: str) -> str:
+    expression = re.compile(pattern)
+    if expression.groups != 1:
+        raise ValueError(f"patient_pattern {pattern!r}: found {expression.groups} groups, expected one, the patient")
+    found = expression.search(path.name)
+    if not found or not found.group(1):
+        raise ValueError(f"{path}: found no patient in the name, expected one by the pattern {pattern!r}")
+    return f"patient {found.group(1)}"
+
+
+def check_apart(sides: Mapping[str, Mapping[str, str]]) -> None:
+    """Refuses a split that puts a patient on two sides.
+
+    Parameters
+    ----------
+    sides
+        By name (training, validation, test, or a site's): the images of the side, each with its patient as
+        :func:`patient_of` returns it.
+
+    Raises
+    ------
+    ValueError
+        A patient is on two sides; the message names an image on each, and never the patient.
+    """
+    seen: dict[str, tuple[str, str]] = {}
+    for side, images in sides.items():
+        for image, patient in images.items():
+            other, elsewhere = seen.setdefault(patient, (side, image))
+            if other != side:
+                raise ValueError(
+                    f"{elsewhere} ({other}) and {image} ({side}): found one patient, study or series on two sides of a "
+                    "split, expected every patient on one"
+                )
 
 
 def split_by_patient(

@@ -96,7 +96,7 @@ def fill_on_device(
     meanings: list[Meaning],
     encoded: dict[int, list[bytes]],
 ) -> None:
-    """Fills (slices, rows, columns) on any device: the bytes of like slices go up together and are interpreted there."""
+    """Fills (slices, rows, columns) on any device: bytes of like slices go up together and are interpreted there."""
     start = 0
     for (pixels, meaning, swap, native), same in groupby(
         zip(formats, meanings, map(_swap, slices), (is_native(item.file) for item in slices), slices, strict=True),

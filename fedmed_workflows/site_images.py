@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fedmed_transforms.find import is_image, list_images
+from fedmed_transforms.split import PATIENT
 
 DATALIST = "datalist.json"
 """Name of a site's MONAI datalist inside its folder; a file SITE.json beside the sites' folders is one too."""
@@ -38,6 +39,16 @@ def read_site(path: Path) -> dict[str, list[tuple[str, str]]]:
     if not any(sections.values()):
         raise ValueError(f"{path}: found no image, expected class folders with images, or a {DATALIST}")
     return sections
+
+
+def read_patients(path: Path) -> dict[str, str]:
+    """By image, the patients that the items of a site's datalist name; of a site that :func:`read_site` has read."""
+    datalist = path if path.is_file() else path / DATALIST
+    if not datalist.is_file():
+        return {}
+    content = json.loads(datalist.read_text())
+    items = [item for section in SECTIONS for item in content.get(section) or ()]
+    return {str(datalist.parent / item["image"]): str(item[PATIENT]) for item in items if item.get(PATIENT)}
 
 
 def check_name(name: str, owner: str) -> None:

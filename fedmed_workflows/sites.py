@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fedmed_transforms.split import patient_of, split_by_patient
+from fedmed_transforms.split import PATIENT, check_apart, patient_of, split_by_patient
 from fedmed_workflows.fingerprint import content_digest
-from fedmed_workflows.site_images import check_name, read_site
+from fedmed_workflows.site_images import SECTIONS, check_name, read_patients, read_site
 
 
 class ClassificationSite:
@@ -23,7 +23,7 @@ class ClassificationSite:
         A folder ``CLASS/*`` of jpg, png, DICOM or NIfTI files (or folders with one DICOM series each), a folder with a
         ``datalist.json``, or a datalist's file. A datalist holds items ``{"image": path, "label": class}`` under
         ``training``, and optionally ``validation`` and ``test``; paths are relative to it, a class is a name or an
-        index into its ``class_names``.
+        index into its ``class_names``. An item may name its ``"patient"``.
     class_names
         All classes, in the order of the logits; None for those found here, in alphabetical order.
     batch_size
@@ -32,6 +32,8 @@ class ClassificationSite:
         Seed of the 80/10/10 split, patient by patient.
     held_out
         An unseen site: every image is for testing, none for training.
+    patient_pattern
+        Regular expression with one group that finds the patient in a file's name, for images whose files do not say.
 
     Attributes
     ----------
@@ -41,8 +43,8 @@ class ClassificationSite:
     Raises
     ------
     ValueError
-        No images, a class that is not among `class_names`, less than one batch for training, or no image left for
-        validation or test; the message names the site's folder or file.
+        No images, a class that is not among `class_names`, less than one batch for training, no image left for
+        validation or test, or a patient in two sections of a datalist; the message names the site's folder or file.
     """
 
     def __init__(
@@ -52,8 +54,10 @@ class ClassificationSite:
         batch_size: int = 2,
         seed: int = 0,
         held_out: bool = False,
+        patient_pattern: str | None = None,
     ) -> None:
         self.path = Path(dataset_dir)
+        self.patient_pattern = patient_pattern
         sections = read_site(self.path)
         found = sorted({name for items in sections.values() for _, name in items})
         self.class_names = given_classes(class_names) or found
@@ -72,17 +76,27 @@ class ClassificationSite:
     def _split(self, sections: Mapping[str, list[dict[str, Any]]], seed: int) -> list[list[dict[str, Any]]]:
         """The datalist's own sections; what it leaves out is split off its training section."""
         items = sections.get("training", [])
-        patients = [_within(patient_of(item["image"]), self.path) for item in items]
-        training, validation, test = split_by_patient(patients, [item["label"] for item in items], seed)
+        patients = self._patients(item["image"] for part in sections.values() for item in part)
+        grouped, labels = [patients[item["image"]] for item in items], [item["label"] for item in items]
+        training, validation, test = split_by_patient(grouped, labels, seed)
         if "validation" in sections:
             training, validation = training + validation, []
         if "test" in sections:
             training, test = training + test, []
-        return [
+        parts = [
             [items[index] for index in sorted(training)],
             sections.get("validation", [items[index] for index in validation]),
             sections.get("test", [items[index] for index in test]),
         ]
+        sides = zip(SECTIONS, parts, strict=True)
+        check_apart({side: {item["image"]: patients[item["image"]] for item in part} for side, part in sides})
+        return parts
+
+    def _patients(self, images: Iterable[str]) -> dict[str, str]:
+        """By image: the patient that the datalist names, or that the file does."""
+        named = read_patients(self.path)
+        items = [{"image": image, PATIENT: named.get(image, "")} for image in images]
+        return {item["image"]: _within(patient_of(item, self.patient_pattern), self.path) for item in items}
 
     def _check(self, batch_size: int) -> None:
         if batch_size < 2:

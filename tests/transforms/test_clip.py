@@ -22,10 +22,20 @@ def unit(picture: Image.Image) -> torch.Tensor:
     return torch.tensor(np.asarray(picture)).permute(2, 0, 1)[None] / 255
 
 
-@pytest.mark.parametrize(
-    ("rows", "columns"), [(224, 224), (300, 400), (400, 300), (301, 401), (97, 133), (640, 480), (64, 80), (333, 1000)]
-)
-def test_agrees_with_open_clip(rows: int, columns: int) -> None:
+SIZES = [(224, 224), (300, 400), (400, 300), (301, 401), (97, 133), (640, 480), (64, 80), (333, 1000)]
+
+
+@pytest.mark.parametrize(("rows", "columns"), SIZES)
+def test_equals_open_clip_on_float_tensors(rows: int, columns: int) -> None:
+    """open_clip's own resizing, crop and normalisation, with the overshoot cut off that 8 bits cannot hold."""
+    pictures = unit(picture_of(rows, columns))
+    resize, crop, *_, normalize = open_clip.image_transform(224, is_train=False).transforms
+    expected = normalize(crop(resize(pictures)).clamp(0, 1))
+    torch.testing.assert_close(ClipPreprocess(224)(pictures), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("rows", "columns"), SIZES)
+def test_differs_from_open_clip_on_eight_bits_by_their_rounding(rows: int, columns: int) -> None:
     """Measured: 0.005 on average (open_clip rounds to 8 bits after its resizing); a pixel aside: 0.06 to 0.15."""
     picture = picture_of(rows, columns)
     expected = open_clip.image_transform(224, is_train=False)(picture)

@@ -12,6 +12,7 @@ from monai.data import MetaTensor
 from PIL import Image
 
 from fedmed_transforms import LoadMedicalImaged, ScaleToUnit, ScaleToUnitd, ToPicturesd
+from fedmed_transforms.intensity import quantiles, quantiles_by_sorting
 
 
 @pytest.fixture
@@ -82,3 +83,21 @@ def test_dictionary_form_scales_its_keys_only(scan: torch.Tensor) -> None:
     found = ScaleToUnitd("image")({"image": scan, "other": scan})
     assert float(found["image"].max()) == pytest.approx(1) and found["other"] is scan
     assert ScaleToUnitd(("image", "absent"), allow_missing_keys=True)({"image": scan}).keys() == {"image"}
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 101, 1000, 4097])
+@pytest.mark.parametrize("dark", [0.0, 0.7])
+def test_quantiles_are_those_of_numpy_to_the_bit(size: int, dark: float) -> None:
+    """Of tensors on the CPU and, by the sort that accelerators use, of the same values; with and without ties."""
+    random = np.random.default_rng(size)
+    values = torch.as_tensor(random.normal(0, 1e3, size) * (random.random(size) >= dark), dtype=torch.float32)
+    fractions = [0, 1e-9, 0.01, 1 / 3, 0.5, 0.61, 0.99, 0.995, 1]
+    expected = np.quantile(values.numpy(), fractions).tolist()
+    assert quantiles(values, fractions) == expected
+    assert quantiles_by_sorting(values.view(1, -1, 1), fractions) == expected
+
+
+def test_quantiles_of_more_than_sixteen_million_values() -> None:
+    values = torch.rand(2**24 + 7, generator=torch.Generator().manual_seed(0))
+    expected = np.quantile(values.numpy(), [0.25, 0.99]).tolist()
+    assert quantiles_by_sorting(values, [0.25, 0.99]) == expected

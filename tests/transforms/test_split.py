@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
-from fedmed_transforms.split import patient_of, split_by_patient
+from fedmed_transforms.split import check_apart, patient_of, split_by_patient
 
 
 def cohort(patients: int = 60, classes: int = 3) -> tuple[list[str], list[int]]:
@@ -93,10 +95,80 @@ def test_patient_of_a_dicom_file_and_series(tmp_path: Path, letter: Any, save_di
     assert patient_of(save_dicom(tmp_path / "2.dcm", letter, PatientID="P8")) != patient_of(one)
 
 
+def test_images_of_nobody_stay_together_by_study_then_frame_of_reference_then_series(
+    tmp_path: Path, letter: Any, save_dicom: Callable[..., Path]
+) -> None:
+    elements = {"SeriesInstanceUID": "1.4", "FrameOfReferenceUID": "1.3", "StudyInstanceUID": "1.2", "PatientID": "P7"}
+    expected = ["series 1.4", "frame of reference 1.3", "study 1.2", "patient P7"]
+    for number in range(4):
+        known = dict(list(elements.items())[: number + 1])
+        slices = [
+            save_dicom(tmp_path / f"{number}_{place}.dcm", letter, **{"PatientID": " ", **known}) for place in (0, 1)
+        ]
+        assert {patient_of(file) for file in slices} == {expected[number]}
+
+
 def test_image_without_a_patient_stands_for_itself(
     tmp_path: Path, letter: Any, save_dicom: Callable[..., Path]
 ) -> None:
     Image.fromarray(letter).save(tmp_path / "f.png")
-    blank = save_dicom(tmp_path / "blank.dcm", letter, PatientID="")
+    blank = save_dicom(tmp_path / "blank.dcm", letter, PatientID="", SeriesInstanceUID="")
     assert patient_of(tmp_path / "f.png") == str(tmp_path / "f.png")
     assert patient_of(blank) == str(blank)
+
+
+def test_patient_in_the_name(tmp_path: Path, letter: Any, save_dicom: Callable[..., Path]) -> None:
+    """A pattern goes before the header, which anonymisation may have made the same for everybody."""
+    pattern = "^(patient[0-9]+)_"
+    assert (
+        patient_of("a/patient12_left.nii.gz", pattern)
+        == patient_of("b/patient12_2.png", pattern)
+        == "patient patient12"
+    )
+    assert patient_of("a/patient1_2.png", pattern) != patient_of("a/patient12_2.png", pattern)
+    file = save_dicom(tmp_path / "patient7_1.dcm", letter, PatientID="anonymous")
+    assert patient_of(file, pattern) == "patient patient7"
+
+
+@pytest.mark.parametrize("name", ["healthy_patient12_1.png", "12.png"])
+def test_name_without_a_patient_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"site/{name}: found no patient in the name, expected one by the pattern"):
+        patient_of(f"site/{name}", "^(patient[0-9]+)_")
+    with pytest.raises(ValueError, match="found 2 groups, expected one"):
+        patient_of(f"site/{name}", "(a)(b)")
+
+
+def test_patient_of_a_datalist_item(tmp_path: Path, letter: Any, save_dicom: Callable[..., Path]) -> None:
+    file = str(save_dicom(tmp_path / "x7_1.dcm", letter, PatientID="P7"))
+    assert patient_of({"image": file, "patient": 12}, "^(x[0-9])") == "patient 12"
+    assert patient_of({"image": file}) == "patient P7" and patient_of({"image": file}, "^(x[0-9])") == "patient x7"
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 12), st.integers(0, 3)), min_size=1, max_size=60),
+    st.integers(0, 10**6),
+    st.sampled_from([(0.8, 0.1, 0.1), (0.5, 0.2, 0.3), (0.34, 0.33, 0.33)]),
+)
+def test_no_grouping_puts_a_patient_on_two_sides(
+    images: list[tuple[int, int]], seed: int, fractions: tuple[float, float, float]
+) -> None:
+    """Whatever the patients and classes: the sides share no patient, and every image is on one of them."""
+    patients = [f"patient {patient}" for patient, _ in images]
+    sides = split_by_patient(patients, [label for _, label in images], seed, fractions)
+    assert sorted(index for side in sides for index in side) == list(range(len(images)))
+    found = [{patients[index] for index in side} for side in sides]
+    assert not (found[0] & found[1] or found[0] & found[2] or found[1] & found[2])
+    check_apart({str(number): {str(index): patients[index] for index in side} for number, side in enumerate(sides)})
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.sampled_from(["training", "validation", "test"])), max_size=12))
+def test_check_refuses_a_patient_on_two_sides_and_nothing_else(images: list[tuple[int, str]]) -> None:
+    sides: dict[str, dict[str, str]] = {}
+    for number, (patient, side) in enumerate(images):
+        sides.setdefault(side, {})[f"{number}.png"] = f"patient Name{patient}"
+    if len(set(images)) == len({patient for patient, _ in images}):
+        check_apart(sides)
+    else:
+        with pytest.raises(ValueError, match=r"^\d+\.png \(\w+\) and \d+\.png \(\w+\): found one patient") as refused:
+            check_apart(sides)
+        assert "Name" not in str(refused.value)

@@ -170,9 +170,7 @@ def test_the_same_network_elsewhere_is_accepted(network: FACMIC, small_clip: dic
     Manifest.of(network).check_same(Manifest.of(other.train()), "site 'north'")
 
 
-@pytest.mark.parametrize(
-    "changed", ["visual.proj", "visual.transformer.resblocks.0.mlp.c_fc.bias", "prompts", "scale"]
-)
+@pytest.mark.parametrize("changed", ["visual.proj", "visual.transformer.resblocks.0.mlp.c_fc.bias", "prompts", "scale"])
 def test_other_frozen_weights_are_refused(network: FACMIC, small_clip: dict[str, Any], changed: str) -> None:
     other = FACMIC(["a", "b", "c"], clip=small_clip)
     other.load_state_dict({name: v * 2 if name == changed else v for name, v in other.state_dict().items()})

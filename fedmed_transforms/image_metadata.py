@@ -1,0 +1,71 @@
+"""What an image brings along beside its values: its file, its affine, the DICOM elements it was read with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from monai.data import MetaTensor
+
+DICOM = "dicom"
+"""Entry of an image's metadata: DICOM elements by keyword, in DICOM's own text form: several values are separated by a
+backslash, what is absent is empty. Text alone, and the same keywords for every image, so that images form batches."""
+
+
+def file_of(image: torch.Tensor) -> str:
+    """The file that an image was read from, for messages; ``"image"`` where none is known."""
+    return str(image.meta.get("filename_or_obj", "image")) if isinstance(image, MetaTensor) else "image"
+
+
+def values_of(image: torch.Tensor) -> torch.Tensor:
+    """The values alone, without a copy."""
+    return image.as_tensor() if isinstance(image, MetaTensor) else image
+
+
+def like(image: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Values with the metadata of the image they were made from; plain where that image was plain."""
+    return MetaTensor(values, meta=dict(image.meta)) if isinstance(image, MetaTensor) else values
+
+
+def dicom_of(image: torch.Tensor) -> Mapping[str, str]:
+    """The DICOM elements that an image was read with; none for an image of another format."""
+    elements = image.meta.get(DICOM) if isinstance(image, MetaTensor) else None
+    return elements if isinstance(elements, Mapping) else {}
+
+
+def required(image: torch.Tensor, keyword: str, purpose: str) -> str:
+    """One DICOM element of an image.
+
+    Parameters
+    ----------
+    image
+        With the entry :data:`DICOM` in its metadata.
+    keyword
+        As DICOM PS3.6 spells it.
+    purpose
+        What it is needed for, for the message.
+
+    Raises
+    ------
+    ValueError
+        The image has no such element, or an empty one; the message names its file and the keyword.
+    """
+    value = dicom_of(image).get(keyword, "").strip()
+    if not value:
+        raise ValueError(f"{file_of(image)}: found no {keyword}, expected the DICOM element for {purpose}")
+    return value
+
+
+def number(image: torch.Tensor, keyword: str, purpose: str) -> float:
+    """One DICOM element as a number, the first of several.
+
+    Raises
+    ------
+    ValueError
+        The element is missing, empty, or no number; the message names the file and the keyword.
+    """
+    first = required(image, keyword, purpose).split("\\")[0]
+    try:
+        return float(first)
+    except ValueError as error:
+        raise ValueError(f"{file_of(image)}: {keyword}: found {first!r}, expected a number") from error
