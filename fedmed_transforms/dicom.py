@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -11,6 +12,7 @@ import torch
 from monai.data import ImageReader
 from monai.utils.enums import MetaKeys, SpaceKeys
 
+from fedmed_transforms.damage import said
 from fedmed_transforms.dicom_file import PREAMBLE, is_dicom_content, text_of
 from fedmed_transforms.geometry import Grid, arrange, check_regular, duplicates, without
 from fedmed_transforms.image_metadata import DICOM
@@ -58,18 +60,24 @@ def load_dicom(path: Path, device: torch.device, rules: SeriesRules) -> Loaded:
     ValueError
         The path holds no image, several series, or what is no regular volume and no rule says what to do with it.
     """
-    files = read_series(path, rules.series)
-    slices = [item for file in files for item in read_slices(file)]
-    single = path.is_file() and len(slices) == 1
     try:
+        slices = [item for file in read_series(path, rules.series) for item in read_slices(file)]
+        single = path.is_file() and len(slices) == 1
         grid = arrange(slices, rules, single)
         grid, values = _read_unique(grid, rules, device)
         check_regular(grid, rules)
         values, grid = make_regular(values, grid)
+        return _channel_first(values, single), _metadata(path, values, grid, single)
     except ValueError as error:
         text = str(error)
         raise ValueError(text if text.startswith(str(path)) else f"{path}: {text}") from error
-    return _channel_first(values, single), _metadata(path, values, grid, single)
+    except (MemoryError, torch.OutOfMemoryError, re.error):
+        raise
+    except OSError as error:
+        found = f"{type(error).__name__}: {error.strerror} ({error.filename})"
+        raise ValueError(f"{path}: expected readable files, found {found}") from error
+    except Exception as error:  # whatever a damaged file led to that nothing nearer the file has met
+        raise ValueError(f"{path}: expected readable DICOM, found {said(error)}") from error
 
 
 def _read_unique(grid: Grid, rules: SeriesRules, device: torch.device) -> tuple[Grid, torch.Tensor]:

@@ -20,6 +20,8 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from fedmed_transforms.damage import Damaged, check_elements, drop_torn, said
+
 Source: TypeAlias = Path | bytes
 """A file's path, or its content."""
 
@@ -28,6 +30,23 @@ LARGEST_DEFLATED = 2**30
 
 PREAMBLE = 132
 """Bytes before the first element, the last four of which are DICM (PS3.10, 7.1)."""
+
+NEEDED = (
+    *("SOPClassUID", "SeriesInstanceUID", "Modality", "ImageType", "InstanceNumber", "NumberOfFrames", "Rows"),
+    *("Columns", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "BitsAllocated", "BitsStored"),
+    *("HighBit", "PixelRepresentation", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient"),
+    *("SpacingBetweenSlices", "SliceThickness", "RescaleSlope", "RescaleIntercept", "DoseGridScaling"),
+    *("GridFrameOffsetVector", "PixelPaddingValue", "PixelPaddingRangeLimit", "ModalityLUTSequence"),
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "DirectoryRecordSequence"),
+)
+"""Elements without which an image would be misunderstood: what is wrong with them is found when the file is read."""
+
+DESCRIPTIONS = (
+    *("StudyInstanceUID", "FrameOfReferenceUID", "Manufacturer", "WindowCenter", "WindowWidth", "RescaleType"),
+    *("GantryDetectorTilt", "Units", "CorrectedImage", "DecayCorrection", "SeriesDate", "SeriesTime", "SeriesNumber"),
+    *("AcquisitionDate", "AcquisitionTime", "SUVType", "PatientWeight", "PatientSize", "PatientSex"),
+)
+"""Elements that only transforms look at; where one is damaged, the file is taken not to have it."""
 
 UNDEFINED_LENGTH = 0xFFFFFFFF
 PIXEL_KEYWORDS = {0x7FE00010: "PixelData", 0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData"}
@@ -74,6 +93,12 @@ class DicomFile:
         """Number of frames, at least 1."""
         return max(1, int(self.header.get("NumberOfFrames") or 1))
 
+    @property
+    def held(self) -> int:
+        """Bytes that are there from the first of the pixels to the end of their value, or of the file."""
+        with self.open() as opened:
+            return min(self.length, max(0, opened.seek(0, 2) - self.offset))
+
     def open(self) -> BinaryIO:
         """The file, positioned at the first byte of the pixels' value."""
         file: BinaryIO = io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source.open("rb")
@@ -105,17 +130,14 @@ def read_dicom_file(source: Source, name: str) -> DicomFile:
             file.seek(0)
             header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
             if "SOPClassUID" not in header and "Rows" not in header and "DirectoryRecordSequence" not in header:
-                raise ValueError("neither a SOP class nor an image in it")
+                raise Damaged("neither a SOP class nor an image in it")
             pixels = _find_pixels(file, header)
+        if pixels[0] or "DirectoryRecordSequence" in header:
+            check_elements(header, NEEDED)
+            drop_torn(header, DESCRIPTIONS)
     except Exception as error:  # whatever the parser met: the file is what is wrong
         raise ValueError(f"{name}: expected a DICOM file, found {said(error)}") from error
     return DicomFile(name, header, source, *pixels)
-
-
-def said(error: BaseException) -> str:
-    """The first line of an error's message, for a message that names the file."""
-    text = str(error).strip().split("\n")[0]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def is_dicom_content(start: bytes) -> bool:
@@ -124,8 +146,11 @@ def is_dicom_content(start: bytes) -> bool:
 
 
 def text_of(header: Dataset, keyword: str) -> str:
-    """An element in DICOM's own text form: several values are separated by a backslash; empty where it is absent."""
-    value = header.get(keyword)
+    """An element in DICOM's own text form: a backslash separates several values; empty where absent or damaged."""
+    try:
+        value = header.get(keyword)
+    except Exception:  # a damaged element, of those without which an image is still an image
+        return ""
     if value is None or isinstance(value, pydicom.Sequence):
         return ""
     return "\\".join(str(part) for part in value) if isinstance(value, pydicom.multival.MultiValue) else str(value)
@@ -160,7 +185,7 @@ def _inflated(content: bytes) -> bytes:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     data = inflater.decompress(content[begin:], LARGEST_DEFLATED)
     if inflater.unconsumed_tail:
-        raise ValueError(f"a deflated data set of more than {LARGEST_DEFLATED} bytes")
+        raise Damaged(f"a deflated data set of more than {LARGEST_DEFLATED} bytes")
     return _explicit(content[:PREAMBLE], data, meta)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from fedmed_transforms import gpu_frames
+from fedmed_transforms.damage import said
 from fedmed_transforms.dicom_file import DicomFile
 from fedmed_transforms.frames import (
     Words,
@@ -65,9 +66,9 @@ def read_voxels(slices: list[Slice], rules: SeriesRules, device: torch.device) -
         A frame is missing, damaged or contradicts its header; the message names the file.
     """
     first = slices[0].file
-    if is_coloured(first):
-        return _colours(slices, device)
     formats = [_format(item) for item in slices]
+    if is_coloured(first):
+        return _colours(slices, formats, device)
     meanings = [_meaning(item, rules.padding == "keep") for item in slices]
     encoded = _encoded(slices)
     for file in {id(item.file): item.file for item in slices}.values():
@@ -166,20 +167,20 @@ def _parts(group: list[Slice], frame_bytes: int) -> Iterator[list[Slice]]:
     return (group[start : start + size] for start in range(0, len(group), size))
 
 
-def _colours(slices: list[Slice], device: torch.device) -> torch.Tensor:
+def _colours(slices: list[Slice], formats: list[PixelFormat], device: torch.device) -> torch.Tensor:
     encoded = _encoded(slices)
 
-    def read(item: Slice) -> torch.Tensor:
+    def read(item: Slice, pixels: PixelFormat) -> torch.Tensor:
         if id(item.file) in encoded:
             words = decode(item.file, _bytes_of(item, encoded))
         else:
             words = decode_native(item.file, item.frame)
         palette = samples_of(item.file) == 1
-        full = np.iinfo(words.dtype).max if palette else 2.0 ** int(item.file.header.BitsStored) - 1
+        full = np.iinfo(words.dtype).max if palette else 2.0**pixels.stored - 1
         whole = words.astype(np.int32 if words.dtype.itemsize < 4 else np.int64)
         return (torch.from_numpy(whole).to(device).double() / float(full)).float()
 
-    return torch.stack([read(item) for item in slices])
+    return torch.stack([read(item, pixels) for item, pixels in zip(slices, formats, strict=True)])
 
 
 def _encoded(slices: list[Slice]) -> dict[int, list[bytes]]:
@@ -195,15 +196,16 @@ def _bytes_of(item: Slice, encoded: dict[int, list[bytes]]) -> bytes:
 def _format(item: Slice) -> PixelFormat:
     try:
         return pixel_format(item.file.header, item.file.keyword, is_native(item.file))
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{item.file.name}: {error}") from error
+    except Exception as error:  # an element of several values, or of none
+        raise ValueError(f"{item.file.name}: {said(error)}") from error
 
 
 def _meaning(item: Slice, keep_padding: bool) -> Meaning:
     try:
         return meaning_of(item, keep_padding)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{item.file.name}: expected readable modality and padding elements, found {error}") from error
+    except Exception as error:
+        expected = "expected readable modality and padding elements"
+        raise ValueError(f"{item.file.name}: {expected}, found {said(error)}") from error
 
 
 def _swap(item: Slice) -> bool:
