@@ -16,7 +16,7 @@ from fedmed_transforms.dicom_file import DicomFile
 Vector: TypeAlias = npt.NDArray[np.float64]
 
 MOST_FRAMES = 100_000
-"""Frames that a file may have, each of at least a byte: the plane of each is held before any is read."""
+"""Frames that a file may have, each of at least a bit: the plane of each is held before any is read."""
 
 UNIT_TOLERANCE = 1e-3
 """How far direction cosines may be from unit length and from a right angle, as scanners round them."""
@@ -77,7 +77,7 @@ def read_slices(file: DicomFile) -> list[Slice]:
         An element is there but says nothing usable; the message names the file and the element.
     """
     try:
-        most = min(MOST_FRAMES, file.held)
+        most = min(MOST_FRAMES, 8 * file.held)
         if file.frames > most:
             raise Damaged(f"{file.frames} frames, expected at most {most}")
         groups = list(file.header.get("PerFrameFunctionalGroupsSequence") or [])
