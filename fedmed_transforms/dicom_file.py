@@ -25,8 +25,8 @@ from fedmed_transforms.damage import Damaged, check_elements, drop_torn, said
 Source: TypeAlias = Path | bytes
 """A file's path, or its content."""
 
-LARGEST_DEFLATED = 2**30
-"""Bytes that a deflated data set may inflate to."""
+LARGEST_DEFLATED = 2**29
+"""Bytes that a deflated data set may inflate to; twice as many are held for a moment."""
 
 PREAMBLE = 132
 """Bytes before the first element, the last four of which are DICM (PS3.10, 7.1)."""
