@@ -11,6 +11,12 @@ from fedmed_transforms.dicom_file import PREAMBLE, is_dicom_content
 LARGEST_CONTENT = 2**33
 """Bytes that all DICOM files of a zip may hold together."""
 
+SURELY_HELD = 2**28
+"""Bytes that a zip may hold however small it is."""
+
+USUAL_RATIO = 128
+"""How many times their zip's size files are at most: images compress ten times, blank ones more."""
+
 LARGEST_RATIO = 1032
 """Deflate cannot expand more than this (zlib's technical details), so an entry that claims to is false."""
 
@@ -30,7 +36,7 @@ def dicom_members(path: Path) -> Iterator[tuple[str, bytes]]:
             members = sorted((entry for entry in archive.infolist() if _may_be_image(entry)), key=lambda e: e.filename)
             if len(members) > MOST_MEMBERS:
                 raise ValueError(f"{len(members)} files in it, expected at most {MOST_MEMBERS}")
-            left = LARGEST_CONTENT
+            left = min(LARGEST_CONTENT, max(SURELY_HELD, USUAL_RATIO * path.stat().st_size))
             for entry in members:
                 content = _content(archive, entry, left)
                 if content:
@@ -54,5 +60,5 @@ def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, left: int) -> byt
         if not is_dicom_content(start):
             return b""
         if entry.file_size > left or entry.file_size > LARGEST_RATIO * max(1, entry.compress_size):
-            raise ValueError(f"{entry.filename} of {entry.file_size} bytes, expected at most {LARGEST_CONTENT} in all")
+            raise ValueError(f"{entry.filename} of {entry.file_size} bytes, expected at most {left} more")
         return start + member.read(entry.file_size - len(start))

@@ -13,6 +13,14 @@ NOT_FRAME_MARKERS = (0xC4, 0xC8, 0xCC)
 
 JPEG_LS_FRAME = 0xF7
 END_OF_IMAGE = b"\xff\xd9"
+"""Ends a JPEG and a JPEG-LS image (EOI), and a JPEG 2000 codestream (EOC)."""
+
+PADDED_END = 64
+"""Last bytes in which the end must be found: encoders pad frames to even or aligned lengths."""
+
+MOST_SAMPLES = {0xC0: 256, 0xC1: 256, 0xC3: 8}
+"""Samples that a byte holds at most: a block of 64 takes two bits or more (sequential), a sample one (lossless)."""
+
 JPEG_2000 = b"\xff\x4f\xff\x51"
 """Start of a codestream, and of its size, which comes next (ITU-T T.800, A.4)."""
 
@@ -29,6 +37,8 @@ class Codestream:
         Bits of a sample.
     lossless
         Whether it is JPEG lossless (process 14), whatever its predictor.
+    most_samples
+        Samples that a byte of it holds at most, 0 where nothing bounds them.
     """
 
     rows: int
@@ -36,6 +46,7 @@ class Codestream:
     samples: int
     precision: int
     lossless: bool = False
+    most_samples: int = 0
 
 
 def without_container(frame: bytes) -> bytes:
@@ -51,8 +62,10 @@ def read_codestream(frame: bytes) -> Codestream:
     Raises
     ------
     ValueError
-        The frame is none of these, or ends before it says its size.
+        The frame is none of these, ends before it says its size, or before its end.
     """
+    if END_OF_IMAGE not in frame[-PADDED_END:]:  # decoders make up what is missing, or go on for seconds
+        raise ValueError("a codestream without an end")
     if frame[:2] == b"\xff\xd8":
         return _jpeg(frame)
     if frame[:4] == JPEG_2000:
@@ -76,9 +89,8 @@ def _jpeg(frame: bytes) -> Codestream:
             if place + 10 > len(frame):
                 break
             precision, rows, columns, samples = struct.unpack(">BHHB", frame[place + 4 : place + 10])
-            if marker == JPEG_LS_FRAME and END_OF_IMAGE not in frame:  # its decoder would go on for seconds
-                raise ValueError("a JPEG-LS codestream without an end")
-            return Codestream(rows, columns, samples, precision, lossless=marker == 0xC3)
+            most = MOST_SAMPLES.get(marker, 0)
+            return Codestream(rows, columns, samples, precision, lossless=marker == 0xC3, most_samples=most)
         place += 2 + struct.unpack(">H", frame[place + 2 : place + 4])[0]
     raise ValueError("a JPEG codestream without a frame header")
 

@@ -186,6 +186,8 @@ def _inflated(content: bytes) -> bytes:
     data = inflater.decompress(content[begin:], LARGEST_DEFLATED)
     if inflater.unconsumed_tail:
         raise Damaged(f"a deflated data set of more than {LARGEST_DEFLATED} bytes")
+    if not inflater.eof:
+        raise Damaged("a deflated data set that ends too early")
     return _explicit(content[:PREAMBLE], data, meta)
 
 

@@ -214,7 +214,8 @@ def _check_declared(file: DicomFile, encoded: bytes) -> Codestream | None:
         return None
     declared = read_codestream(encoded)
     pixels = rows * columns * samples_of(file)
-    if pixels > max(LARGEST_BLANK, COMPRESSION * len(encoded)):
+    most = declared.most_samples * len(encoded) or max(LARGEST_BLANK, COMPRESSION * len(encoded))
+    if pixels > most:
         raise ValueError(f"a codestream of {len(encoded)} bytes, expected more for {pixels} samples")
     expected = (rows, columns, samples_of(file))
     if (declared.rows, declared.columns, declared.samples) != expected:
