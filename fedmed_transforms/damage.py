@@ -20,8 +20,8 @@ NUMBERS = ("DS", "FD", "FL", "IS", "SL", "SS", "UL", "US")
 CONTROL = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f]|\0(?=[^\0 ])")
 """Bytes that no text holds (PS3.5, 6.1.3), but the head of an element does that a wrong length made part of it."""
 
-CODE = re.compile(r"[A-Z0-9_ .]{1,64}")
-"""What a coded string, a number or a UID may consist of."""
+CODE = re.compile(r"[A-Z]{2,16}|[0-9]{1,6}|[0-9]+(\.[0-9]+)+")
+"""A modality, a small number, a UID: too little of a text or of a date to say who someone is."""
 
 
 class Damaged(ValueError):
@@ -33,10 +33,16 @@ def said(error: BaseException) -> str:
     return str(error) if isinstance(error, Damaged) else type(error).__name__
 
 
+def decoder_said(error: BaseException) -> str:
+    """The last line of a decoder's error: it has seen nothing but a frame and the elements that describe it."""
+    lines = str(error).strip().split("\n")
+    return f"{type(error).__name__}: {lines[-1].strip()}" if lines[-1] else type(error).__name__
+
+
 def code_of(value: object) -> str:
-    """A code, a number or a UID as it is; what is none of these is not repeated."""
+    """A modality, a small number or a UID as it is; what is none of these is not repeated."""
     text = str(value)
-    return text if CODE.fullmatch(text) else "unreadable"
+    return text if CODE.fullmatch(text) else "something else"
 
 
 def check_elements(header: Dataset, keywords: Iterable[str]) -> None:
@@ -76,6 +82,8 @@ def _check_kind(value: Any, keyword: str, tag: int) -> None:
     numeric = all(part in NUMBERS for part in dictionary_VR(tag).split(" or "))
     if numeric and not all(part is None or part == "" or isinstance(part, (int, float, Decimal)) for part in values):
         raise Damaged(f"a {keyword} that is no number")
+    if dictionary_VR(tag) == "US" and not all(0 <= int(part or 0) < 2**16 for part in values):
+        raise Damaged(f"a {keyword} of more than 16 bits")
 
 
 def drop_torn(header: Dataset, keywords: Iterable[str]) -> None:

@@ -18,6 +18,7 @@ from fedmed_transforms.geometry import Grid, arrange, check_regular, duplicates,
 from fedmed_transforms.image_metadata import DICOM
 from fedmed_transforms.intensity import FULL_SCALE
 from fedmed_transforms.planes import Slice, read_slices
+from fedmed_transforms.quiet import quiet
 from fedmed_transforms.regrid import make_regular
 from fedmed_transforms.series import ARCHIVE_SUFFIXES, DICOM_SUFFIXES, DIRECTORY_NAME, read_series
 from fedmed_transforms.series_rules import SeriesRules
@@ -61,13 +62,8 @@ def load_dicom(path: Path, device: torch.device, rules: SeriesRules) -> Loaded:
         The path holds no image, several series, or what is no regular volume and no rule says what to do with it.
     """
     try:
-        slices = [item for file in read_series(path, rules.series) for item in read_slices(file)]
-        single = path.is_file() and len(slices) == 1
-        grid = arrange(slices, rules, single)
-        grid, values = _read_unique(grid, rules, device)
-        check_regular(grid, rules)
-        values, grid = make_regular(values, grid)
-        return _channel_first(values, single), _metadata(path, values, grid, single)
+        with quiet():
+            return _load(path, device, rules)
     except ValueError as error:
         text = str(error)
         raise ValueError(text if text.startswith(str(path)) else f"{path}: {text}") from error
@@ -78,6 +74,16 @@ def load_dicom(path: Path, device: torch.device, rules: SeriesRules) -> Loaded:
         raise ValueError(f"{path}: expected readable files, found {found}") from error
     except Exception as error:  # whatever a damaged file led to that nothing nearer the file has met
         raise ValueError(f"{path}: expected readable DICOM, found {said(error)}") from error
+
+
+def _load(path: Path, device: torch.device, rules: SeriesRules) -> Loaded:
+    slices = [item for file in read_series(path, rules.series) for item in read_slices(file)]
+    single = path.is_file() and len(slices) == 1
+    grid = arrange(slices, rules, single)
+    grid, values = _read_unique(grid, rules, device)
+    check_regular(grid, rules)
+    values, grid = make_regular(values, grid)
+    return _channel_first(values, single), _metadata(path, values, grid, single)
 
 
 def _read_unique(grid: Grid, rules: SeriesRules, device: torch.device) -> tuple[Grid, torch.Tensor]:

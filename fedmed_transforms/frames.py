@@ -23,7 +23,7 @@ from pydicom.uid import (
 )
 
 from fedmed_transforms.codestream import Codestream, read_codestream, without_container
-from fedmed_transforms.damage import code_of
+from fedmed_transforms.damage import code_of, decoder_said
 from fedmed_transforms.dicom_file import UNDEFINED_LENGTH, DicomFile
 
 LARGEST_DECODED = 2**33
@@ -125,7 +125,7 @@ def encoded_frames(file: DicomFile) -> list[bytes]:
     try:
         frames = _split(file)
     except Exception as error:
-        raise ValueError(f"{file.name}: expected compressed frames, found damage: {_decoder_said(error)}") from error
+        raise ValueError(f"{file.name}: expected compressed frames, found damage: {decoder_said(error)}") from error
     if len(frames) != file.frames:
         raise ValueError(f"{file.name}: expected {file.frames} frames, found {len(frames)}")
     return frames
@@ -158,7 +158,7 @@ def decode(file: DicomFile, encoded: bytes) -> Words:
     except Exception as error:  # decoders raise whatever they like
         syntax = file.transfer_syntax.name
         syntax = code_of(syntax) if syntax == file.transfer_syntax else syntax
-        raise ValueError(f"{file.name}: the frame does not decode as {syntax}: {_decoder_said(error)}") from error
+        raise ValueError(f"{file.name}: the frame does not decode as {syntax}: {decoder_said(error)}") from error
 
 
 def decode_native(file: DicomFile, frame: int) -> Words:
@@ -169,17 +169,13 @@ def decode_native(file: DicomFile, frame: int) -> Words:
     bits = int(header.BitsAllocated) * samples_of(file) * int(header.Rows) * int(header.Columns)
     if header.get("PhotometricInterpretation") == "YBR_FULL_422":
         bits = bits // 3 * 2
-    check_length(file, bits / 8)
-    with file.open() as opened:
-        first, last = frame * bits // 8, -(-(frame + 1) * bits // 8)
-        opened.seek(first, 1)
-        content = opened.read(last - first + (last - first) % 2)
+    content = _bytes_with(file, frame, bits)
     try:
         if frame * bits % (8 if file.transfer_syntax.is_little_endian else 16):
             raise ValueError("frames that begin within a word")
         return _as_colours(_pydicom(_image_pixel(file, content + b"\0" * (len(content) % 2))), file)
     except Exception as error:
-        raise ValueError(f"{file.name}: the frame does not decode: {_decoder_said(error)}") from error
+        raise ValueError(f"{file.name}: the frame does not decode: {decoder_said(error)}") from error
 
 
 def _single_bits(file: DicomFile, frame: int) -> Words:
@@ -188,19 +184,18 @@ def _single_bits(file: DicomFile, frame: int) -> Words:
     pixels = rows * columns * samples_of(file)
     if samples_of(file) != 1 or not file.transfer_syntax.is_little_endian:
         raise ValueError(f"{file.name}: expected single bits of one sample in little-endian order")
-    check_length(file, pixels / 8)
-    first, last = frame * pixels // 8, -(-(frame + 1) * pixels // 8)
-    with file.open() as opened:
-        opened.seek(first, 1)
-        content = np.frombuffer(opened.read(last - first), dtype=np.uint8)
-    begin = frame * pixels - 8 * first
+    content = np.frombuffer(_bytes_with(file, frame, pixels), dtype=np.uint8)
+    begin = frame * pixels % 8
     return np.unpackbits(content, bitorder="little")[begin : begin + pixels].reshape(rows, columns)
 
 
-def _decoder_said(error: BaseException) -> str:
-    """The last line of a decoder's error: it has seen nothing but a frame and the elements of ``MODULE``."""
-    lines = str(error).strip().split("\n")
-    return f"{type(error).__name__}: {lines[-1].strip()}" if lines[-1] else type(error).__name__
+def _bytes_with(file: DicomFile, frame: int, bits: int) -> bytes:
+    """The bytes that a frame of so many bits has a part in."""
+    check_length(file, bits / 8)
+    first, last = frame * bits // 8, -(-(frame + 1) * bits // 8)
+    with file.open() as opened:
+        opened.seek(first, 1)
+        return opened.read(last - first + (last - first) % 2)  # the order of bytes may be of words
 
 
 def _check_declared(file: DicomFile, encoded: bytes) -> Codestream | None:

@@ -116,6 +116,8 @@ def pixel_format(header: Dataset, keyword: str, native: bool) -> PixelFormat:
         raise Damaged(f"expected BitsAllocated of 1, 8, 16 or 32, found {allocated}")
     if not 1 <= stored <= high_bit + 1 <= allocated:
         raise Damaged(f"expected BitsStored <= HighBit + 1 <= BitsAllocated, found {stored}, {high_bit}, {allocated}")
+    if allocated == 1:  # they are unpacked to bytes
+        return PixelFormat(rows, columns, 8, 1, 0, signed=False)
     return PixelFormat(rows, columns, allocated, stored, high_bit, bool(header.get("PixelRepresentation")))
 
 

@@ -79,7 +79,7 @@ def read_slices(file: DicomFile) -> list[Slice]:
     try:
         most = min(MOST_FRAMES, 8 * file.held)
         if file.frames > most:
-            raise Damaged(f"{file.frames} frames, expected at most {most}")
+            raise Damaged(f"a NumberOfFrames of more than {most}")
         groups = list(file.header.get("PerFrameFunctionalGroupsSequence") or [])
         if groups and len(groups) != file.frames:
             raise Damaged(f"{file.frames} frames, but functional groups for {len(groups)}")

@@ -91,7 +91,7 @@ def list_series(groups: dict[str, list[DicomFile]]) -> str:
         header = group[0].header
         size = f"{code_of(header.get('Columns'))}x{code_of(header.get('Rows'))}"
         number = f", series number {code_of(text_of(header, 'SeriesNumber'))}" if "SeriesNumber" in header else ""
-        modality = code_of(header.get("Modality") or "NO MODALITY")
+        modality = code_of(header.get("Modality") or "UNKNOWN")
         name = uid if uid == group[0].name else code_of(uid)
         lines.append(f"{name} ({modality}, {len(group)} files, {size}{number})")
     return f"{len(lines)} series: " + "; ".join(lines)

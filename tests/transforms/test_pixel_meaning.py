@@ -178,7 +178,7 @@ def test_frames_that_are_not_there_are_refused(tmp_path: Path, frames: int) -> N
     header = image_of(3, 4, 1, 8, NumberOfFrames=frames)
     del header.GridFrameOffsetVector
     path = save(tmp_path / "f.dcm", header, bytes(range(12)))
-    with pytest.raises(ValueError, match=rf"f\.dcm: .*(expected {12 * frames} bytes|found {frames} frames)"):
+    with pytest.raises(ValueError, match=rf"f\.dcm: .*(expected {12 * frames} bytes|a NumberOfFrames of more than)"):
         load_image(path, assume_spacing=(1, 1, 1))
 
 
