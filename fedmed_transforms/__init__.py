@@ -8,6 +8,7 @@ from fedmed_transforms.load import LoadMedicalImaged, load_image
 from fedmed_transforms.nifti import NiftiReader
 from fedmed_transforms.picture_files import PictureReader
 from fedmed_transforms.pictures import ToPictures, ToPicturesd
+from fedmed_transforms.prefetch import Prefetched
 from fedmed_transforms.sam import SamLabels, SamLabelsd, SamPostprocess, SamPostprocessd, SamPreprocess, SamPreprocessd
 from fedmed_transforms.series_rules import SeriesRules
 from fedmed_transforms.slices import SlicesToVolume, SlicesToVolumed, VolumeToSlices, VolumeToSlicesd
@@ -23,6 +24,7 @@ __all__ = [
     "LoadMedicalImaged",
     "NiftiReader",
     "PictureReader",
+    "Prefetched",
     "SamLabels",
     "SamLabelsd",
     "SamPostprocess",

@@ -105,6 +105,8 @@ def pixel_format(header: Dataset, keyword: str, native: bool) -> PixelFormat:
     high_bit = int(header.get("HighBit", stored - 1)) if native else stored - 1
     if allocated not in (1, 8, 16, 32):
         raise ValueError(f"expected BitsAllocated of 1, 8, 16 or 32, found {allocated}")
+    if allocated == 1:  # unpacked to a byte a pixel
+        allocated, stored, high_bit = 8, 1, 0
     if not 1 <= stored <= high_bit + 1 <= allocated:
         raise ValueError(
             f"expected BitsStored <= HighBit + 1 <= BitsAllocated, found {stored}, {high_bit}, {allocated}"
