@@ -21,6 +21,9 @@ from fedmed_transforms.segmentation_object import Segment, read_segmentation, wr
 PLANES = ("axial", "sagittal", "coronal", "oblique")
 VOXEL = (4, 7, 3)
 
+LARGER = ((0, 0, 0, 0, 0, 1), (0, 0, 0, 1), (0, 1), (1, 0))
+"""Paddings of a mask by a column, a row, and a slice at either end."""
+
 
 def loaded(path: Path) -> MetaTensor:
     return LoadMedicalImaged("image")({"image": str(path)})["image"]
@@ -174,7 +177,8 @@ def test_grids_that_do_not_coincide_are_refused_with_distances(
     shifted = r"a\.dcm: mask of 6 x 9 x 5 voxels at 2 x 1.5 x 3.5 mm: .* within 0.15 mm; 5 slices .* lies 0.6 mm"
     with pytest.raises(ValueError, match=shifted):
         write_segmentation(moved(mask, 0.6), series, output, ["lesion"])
-    for other in (Spacing((1.0, 1.5, 3.5))(mask) * 0, mask[:, 1:], mask[..., :-1], mask[..., :1], mask.flip(1)[:, :-1]):
+    larger = [MetaTensor(torch.nn.functional.pad(mask.as_tensor(), pad), affine=mask.affine) for pad in LARGER]
+    for other in (Spacing((1.0, 1.5, 3.5))(mask) * 0, mask[:, 1:], mask[..., :-1], mask[..., :1], *larger):
         with pytest.raises(ValueError, match="expected the grid of the image, 5 slices of 6 x 9 pixels"):
             write_segmentation(other, series, output, ["lesion"])
     with pytest.raises(ValueError, match="expected the grid of the image, 4 slices of"):

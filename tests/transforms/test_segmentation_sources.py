@@ -133,7 +133,7 @@ def test_headers_that_cannot_be_copied_are_named_but_not_quoted(
 def test_names_of_patients_are_not_in_warnings(
     tmp_path: Path, save_series: Callable[..., Path], recwarn: pytest.WarningsRecorder, caplog: Any
 ) -> None:
-    series = save_series(tmp_path / "series", PatientName="Janedoe", PatientID="Janedoe" * 12)
+    series = save_series(tmp_path / "series", PatientName="Janedoe", StudyInstanceUID="1.2.Janedoe")
     recwarn.clear()
     caplog.clear()
     affine = torch.diag(torch.tensor([-2.0, -1.5, 3.5, 1.0]))
