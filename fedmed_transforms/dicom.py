@@ -19,6 +19,7 @@ from fedmed_transforms.planes import Slice, read_slices
 from fedmed_transforms.regrid import make_regular
 from fedmed_transforms.series import ARCHIVE_SUFFIXES, DICOM_SUFFIXES, DIRECTORY_NAME, read_series
 from fedmed_transforms.series_rules import SeriesRules
+from fedmed_transforms.stack import has_place
 from fedmed_transforms.voxels import read_voxels
 
 ELEMENTS = (
@@ -50,8 +51,8 @@ def load_dicom(path: Path, device: torch.device, rules: SeriesRules) -> Loaded:
     Returns
     -------
     tuple
-        (C, X, Y) for a file of one frame, (C, X, Y, Z) for everything else, float32, C = 1 or 3; the metadata that
-        MONAI's transforms need, with an affine from voxels to mm, RAS.
+        (C, X, Y) for a file of one frame and a picture without a place in the patient, (C, X, Y, Z) for everything
+        else, float32, C = 1 or 3; the metadata that MONAI's transforms need, with an affine from voxels to mm, RAS.
 
     Raises
     ------
@@ -60,7 +61,7 @@ def load_dicom(path: Path, device: torch.device, rules: SeriesRules) -> Loaded:
     """
     files = read_series(path, rules.series)
     slices = [item for file in files for item in read_slices(file)]
-    single = path.is_file() and len(slices) == 1
+    single = len(slices) == 1 and (files[0].source == path or not has_place(slices[0]))
     try:
         grid = arrange(slices, rules, single)
         grid, values = _read_unique(grid, rules, device)

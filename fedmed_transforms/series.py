@@ -95,9 +95,7 @@ def list_series(groups: dict[str, list[DicomFile]]) -> str:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file is DICOM, by its suffix or its magic bytes; a DICOMDIR is none, it only lists files."""
-    if path.name.upper().startswith(DIRECTORY_NAME):
-        return False
+    """Whether a file is DICOM, by its suffix or its magic bytes."""
     if path.name.lower().endswith(DICOM_SUFFIXES):
         return True
     with path.open("rb") as file:
