@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -83,10 +84,8 @@ def check_length(file: DicomFile, frame_bytes: float) -> None:
     ValueError
         The message says how many bytes were found and expected.
     """
-    expected = int(np.ceil(frame_bytes * file.frames))
-    with file.open() as opened:
-        held = opened.seek(0, 2) - file.offset
-    found = min(held, file.length)
+    expected = math.ceil(frame_bytes * file.frames)
+    found = min(file.held, file.length)
     if found < expected:
         raise ValueError(f"{file.name}: expected {expected} bytes of pixels, found {found}")
 

@@ -17,8 +17,9 @@ from typing import Any
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
+from fedmed_transforms.archive import dicom_members
 from fedmed_transforms.identifying_elements import identifying_elements
-from fedmed_transforms.series import is_dicom
+from fedmed_transforms.series import is_archive, is_dicom
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ def find_identifiers(paths: str | Path | Sequence[str | Path]) -> list[Finding]:
     Parameters
     ----------
     paths
-        Files, and folders with all that is below them; hidden files too, and what links lead to. What is DICOM is told
-        by content; other files are passed over, and no file's name is judged.
+        Files, zips, and folders with all that is below them; hidden files too, and what links lead to. What is DICOM is
+        told by content; other files are passed over, and no file's name is judged.
 
     Returns
     -------
@@ -62,10 +63,18 @@ def find_identifiers(paths: str | Path | Sequence[str | Path]) -> list[Finding]:
     given = [paths] if isinstance(paths, (str, Path)) else paths
     files: dict[str, list[Path]] = {}
     for path in (file for entry in given for file in _files(Path(entry))):
-        if is_dicom(path):
-            for element in identifying_elements(path):
-                files.setdefault(element, []).append(path)
+        for element in _elements(path):
+            files.setdefault(element, []).append(path)
     return [Finding(element, len(holders), holders[0]) for element, holders in sorted(files.items())]
+
+
+def _elements(path: Path) -> Iterator[str]:
+    """What identifies in a file, or in each DICOM file of a zip."""
+    if is_archive(path):
+        for _, content in dicom_members(path):
+            yield from identifying_elements(path, content)
+    elif is_dicom(path):
+        yield from identifying_elements(path)
 
 
 def _files(path: Path) -> Iterator[Path]:

@@ -10,6 +10,7 @@ tells nothing and does not count.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import pydicom
@@ -57,8 +58,15 @@ DEFERRED = 4096
 """Values of more bytes than this are passed over on the disk: none of them is a name or a number, pixels are."""
 
 
-def identifying_elements(path: Path) -> set[str]:
+def identifying_elements(path: Path, content: bytes | None = None) -> set[str]:
     """What identifies in a DICOM file, at any depth of its sequences.
+
+    Parameters
+    ----------
+    path
+        The file, or the archive that holds it.
+    content
+        The file's bytes, of one in an archive.
 
     Returns
     -------
@@ -71,7 +79,8 @@ def identifying_elements(path: Path) -> set[str]:
         The file does not decode; the message names it and quotes nothing.
     """
     with unquoted_errors(path, "a DICOM file"):
-        dataset = pydicom.dcmread(path, defer_size=DEFERRED, force=True)  # some archives leave the preamble out
+        source, deferred = (path, DEFERRED) if content is None else (BytesIO(content), None)
+        dataset = pydicom.dcmread(source, defer_size=deferred, force=True)  # some archives leave the preamble out
         if not any(keyword_for_tag(tag) for tag in dataset.keys()):
             raise ValueError("no element that DICOM knows")
         found = set(_identifying(dataset))

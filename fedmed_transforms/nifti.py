@@ -15,7 +15,7 @@ from monai.utils.enums import MetaKeys, SpaceKeys
 
 from fedmed_transforms.inflate import PIECE, check_header, read_pieces
 from fedmed_transforms.intensity import FULL_SCALE
-from fedmed_transforms.scaling import scale_into, swap_bytes, view
+from fedmed_transforms.scaling import empty_values, scale_into, swap_bytes, view
 from fedmed_transforms.workers import in_turn
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz")
@@ -70,7 +70,7 @@ def _read(image: Any, device: torch.device) -> torch.Tensor:
     if voxels < 1 or not np.isfinite([proxy.slope, proxy.inter]).all():
         raise ValueError(f"shape {shape}, slope {proxy.slope} and intercept {proxy.inter}")
     pieces = read_pieces(Path(proxy.file_like), int(proxy.offset), voxels * dtype.itemsize)
-    flat = torch.empty(voxels * colours, dtype=torch.float32, device=device)
+    flat = empty_values((voxels * colours,), device)
     _fill(flat, pieces, word, float(proxy.slope), float(proxy.inter))
     if dtype.names:
         return flat.reshape(*shape[:3][::-1], colours)[..., :3].permute(3, 2, 1, 0)

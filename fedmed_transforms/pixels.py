@@ -12,7 +12,7 @@ import torch
 from pydicom.dataset import Dataset
 
 from fedmed_transforms.planes import Slice
-from fedmed_transforms.scaling import Array, cast, scale_into, swap_bytes, view
+from fedmed_transforms.scaling import Array, cast, put, scale_into, swap_bytes, view
 
 PADDED = float("inf")
 """What stands for a padded pixel until the lowest real value of the image is known."""
@@ -151,12 +151,12 @@ def fill_values(out: Array, words: Array, pixels: PixelFormat, meaning: Meaning)
     if meaning.inverted:
         out *= -1
     if meaning.padding is not None:
-        out[_is_padding(words, pixels, meaning.padding)] = PADDED
+        put(out, _is_padding(words, pixels, meaning.padding), PADDED)
 
 
 def resolve_padding(values: Array, lowest: float) -> None:
     """Sets padded pixels of float32 values to the lowest other value, in place."""
-    values[values == PADDED] = 0.0 if lowest == PADDED else lowest
+    put(values, values == PADDED, 0.0 if lowest == PADDED else lowest)
 
 
 def _is_padding(words: Array, pixels: PixelFormat, padding: tuple[float, float]) -> Array:

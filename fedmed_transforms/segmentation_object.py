@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -187,13 +188,15 @@ def _description(number: int, segment: Segment, algorithm: Algorithm) -> Any:
     )
 
 
-def read_segmentation(path: str | Path) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
+def read_segmentation(path: str | Path | bytes, name: str = "") -> tuple[torch.Tensor, torch.Tensor, list[str]]:
     """Reads a binary DICOM segmentation.
 
     Parameters
     ----------
     path
-        The file.
+        The file, or its content.
+    name
+        What messages call it; its path by default.
 
     Returns
     -------
@@ -207,8 +210,9 @@ def read_segmentation(path: str | Path) -> tuple[torch.Tensor, torch.Tensor, lis
     ValueError
         The file is no binary segmentation, or its slices are not evenly spaced; the message names it.
     """
-    with unquoted_errors(path, "a binary DICOM segmentation of evenly spaced slices"):
-        dicom = pydicom.dcmread(path)
+    content = BytesIO(path) if isinstance(path, bytes) else path
+    with unquoted_errors(name or str(path), "a binary DICOM segmentation of evenly spaced slices"):
+        dicom = pydicom.dcmread(content)
         if dicom.SegmentationType != "BINARY":
             raise ValueError("another SegmentationType")
         result = hd.seg.Segmentation.from_dataset(dicom, copy=False)

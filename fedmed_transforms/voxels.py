@@ -36,7 +36,7 @@ from fedmed_transforms.pixels import (
     words_of,
 )
 from fedmed_transforms.planes import Slice
-from fedmed_transforms.scaling import Array
+from fedmed_transforms.scaling import Array, empty_values
 from fedmed_transforms.series_rules import SeriesRules
 from fedmed_transforms.workers import in_turn
 
@@ -70,7 +70,7 @@ def read_voxels(slices: list[Slice], rules: SeriesRules, device: torch.device) -
         return _colours(slices, device)
     frames = plan(slices, rules)
     pixels = frames[0].pixels
-    out = torch.empty((len(frames), pixels.rows, pixels.columns), dtype=torch.float32, device=device)
+    out = empty_values((len(frames), pixels.rows, pixels.columns), device)
     fill_here(out, frames) if device.type == "cpu" else fill_on_device(out, frames)
     return out
 
@@ -102,7 +102,7 @@ def plan(slices: list[Slice], rules: SeriesRules) -> list[Frame]:
     """
     encoded = _encoded(slices)
     frames = [_frame(item, rules.padding == "keep", encoded) for item in slices]
-    for frame in {id(frame.item.file): frame for frame in frames}.values():
+    for frame in frames:
         if frame.native:
             check_length(frame.item.file, frame.pixels.frame_bytes)
     return frames

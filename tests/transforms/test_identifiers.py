@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -192,3 +193,11 @@ def test_command_s_exit_status(tmp_path: Path, clean: Save) -> None:
     clean(tmp_path / "a.dcm", OperatorsName=SECRET)
     command = [sys.executable, "-m", "fedmed_transforms.identifiers", str(tmp_path)]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 1
+
+
+def test_a_zip_is_looked_into(tmp_path: Path, clean: Save) -> None:
+    files = [clean(tmp_path / "a.dcm"), clean(tmp_path / "b.dcm", PatientBirthDate="19700101")]
+    with zipfile.ZipFile(tmp_path / "study.zip", "w") as archive:
+        for file in files:
+            archive.write(file, file.name)
+    assert find_identifiers(tmp_path / "study.zip") == [Finding("PatientBirthDate", 1, tmp_path / "study.zip")]
