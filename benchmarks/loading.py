@@ -1,7 +1,7 @@
 """Loading DICOM series and NIfTI volumes beside MONAI's readers, SimpleITK and dcm2niix, in one run.
 
-Run ``python benchmarks/loading.py [--data FOLDER]`` (the extra ``benchmark``; dcm2niix where it is installed). FOLDER is
-one with ``ct/head_regular_jpegls``. Medians in seconds with files in the page cache; the first, warming run of each
+Run ``python benchmarks/loading.py [--data FOLDER]`` (the extra ``benchmark``; dcm2niix where it is installed), where
+FOLDER holds ``ct/head_regular_jpegls``. Medians in seconds with files in the page cache; the first, warming run of each
 is reported apart. Peak memory is that of a process of its own, above what it held before, relative to the volume.
 """
 
@@ -63,13 +63,13 @@ def slice_of(number: int) -> np.ndarray[Any, Any]:
 def write_series(folder: Path, slices: int, compressed: bool) -> Path:
     """An axial CT series; the files' order is not that of the slices."""
     folder.mkdir(parents=True)
-    uid = generate_uid()
+    uid, study, frame = (generate_uid() for _ in range(3))
     for number in range(slices):
         dicom = Dataset()
         dicom.file_meta = FileMetaDataset()
         dicom.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         dicom.SOPClassUID, dicom.SOPInstanceUID, dicom.SeriesInstanceUID = CTImageStorage, generate_uid(), uid
-        dicom.StudyInstanceUID, dicom.FrameOfReferenceUID, dicom.Modality = uid + ".1", uid + ".2", "CT"
+        dicom.StudyInstanceUID, dicom.FrameOfReferenceUID, dicom.Modality = study, frame, "CT"
         dicom.PixelSpacing, dicom.SliceThickness, dicom.InstanceNumber = [0.5, 0.5], 1.0, number + 1
         dicom.ImageOrientationPatient, dicom.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [-128, -128, float(number)]
         block = dicom.private_block(0x0009, "FILLER", create=True)

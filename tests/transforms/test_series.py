@@ -47,7 +47,7 @@ def test_several_series_are_listed_without_the_patient(two_series: Path) -> None
 )
 def test_one_is_chosen(two_series: Path, series: Any, slices: int) -> None:
     assert load_image(two_series, series=series).shape == (1, 12, 20, slices)
-    assert LoadMedicalImaged("image", series=series)({"image": two_series})["image"].shape[3] == slices
+    assert LoadMedicalImaged("image", rules={"series": series})({"image": two_series})["image"].shape[3] == slices
 
 
 @pytest.mark.parametrize("series", ["1.2.5", {"Modality": "CT"}])
@@ -90,7 +90,7 @@ def test_unknown_rules_are_refused(rules: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         SeriesRules.of(rules)
     with pytest.raises(ValueError, match=said):
-        LoadMedicalImaged("image", **rules)
+        LoadMedicalImaged("image", rules=rules)
 
 
 @pytest.mark.parametrize("reader", ["fedmed_transforms.DicomReader", "fedmed_transforms.NiftiReader"])
@@ -109,7 +109,7 @@ def test_readers_can_be_named_to_monai(two_series: Path, tmp_path: Path, reader:
 
 def test_monai_takes_a_volume_there_and_back(two_series: Path, tmp_path: Path) -> None:
     """Resampled, inverted and saved, a mark lies where it lay; and volumes of several scans form a batch."""
-    load = LoadMedicalImaged("image", series="1.2.3")
+    load = LoadMedicalImaged("image", rules={"series": "1.2.3"})
     spaced = Compose([load, Spacingd("image", pixdim=(0.5, 0.5, 1.0), mode="nearest")])
     data = spaced({"image": two_series})
     assert data["image"].shape != (1, 12, 20, 3)
