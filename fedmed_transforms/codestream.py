@@ -12,6 +12,9 @@ NOT_FRAME_MARKERS = (0xC4, 0xC8, 0xCC)
 """Markers between 0xC0 and 0xCF that start no frame: tables, extensions, conditioning."""
 
 JPEG_LS_FRAME = 0xF7
+END_OF_IMAGE = b"\xff\xd9"
+JPEG_2000 = b"\xff\x4f\xff\x51"
+"""Start of a codestream, and of its size, which comes next (ITU-T T.800, A.4)."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,11 @@ class Codestream:
     lossless: bool = False
 
 
+def without_container(frame: bytes) -> bytes:
+    """A JPEG 2000 codestream out of the JP2 container that some files put it in (PS3.5, A.4.4 wants it bare)."""
+    return frame[max(0, frame.find(JPEG_2000)) :] if frame[:4] == b"\0\0\0\x0c" else frame
+
+
 def read_codestream(frame: bytes) -> Codestream:
     """The size declared by a JPEG, JPEG-LS, JPEG 2000 or HTJ2K codestream.
 
@@ -47,9 +55,8 @@ def read_codestream(frame: bytes) -> Codestream:
     """
     if frame[:2] == b"\xff\xd8":
         return _jpeg(frame)
-    start = frame.find(b"\xff\x4f\xff\x51") if frame[:4] == b"\x00\x00\x00\x0c" else 0  # in a JP2 container
-    if frame[start : start + 4] == b"\xff\x4f\xff\x51":
-        return _jpeg_2000(frame, start)
+    if frame[:4] == JPEG_2000:
+        return _jpeg_2000(frame)
     raise ValueError("no JPEG, JPEG-LS or JPEG 2000 codestream")
 
 
@@ -69,13 +76,15 @@ def _jpeg(frame: bytes) -> Codestream:
             if place + 10 > len(frame):
                 break
             precision, rows, columns, samples = struct.unpack(">BHHB", frame[place + 4 : place + 10])
+            if marker == JPEG_LS_FRAME and END_OF_IMAGE not in frame:  # its decoder would go on for seconds
+                raise ValueError("a JPEG-LS codestream without an end")
             return Codestream(rows, columns, samples, precision, lossless=marker == 0xC3)
         place += 2 + struct.unpack(">H", frame[place + 2 : place + 4])[0]
     raise ValueError("a JPEG codestream without a frame header")
 
 
-def _jpeg_2000(frame: bytes, start: int) -> Codestream:
-    size = frame[start + 6 : start + 6 + 37]
+def _jpeg_2000(frame: bytes) -> Codestream:
+    size = frame[6:43]
     if len(size) < 37:
         raise ValueError("a JPEG 2000 codestream without its size")
     _, right, bottom, left, top, _, _, _, _, samples, depth = struct.unpack(">HLLLLLLLLHB", size)

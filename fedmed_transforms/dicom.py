@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -14,6 +15,7 @@ from monai.utils.enums import MetaKeys, SpaceKeys
 from pydicom.dataset import Dataset
 from pydicom.uid import SegmentationStorage
 
+from fedmed_transforms.damage import said
 from fedmed_transforms.dicom_file import PREAMBLE, DicomFile, is_dicom_content, text_of
 from fedmed_transforms.geometry import Grid, arrange, check_regular, duplicates, without
 from fedmed_transforms.image_metadata import DICOM
@@ -63,26 +65,34 @@ def load_dicom(path: Path, device: torch.device, rules: SeriesRules) -> Loaded:
     ValueError
         The path holds no image, several series, or what is no regular volume and no rule says what to do with it.
     """
-    files = read_series(path, rules.series)
-    if files[0].header.get("SOPClassUID") == SegmentationStorage:
-        return _load_segmentation(path, files, device)
-    slices = [item for file in files for item in read_slices(file)]
-    single = len(slices) == 1 and (files[0].source == path or not has_place(slices[0]))
     try:
+        files = read_series(path, rules.series)
+        if files[0].header.get("SOPClassUID") == SegmentationStorage:
+            return _load_segmentation(path, files, device)
+        slices = [item for file in files for item in read_slices(file)]
+        single = len(slices) == 1 and (files[0].source == path or not has_place(slices[0]))
         grid = arrange(slices, rules, single)
         grid, values = _read_unique(grid, rules, device)
         check_regular(grid, rules)
         values, grid = make_regular(values, grid)
+        return _channel_first(values, single), _metadata(path, values, grid, single)
     except ValueError as error:
         text = str(error)
         raise ValueError(text if text.startswith(str(path)) else f"{path}: {text}") from error
-    return _channel_first(values, single), _metadata(path, values, grid, single)
+    except (MemoryError, torch.OutOfMemoryError, re.error):
+        raise
+    except OSError as error:
+        found = f"{type(error).__name__}: {error.strerror} ({error.filename})"
+        raise ValueError(f"{path}: expected readable files, found {found}") from error
+    except Exception as error:  # whatever a damaged file led to that nothing nearer the file has met
+        raise ValueError(f"{path}: expected readable DICOM, found {said(error)}") from error
 
 
 def _load_segmentation(path: Path, files: list[DicomFile], device: torch.device) -> Loaded:
     """A DICOM segmentation: a channel a segment, 0 or 1, on the slices from the first to the last that it holds."""
     if len(files) > 1:
         raise ValueError(f"{path}: found {len(files)} segmentations in one series, expected one file")
+    read_slices(files[0])  # refuses one whose frames contradict each other
     mask, affine, _ = read_segmentation(files[0].source, files[0].name)
     values = mask.to(device=device, dtype=torch.float32)
     return values, _common(path, affine.numpy(), values.shape[1:], files[0].header)

@@ -21,14 +21,33 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from fedmed_transforms.damage import Damaged, check_elements, drop_torn, said
+
 Source: TypeAlias = Path | bytes
 """A file's path, or its content."""
 
-LARGEST_DEFLATED = 2**30
-"""Bytes that a deflated data set may inflate to."""
+LARGEST_DEFLATED = 2**29
+"""Bytes that a deflated data set may inflate to; twice as many are held for a moment."""
 
 PREAMBLE = 132
 """Bytes before the first element, the last four of which are DICM (PS3.10, 7.1)."""
+
+NEEDED = (
+    *("SOPClassUID", "SeriesInstanceUID", "Modality", "ImageType", "InstanceNumber", "NumberOfFrames", "Rows"),
+    *("Columns", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "BitsAllocated", "BitsStored"),
+    *("HighBit", "PixelRepresentation", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient"),
+    *("SpacingBetweenSlices", "SliceThickness", "RescaleSlope", "RescaleIntercept", "DoseGridScaling"),
+    *("GridFrameOffsetVector", "PixelPaddingValue", "PixelPaddingRangeLimit", "ModalityLUTSequence"),
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "DirectoryRecordSequence"),
+)
+"""Elements without which an image would be misunderstood: what is wrong with them is found when the file is read."""
+
+DESCRIPTIONS = (
+    *("StudyInstanceUID", "FrameOfReferenceUID", "Manufacturer", "WindowCenter", "WindowWidth", "RescaleType"),
+    *("GantryDetectorTilt", "Units", "CorrectedImage", "DecayCorrection", "SeriesDate", "SeriesTime", "SeriesNumber"),
+    *("AcquisitionDate", "AcquisitionTime", "SUVType", "PatientWeight", "PatientSize", "PatientSex"),
+)
+"""Elements that only transforms look at; where one is damaged, the file is taken not to have it."""
 
 UNDEFINED_LENGTH = 0xFFFFFFFF
 PIXEL_KEYWORDS = {0x7FE00010: "PixelData", 0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData"}
@@ -52,7 +71,7 @@ class DicomFile:
     offset, length
         Where the pixels' value begins, in bytes, and how long it says it is; the length may be ``UNDEFINED_LENGTH``.
     held
-        How many bytes there are from there to the end of the file.
+        How many bytes there are from there to the end of the value, or of the file.
     """
 
     name: str
@@ -109,17 +128,14 @@ def read_dicom_file(source: Source, name: str) -> DicomFile:
             file.seek(0)
             header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
             if "SOPClassUID" not in header and "Rows" not in header and "DirectoryRecordSequence" not in header:
-                raise ValueError("neither a SOP class nor an image in it")
+                raise Damaged("neither a SOP class nor an image in it")
             pixels = _find_pixels(file, header)
+        if pixels[0] or "DirectoryRecordSequence" in header:
+            check_elements(header, NEEDED)
+            drop_torn(header, DESCRIPTIONS)
     except Exception as error:  # whatever the parser met: the file is what is wrong
         raise ValueError(f"{name}: expected a DICOM file, found {said(error)}") from error
     return DicomFile(name, header, source, *pixels)
-
-
-def said(error: BaseException) -> str:
-    """The first line of an error's message, for a message that names the file."""
-    text = str(error).strip().split("\n")[0]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def is_dicom_content(start: bytes) -> bool:
@@ -128,8 +144,11 @@ def is_dicom_content(start: bytes) -> bool:
 
 
 def text_of(header: Dataset, keyword: str) -> str:
-    """An element in DICOM's own text form: several values are separated by a backslash; empty where it is absent."""
-    value = header.get(keyword)
+    """An element in DICOM's own text form: a backslash separates several values; empty where absent or damaged."""
+    try:
+        value = header.get(keyword)
+    except Exception:  # a damaged element, of those without which an image is still an image
+        return ""
     if value is None or isinstance(value, pydicom.Sequence):
         return ""
     return "\\".join(str(part) for part in value) if isinstance(value, pydicom.multival.MultiValue) else str(value)
@@ -150,7 +169,7 @@ def _find_pixels(file: BinaryIO, header: Dataset) -> tuple[str, str, int, int, i
     representation = "OB" if start[4:6] == b"OB" else "OW"
     length = struct.unpack(order + "L", file.read(4) if explicit else start[4:])[0]
     offset = file.tell()
-    return keyword, representation, offset, length, file.seek(0, io.SEEK_END) - offset
+    return keyword, representation, offset, length, min(length, file.seek(0, io.SEEK_END) - offset)
 
 
 def _inflated(content: bytes) -> bytes:
@@ -165,7 +184,7 @@ def _inflated(content: bytes) -> bytes:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     data = inflater.decompress(content[begin:], LARGEST_DEFLATED)
     if inflater.unconsumed_tail:
-        raise ValueError(f"a deflated data set of more than {LARGEST_DEFLATED} bytes")
+        raise Damaged(f"a deflated data set of more than {LARGEST_DEFLATED} bytes")
     return _explicit(content[:PREAMBLE], data, meta)
 
 

@@ -23,11 +23,18 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from fedmed_transforms.codestream import Codestream, read_codestream
-from fedmed_transforms.dicom_file import UNDEFINED_LENGTH, DicomFile, said
+from fedmed_transforms.codestream import Codestream, read_codestream, without_container
+from fedmed_transforms.damage import code_of
+from fedmed_transforms.dicom_file import UNDEFINED_LENGTH, DicomFile
 
 LARGEST_DECODED = 2**33
 """Bytes that the compressed frames of an image may decode to, as float32."""
+
+COMPRESSION = 2**12
+"""Samples that a byte of a frame of more than ``LARGEST_BLANK`` samples may stand for."""
+
+LARGEST_BLANK = 2**24
+"""Samples that a frame may decode to however short it is, as a blank one is short."""
 
 RLE_RATIO = 64
 """Run-length coding of PS3.5, G cannot expand more than this: two bytes to 128."""
@@ -85,9 +92,8 @@ def check_length(file: DicomFile, frame_bytes: float) -> None:
         The message says how many bytes were found and expected.
     """
     expected = math.ceil(frame_bytes * file.frames)
-    found = min(file.held, file.length)
-    if found < expected:
-        raise ValueError(f"{file.name}: expected {expected} bytes of pixels, found {found}")
+    if file.held < expected:
+        raise ValueError(f"{file.name}: expected {expected} bytes of pixels, found {file.held}")
 
 
 def read_native(file: DicomFile, frame: int, out: npt.NDArray[np.uint8]) -> None:
@@ -117,19 +123,21 @@ def encoded_frames(file: DicomFile) -> list[bytes]:
     decoded = 4 * int(header.Rows) * int(header.Columns) * samples_of(file) * file.frames
     if decoded > LARGEST_DECODED:
         raise ValueError(f"{file.name}: expected at most {LARGEST_DECODED} bytes of decoded pixels, found {decoded}")
-    offsets = header.get("ExtendedOffsetTable"), header.get("ExtendedOffsetTableLengths")
-    with file.open() as opened:
-        content: Any = opened if file.length == UNDEFINED_LENGTH else opened.read(file.length)
-        frames = list(
-            generate_frames(
-                content,
-                number_of_frames=file.frames,
-                extended_offsets=offsets if all(offsets) else None,  # type: ignore
-            )
-        )
+    try:
+        frames = _split(file)
+    except Exception as error:
+        raise ValueError(f"{file.name}: expected compressed frames, found damage: {_decoder_said(error)}") from error
     if len(frames) != file.frames:
         raise ValueError(f"{file.name}: expected {file.frames} frames, found {len(frames)}")
     return frames
+
+
+def _split(file: DicomFile) -> list[bytes]:
+    offsets = file.header.get("ExtendedOffsetTable"), file.header.get("ExtendedOffsetTableLengths")
+    with file.open() as opened:
+        content: Any = opened if file.length == UNDEFINED_LENGTH else opened.read(file.length)
+        extended: Any = offsets if all(offsets) else None
+        return list(generate_frames(content, number_of_frames=file.frames, extended_offsets=extended))
 
 
 def decode(file: DicomFile, encoded: bytes) -> Words:
@@ -141,6 +149,7 @@ def decode(file: DicomFile, encoded: bytes) -> Words:
         The frame contradicts its header, or does not decode; the message names the file.
     """
     try:
+        encoded = without_container(encoded)
         declared = _check_declared(file, encoded)
         decoder = PARALLEL.get(file.transfer_syntax)
         if decoder is not None and declared is not None and samples_of(file) == 1:
@@ -148,14 +157,16 @@ def decode(file: DicomFile, encoded: bytes) -> Words:
             return words.astype(_container(file, words.dtype.kind), copy=False)
         return _as_colours(_pydicom(_image_pixel(file, encapsulate([encoded]))), file)
     except Exception as error:  # decoders raise whatever they like
-        raise ValueError(
-            f"{file.name}: the frame does not decode as {file.transfer_syntax.name}: {said(error)}"
-        ) from error
+        syntax = file.transfer_syntax.name
+        syntax = code_of(syntax) if syntax == file.transfer_syntax else syntax
+        raise ValueError(f"{file.name}: the frame does not decode as {syntax}: {_decoder_said(error)}") from error
 
 
 def decode_native(file: DicomFile, frame: int) -> Words:
     """A native frame that is no plain words: colours, palettes, single bits; as :func:`decode` returns it."""
     header = file.header
+    if header.BitsAllocated == 1:
+        return _single_bits(file, frame)
     bits = int(header.BitsAllocated) * samples_of(file) * int(header.Rows) * int(header.Columns)
     if header.get("PhotometricInterpretation") == "YBR_FULL_422":
         bits = bits // 3 * 2
@@ -169,7 +180,28 @@ def decode_native(file: DicomFile, frame: int) -> Words:
             raise ValueError("frames that begin within a word")
         return _as_colours(_pydicom(_image_pixel(file, content + b"\0" * (len(content) % 2))), file)
     except Exception as error:
-        raise ValueError(f"{file.name}: the frame does not decode: {said(error)}") from error
+        raise ValueError(f"{file.name}: the frame does not decode: {_decoder_said(error)}") from error
+
+
+def _single_bits(file: DicomFile, frame: int) -> Words:
+    """A frame of single bits, lowest of a byte first; frames follow without a gap (PS3.5, 8.1.1)."""
+    rows, columns = int(file.header.Rows), int(file.header.Columns)
+    pixels = rows * columns * samples_of(file)
+    if samples_of(file) != 1 or not file.transfer_syntax.is_little_endian:
+        raise ValueError(f"{file.name}: expected single bits of one sample in little-endian order")
+    check_length(file, pixels / 8)
+    first, last = frame * pixels // 8, -(-(frame + 1) * pixels // 8)
+    with file.open() as opened:
+        opened.seek(first, 1)
+        content = np.frombuffer(opened.read(last - first), dtype=np.uint8)
+    begin = frame * pixels - 8 * first
+    return np.unpackbits(content, bitorder="little")[begin : begin + pixels].reshape(rows, columns)
+
+
+def _decoder_said(error: BaseException) -> str:
+    """The last line of a decoder's error: it has seen nothing but a frame and the elements of ``MODULE``."""
+    lines = str(error).strip().split("\n")
+    return f"{type(error).__name__}: {lines[-1].strip()}" if lines[-1] else type(error).__name__
 
 
 def _check_declared(file: DicomFile, encoded: bytes) -> Codestream | None:
@@ -182,6 +214,9 @@ def _check_declared(file: DicomFile, encoded: bytes) -> Codestream | None:
             raise ValueError(f"{len(encoded)} bytes of run lengths cannot hold {needed} bytes of pixels")
         return None
     declared = read_codestream(encoded)
+    pixels = rows * columns * samples_of(file)
+    if pixels > max(LARGEST_BLANK, COMPRESSION * len(encoded)):
+        raise ValueError(f"a codestream of {len(encoded)} bytes, expected more for {pixels} samples")
     expected = (rows, columns, samples_of(file))
     if (declared.rows, declared.columns, declared.samples) != expected:
         found = f"{declared.rows}x{declared.columns}x{declared.samples}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
@@ -19,11 +18,6 @@ PIECE = 2**22
 READ_AT_ONCE = 2**18
 GZIP = b"\x1f\x8b"
 GZIP_WITH_CHECK = 31  # zlib's window bits for a gzip member whose checksum is verified
-
-LARGEST_EXTENSION = 2**26
-"""Bytes that header extensions may take before the voxels."""
-
-LARGEST_PAIR_HEADER = 2**20
 
 Piece: TypeAlias = npt.NDArray[np.uint8]
 
@@ -47,39 +41,37 @@ def read_pieces(path: Path, offset: int, length: int) -> Iterator[Piece]:
     """
     with path.open("rb") as file:
         zipped = file.read(2) == GZIP
-        size = file.seek(0, 2)
         file.seek(0)
-        if offset + length > size * (LARGEST_RATIO if zipped else 1) + (READ_AT_ONCE if zipped else 0):
-            raise ValueError(f"{size} bytes, expected {offset + length}{' after inflating' if zipped else ''}")
         yield from _cut(_inflate(file) if zipped else _plain(file), offset, length)
 
 
-def check_header(path: Path) -> None:
-    """Refuses a header whose extensions would take more memory than they may.
+def check_size(path: Path, needed: int) -> None:
+    """Refuses a file that cannot hold so many bytes, before memory is taken for them.
 
     Raises
     ------
     ValueError
-        The file is missing, empty, or its header says that more precedes the voxels than may.
+        It is too short, even if it were compressed as much as gzip can.
     """
-    if not path.is_file():
-        raise ValueError("no such file")
+    with path.open("rb") as file:
+        zipped, size = file.read(2) == GZIP, file.seek(0, 2)
+    if needed > size * (LARGEST_RATIO if zipped else 1) + (READ_AT_ONCE if zipped else 0):
+        raise ValueError(f"{size} bytes, expected {needed}{' after inflating' if zipped else ''}")
+
+
+def read_start(path: Path, length: int) -> bytes:
+    """The first bytes of a file, inflated where it is gzip; fewer if it holds fewer."""
     with path.open("rb") as file:
         zipped = file.read(2) == GZIP
         file.seek(0)
-        start = next(iter(_inflate(file)), b"") if zipped else file.read(1024)
-    if path.name.lower().endswith((".hdr", ".hdr.gz")):
-        if path.stat().st_size > LARGEST_PAIR_HEADER // (64 if zipped else 1):
-            raise ValueError(f"a header of {path.stat().st_size} bytes")
-        return
-    if len(start) < 352:
-        return  # nibabel says what is missing
-    order = "<" if struct.unpack("<i", start[:4])[0] in (348, 540) else ">"
-    second = struct.unpack(order + "i", start[:4])[0] == 540
-    offset = struct.unpack(order + "q", start[168:176])[0] if second else struct.unpack(order + "f", start[108:112])[0]
-    extended = start[540 if second else 348 :][:1] not in (b"", b"\0")
-    if extended and not 352 <= offset <= LARGEST_EXTENSION:
-        raise ValueError(f"extensions that end at byte {offset}, expected 352 to {LARGEST_EXTENSION}")
+        if not zipped:
+            return file.read(length)
+        start = b""
+        for chunk in _inflate(file):
+            start += chunk[:length]
+            if len(start) >= length:
+                break
+    return start[:length]
 
 
 def _plain(file: BinaryIO) -> Iterator[bytes]:

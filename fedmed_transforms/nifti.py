@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from monai.data import ImageReader
 from monai.utils.enums import MetaKeys, SpaceKeys
 
-from fedmed_transforms.inflate import PIECE, check_header, read_pieces
+from fedmed_transforms.inflate import PIECE, check_size, read_pieces, read_start
 from fedmed_transforms.intensity import FULL_SCALE
 from fedmed_transforms.scaling import empty_values, scale_into, swap_bytes, view
 from fedmed_transforms.workers import in_turn
@@ -22,6 +23,12 @@ NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz")
 
 WORDS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
 """Words that a voxel may be, by numpy's names."""
+
+HEADERS = (
+    (nib.Nifti1Header, nib.Nifti2Header),
+    (nib.nifti1.Nifti1PairHeader, nib.nifti2.Nifti2PairHeader),
+)
+"""nibabel's headers of single files, and of pairs."""
 
 COLOURS = {3: "RGB24", 4: "RGBA32"}
 
@@ -48,30 +55,57 @@ def load_nifti(path: Path, device: torch.device) -> tuple[torch.Tensor, dict[str
         It is no NIfTI file, damaged, shorter than its header says, or of complex numbers; the message names it.
     """
     try:
-        check_header(path)
-        image = nib.load(path)
-        if not isinstance(image, (nib.Nifti1Pair, nib.Nifti2Pair)):
-            raise ValueError(f"a file of type {type(image).__name__}")
-        values = _read(image, device)
-        return values, _metadata(path, image, values)
+        header = _header(path)
+        values = _read(header, _voxel_file(path, header), device)
+        return values, _metadata(path, header, values)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
     except Exception as error:  # nibabel raises a dozen kinds
         text = str(error).strip().split("\n")[0]
         raise ValueError(f"{path}: expected a readable NIfTI, found {type(error).__name__}: {text}") from error
 
 
-def _read(image: Any, device: torch.device) -> torch.Tensor:
-    proxy = image.dataobj
-    shape = _four_axes(tuple(int(side) for side in proxy.shape))
-    voxels, dtype = int(np.prod(shape)), np.dtype(proxy.dtype)
+def _header(path: Path) -> Any:
+    """nibabel's header, checked by it. Extensions are left alone: nibabel would read them whatever their size."""
+    if not path.is_file():
+        raise ValueError("no such file")
+    single = path.name.lower().endswith((".nii", ".nii.gz"))
+    start = read_start(_of_pair(path, "header"), 540)
+    for kind in HEADERS[0 if single else 1]:
+        if kind.may_contain_header(start):
+            header = kind(start[: kind.template_dtype.itemsize])
+            if 3000 <= int(header["intent_code"]) < 3100:
+                raise ValueError("a CIFTI file, expected an image")
+            return header
+    raise ValueError(f"{len(start)} bytes that begin as no NIfTI-1 or NIfTI-2 header")
+
+
+def _voxel_file(path: Path, header: Any) -> Path:
+    return path if header.is_single else _of_pair(path, "image")
+
+
+def _of_pair(path: Path, part: str) -> Path:
+    """The file of a pair that holds the header, or the image; nibabel knows how they are called."""
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        return path
+    return Path(nib.Nifti1Pair.filespec_to_file_map(path)[part].filename)
+
+
+def _read(header: Any, file: Path, device: torch.device) -> torch.Tensor:
+    shape = _four_axes(tuple(int(side) for side in header.get_data_shape()))
+    voxels, dtype = prod(shape), np.dtype(header.get_data_dtype())
+    slope, inter = header.get_slope_inter()
     colours = len(dtype.names) if dtype.names else 1
     word = np.dtype(np.uint8) if dtype.names else dtype
     if word.name not in WORDS or (dtype.names and colours not in COLOURS):
         raise ValueError(f"voxels of type {dtype}, expected integers, floats, RGB or RGBA")
-    if voxels < 1 or not np.isfinite([proxy.slope, proxy.inter]).all():
-        raise ValueError(f"shape {shape}, slope {proxy.slope} and intercept {proxy.inter}")
-    pieces = read_pieces(Path(proxy.file_like), int(proxy.offset), voxels * dtype.itemsize)
+    if min(shape) < 1:
+        raise ValueError(f"shape {shape}, expected at least one voxel along each axis")
+    offset = int(header.get_data_offset())
+    check_size(file, offset + voxels * dtype.itemsize)
+    pieces = read_pieces(file, offset, voxels * dtype.itemsize)
     flat = empty_values((voxels * colours,), device)
-    _fill(flat, pieces, word, float(proxy.slope), float(proxy.inter))
+    _fill(flat, pieces, word, 1.0 if slope is None else slope, 0.0 if inter is None else inter)
     if dtype.names:
         return flat.reshape(*shape[:3][::-1], colours)[..., :3].permute(3, 2, 1, 0)
     return flat.reshape(shape[::-1]).permute(0, 3, 2, 1)
@@ -110,8 +144,8 @@ def _four_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (*shape, *(1,) * (4 - len(shape)))
 
 
-def _metadata(path: Path, image: Any, values: torch.Tensor) -> dict[str, Any]:
-    affine = np.asarray(image.affine, dtype=np.float64)
+def _metadata(path: Path, header: Any, values: torch.Tensor) -> dict[str, Any]:
+    affine = np.asarray(header.get_best_affine(), dtype=np.float64)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
         raise ValueError(f"an affine that cannot be inverted: {affine.tolist()}")
     meta = {
@@ -122,7 +156,7 @@ def _metadata(path: Path, image: Any, values: torch.Tensor) -> dict[str, Any]:
         MetaKeys.SPACE: SpaceKeys.RAS,
         "filename_or_obj": str(path),
     }
-    return {**meta, FULL_SCALE: 255.0} if np.dtype(image.dataobj.dtype).names else meta
+    return {**meta, FULL_SCALE: 255.0} if np.dtype(header.get_data_dtype()).names else meta
 
 
 class NiftiReader(ImageReader):  # type: ignore[misc]

@@ -11,8 +11,14 @@ import numpy as np
 import torch
 from pydicom.dataset import Dataset
 
+from fedmed_transforms.damage import Damaged, code_of
 from fedmed_transforms.planes import Slice
 from fedmed_transforms.scaling import Array, cast, put, scale_into, swap_bytes, view
+
+PHOTOMETRIC = (
+    *("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"),
+)
+"""What a pixel's samples may mean (PS3.3, C.7.6.3.1.2)."""
 
 PADDED = float("inf")
 """What stands for a padded pixel until the lowest real value of the image is known."""
@@ -96,7 +102,10 @@ def pixel_format(header: Dataset, keyword: str, native: bool) -> PixelFormat:
     """
     rows, columns = int(header.get("Rows") or 0), int(header.get("Columns") or 0)
     if rows < 1 or columns < 1:
-        raise ValueError(f"expected Rows and Columns of at least 1, found {rows} and {columns}")
+        raise Damaged(f"expected Rows and Columns of at least 1, found {rows} and {columns}")
+    photometric = header.get("PhotometricInterpretation")
+    if photometric not in PHOTOMETRIC:
+        raise Damaged(f"expected a PhotometricInterpretation of {', '.join(PHOTOMETRIC)}, found {code_of(photometric)}")
     if keyword != "PixelData":
         bits = 32 if keyword == "FloatPixelData" else 64
         return PixelFormat(rows, columns, bits, bits, bits - 1, signed=True, floating=True)
@@ -104,13 +113,11 @@ def pixel_format(header: Dataset, keyword: str, native: bool) -> PixelFormat:
     stored = int(header.get("BitsStored") or allocated)
     high_bit = int(header.get("HighBit", stored - 1)) if native else stored - 1
     if allocated not in (1, 8, 16, 32):
-        raise ValueError(f"expected BitsAllocated of 1, 8, 16 or 32, found {allocated}")
+        raise Damaged(f"expected BitsAllocated of 1, 8, 16 or 32, found {allocated}")
     if allocated == 1:  # unpacked to a byte a pixel
         allocated, stored, high_bit = 8, 1, 0
     if not 1 <= stored <= high_bit + 1 <= allocated:
-        raise ValueError(
-            f"expected BitsStored <= HighBit + 1 <= BitsAllocated, found {stored}, {high_bit}, {allocated}"
-        )
+        raise Damaged(f"expected BitsStored <= HighBit + 1 <= BitsAllocated, found {stored}, {high_bit}, {allocated}")
     return PixelFormat(rows, columns, allocated, stored, high_bit, bool(header.get("PixelRepresentation")))
 
 
@@ -210,7 +217,7 @@ def _table(header: Dataset) -> tuple[tuple[float, ...], int]:
         data = np.frombuffer(data, dtype=order if bits > 8 or len(data) >= 2 * length else np.uint8)
     table = tuple(float(int(value) & 0xFFFF) for value in data)
     if len(table) < length:
-        raise ValueError(f"a modality LUT with {len(table)} entries, expected {length}")
+        raise Damaged(f"a modality LUT with {len(table)} entries, expected {length}")
     if header.get("PixelRepresentation") and start > 0x7FFF:  # the parser took it for unsigned
         start -= 0x10000
     return table[:length], start

@@ -10,9 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
 
-from fedmed_transforms.dicom_file import DicomFile, said
+from fedmed_transforms.damage import Damaged, said
+from fedmed_transforms.dicom_file import DicomFile
 
 Vector: TypeAlias = npt.NDArray[np.float64]
+
+MOST_FRAMES = 100_000
+"""Frames that a file may have, each of at least a bit: the plane of each is held before any is read."""
 
 UNIT_TOLERANCE = 1e-3
 """How far direction cosines may be from unit length and from a right angle, as scanners round them."""
@@ -72,16 +76,19 @@ def read_slices(file: DicomFile) -> list[Slice]:
     ValueError
         An element is there but says nothing usable; the message names the file and the element.
     """
-    groups = list(file.header.get("PerFrameFunctionalGroupsSequence") or [])
-    shared = list(file.header.get("SharedFunctionalGroupsSequence") or [])
-    if groups and len(groups) != file.frames:
-        raise ValueError(f"{file.name}: {file.frames} frames, but functional groups for {len(groups)}")
     try:
+        most = min(MOST_FRAMES, 8 * file.held)
+        if file.frames > most:
+            raise Damaged(f"{file.frames} frames, expected at most {most}")
+        groups = list(file.header.get("PerFrameFunctionalGroupsSequence") or [])
+        shared = list(file.header.get("SharedFunctionalGroupsSequence") or [])
+        if groups and len(groups) != file.frames:
+            raise Damaged(f"{file.frames} frames, but functional groups for {len(groups)}")
         offsets = _dose_offsets(file)
         return [
             _read_slice(file, frame, groups[frame : frame + 1] + shared[:1], offsets) for frame in range(file.frames)
         ]
-    except (ValueError, TypeError, AttributeError, IndexError, KeyError, OverflowError) as error:
+    except Exception as error:  # a damaged sequence raises a dozen kinds
         raise ValueError(f"{file.name}: expected a readable image plane, found {said(error)}") from error
 
 
@@ -98,7 +105,7 @@ def _read_slice(file: DicomFile, frame: int, groups: list[Dataset], offsets: lis
         position = None  # the header's position is that of the first frame alone
     spacing = _vector(find("PixelMeasuresSequence", "PixelSpacing"), 2, "PixelSpacing")
     if spacing is not None and not (spacing > 0).all():
-        raise ValueError(f"PixelSpacing {spacing.tolist()}, expected positive millimetres")
+        raise Damaged(f"PixelSpacing {spacing.tolist()}, expected positive millimetres")
     slope = find("PixelValueTransformationSequence", "RescaleSlope") or decimals_of(file.header, "DoseGridScaling")
     number = decimals_of(file.header, "InstanceNumber")
     return Slice(
@@ -150,7 +157,7 @@ def _dose_offsets(file: DicomFile) -> list[float]:
     """Where the planes of a dose grid lie along its normal, relative to the first one's position, mm."""
     values = decimals_of(file.header, "GridFrameOffsetVector")
     if values and len(values) != file.frames:
-        raise ValueError(f"GridFrameOffsetVector with {len(values)} values, expected {file.frames}")
+        raise Damaged(f"GridFrameOffsetVector with {len(values)} values, expected {file.frames}")
     return [value - values[0] for value in values]
 
 
@@ -158,7 +165,7 @@ def _vector(numbers: list[float], count: int, keyword: str) -> Vector | None:
     if not numbers:
         return None
     if len(numbers) != count or not np.isfinite(numbers).all():
-        raise ValueError(f"{keyword} with {len(numbers)} values, expected {count} finite numbers")
+        raise Damaged(f"{keyword} with {len(numbers)} values, expected {count} finite numbers")
     return np.asarray(numbers, dtype=np.float64)
 
 
@@ -166,14 +173,12 @@ def _number(numbers: list[float], otherwise: float, keyword: str) -> float:
     if not numbers:
         return otherwise
     if not np.isfinite(numbers[0]):
-        raise ValueError(f"{keyword} {numbers[0]}, expected a finite number")
+        raise Damaged(f"{keyword} {numbers[0]}, expected a finite number")
     return numbers[0]
 
 
 def _unit(directions: Vector) -> Vector:
     lengths = np.linalg.norm(directions, axis=1)
     if (abs(lengths - 1) > UNIT_TOLERANCE).any() or abs(directions[0] @ directions[1]) > UNIT_TOLERANCE:
-        raise ValueError(
-            f"ImageOrientationPatient {directions.ravel().tolist()}, expected two perpendicular unit vectors"
-        )
+        raise Damaged(f"ImageOrientationPatient {directions.ravel().tolist()}, expected two perpendicular unit vectors")
     return directions / lengths[:, None]

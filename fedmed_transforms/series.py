@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fedmed_transforms.archive import dicom_members
+from fedmed_transforms.damage import code_of
 from fedmed_transforms.dicom_file import PREAMBLE, DicomFile, is_dicom_content, read_dicom_file, text_of
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
@@ -91,9 +92,11 @@ def list_series(groups: dict[str, list[DicomFile]]) -> str:
     lines = []
     for uid, group in groups.items():
         header = group[0].header
-        size = f"{header.get('Columns')}x{header.get('Rows')}"
-        number = f", series number {header.SeriesNumber}" if header.get("SeriesNumber") is not None else ""
-        lines.append(f"{uid} ({header.get('Modality', 'no modality')}, {len(group)} files, {size}{number})")
+        size = f"{code_of(header.get('Columns'))}x{code_of(header.get('Rows'))}"
+        number = f", series number {code_of(text_of(header, 'SeriesNumber'))}" if "SeriesNumber" in header else ""
+        modality = code_of(header.get("Modality") or "NO MODALITY")
+        name = uid if uid == group[0].name else code_of(uid)
+        lines.append(f"{name} ({modality}, {len(group)} files, {size}{number})")
     return f"{len(lines)} series: " + "; ".join(lines)
 
 
@@ -134,10 +137,11 @@ def _matches(file: DicomFile, elements: Mapping[str, str]) -> bool:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """All files below a folder in the order of their names, without hidden ones; links to folders are not followed."""
+    """Files below a folder by name, without hidden ones and pipes; links to folders are not followed."""
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(parent) / name for name in sorted(names) if not name.startswith("."))
+        paths = (Path(parent) / name for name in sorted(names) if not name.startswith("."))
+        yield from (path for path in paths if path.is_file())
 
 
 def _listed(directory: DicomFile, folder: Path) -> Iterator[DicomFile]:

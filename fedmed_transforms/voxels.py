@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from fedmed_transforms import gpu_frames
-from fedmed_transforms.dicom_file import DicomFile, said
+from fedmed_transforms.damage import said
+from fedmed_transforms.dicom_file import DicomFile
 from fedmed_transforms.frames import (
     Words,
     check_length,
@@ -181,15 +182,15 @@ def _parts(group: list[Frame]) -> Iterator[list[Frame]]:
 def _colours(slices: list[Slice], device: torch.device) -> torch.Tensor:
     encoded = _encoded(slices)
 
-    def read(item: Slice) -> torch.Tensor:
-        compressed = _bytes_of(item, encoded)
-        words = decode(item.file, compressed) if compressed else decode_native(item.file, item.frame)
-        palette = samples_of(item.file) == 1
-        full = np.iinfo(words.dtype).max if palette else 2.0 ** int(item.file.header.BitsStored) - 1
+    def read(frame: Frame) -> torch.Tensor:
+        file = frame.item.file
+        words = decode(file, frame.encoded) if frame.encoded else decode_native(file, frame.item.frame)
+        palette = samples_of(file) == 1
+        full = np.iinfo(words.dtype).max if palette else 2.0**frame.pixels.stored - 1
         whole = words.astype(np.int32 if words.dtype.itemsize < 4 else np.int64)
         return (torch.from_numpy(whole).to(device).double() / float(full)).float()
 
-    return torch.stack([read(item) for item in slices])
+    return torch.stack([read(frame) for frame in [_frame(item, True, encoded) for item in slices]])
 
 
 def _encoded(slices: list[Slice]) -> dict[int, list[bytes]]:
@@ -207,7 +208,7 @@ def _frame(item: Slice, keep_padding: bool, encoded: dict[int, list[bytes]]) -> 
     try:
         pixels = pixel_format(item.file.header, item.file.keyword, native)
         meaning = meaning_of(item, keep_padding)
-    except (ValueError, TypeError, AttributeError) as error:
+    except Exception as error:  # an element of several values, or of none
         raise ValueError(f"{item.file.name}: expected readable elements of its pixels, found {said(error)}") from error
     swap = native and not item.file.transfer_syntax.is_little_endian
     return Frame(item, pixels, meaning, native, swap, _bytes_of(item, encoded))
