@@ -2,19 +2,25 @@
 
 from fedmed_transforms.clip import ClipPreprocess, ClipPreprocessd
 from fedmed_transforms.dicom import DicomReader
+from fedmed_transforms.identifiers import CheckIdentifiersd, find_identifiers
 from fedmed_transforms.intensity import ScaleToUnit, ScaleToUnitd
 from fedmed_transforms.labels import LabelsToChannels, LabelsToChannelsd
 from fedmed_transforms.load import LoadMedicalImaged, load_image
 from fedmed_transforms.nifti import NiftiReader
 from fedmed_transforms.picture_files import PictureReader
 from fedmed_transforms.pictures import ToPictures, ToPicturesd
+from fedmed_transforms.prefetch import Prefetched
 from fedmed_transforms.sam import SamLabels, SamLabelsd, SamPostprocess, SamPostprocessd, SamPreprocess, SamPreprocessd
+from fedmed_transforms.save_segmentation import SaveSegmentationd
+from fedmed_transforms.segmentation_object import Segment, read_segmentation, write_segmentation
 from fedmed_transforms.series_rules import SeriesRules
 from fedmed_transforms.slices import SlicesToVolume, SlicesToVolumed, VolumeToSlices, VolumeToSlicesd
+from fedmed_transforms.structured_report import read_report, write_report
 from fedmed_transforms.uptake import ToUptake, ToUptaked
 from fedmed_transforms.window import Window, Windowd
 
 __all__ = [
+    "CheckIdentifiersd",
     "ClipPreprocess",
     "ClipPreprocessd",
     "DicomReader",
@@ -23,14 +29,17 @@ __all__ = [
     "LoadMedicalImaged",
     "NiftiReader",
     "PictureReader",
+    "Prefetched",
     "SamLabels",
     "SamLabelsd",
     "SamPostprocess",
     "SamPostprocessd",
     "SamPreprocess",
     "SamPreprocessd",
+    "SaveSegmentationd",
     "ScaleToUnit",
     "ScaleToUnitd",
+    "Segment",
     "SeriesRules",
     "SlicesToVolume",
     "SlicesToVolumed",
@@ -42,5 +51,10 @@ __all__ = [
     "VolumeToSlicesd",
     "Window",
     "Windowd",
+    "find_identifiers",
     "load_image",
+    "read_report",
+    "read_segmentation",
+    "write_report",
+    "write_segmentation",
 ]

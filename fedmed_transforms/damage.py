@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from pydicom.datadict import dictionary_VM, dictionary_VR, keyword_for_tag, tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
+from pydicom.tag import BaseTag
 
 TEXTS = ("AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UI", "UT")
 """Value representations of characters (PS3.5, 6.2)."""
@@ -19,6 +21,9 @@ NUMBERS = ("DS", "FD", "FL", "IS", "SL", "SS", "UL", "US")
 
 CONTROL = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f]|\0(?=[^\0 ])")
 """Bytes that no text holds (PS3.5, 6.1.3), but the head of an element does that a wrong length made part of it."""
+
+NUMERALS = re.compile(rb"[0-9eE+. \\-]*\0?")
+"""Decimal strings, several of them separated by backslashes."""
 
 CODE = re.compile(r"[A-Z]{2,16}|[0-9]{1,6}|[0-9]+(\.[0-9]+)+")
 """A modality, a small number, a UID: too little of a text or of a date to say who someone is."""
@@ -61,25 +66,40 @@ def check_elements(header: Dataset, keywords: Iterable[str]) -> None:
         An element does not read as what it should be; the message says which.
     """
     for keyword in keywords:
-        tag = tag_for_keyword(keyword)
-        if tag is None or tag not in header:
+        tag, single, _ = _expected(keyword)
+        if tag not in header:
             continue
         if _is_torn(header, tag):
             raise Damaged(f"{keyword} that holds no text")
+        if not single and _is_numerals(header, tag):
+            continue  # converting them takes longer than reading the rest of a header
         try:
             value = header[tag].value
         except Exception as error:  # the parser raises a dozen kinds
             raise Damaged(f"an unreadable {keyword}, {type(error).__name__}") from error
-        _check_kind(value, keyword, tag)
+        _check_kind(value, keyword)
 
 
-def _check_kind(value: Any, keyword: str, tag: int) -> None:
+@lru_cache(maxsize=None)
+def _expected(keyword: str) -> tuple[BaseTag, bool, bool]:
+    """A known element's tag, whether it has one value, and whether it is a number."""
+    tag = BaseTag(tag_for_keyword(keyword) or 0)
+    return tag, dictionary_VM(tag) == "1", all(part in NUMBERS for part in dictionary_VR(tag).split(" or "))
+
+
+def _is_numerals(header: Dataset, tag: BaseTag) -> bool:
+    """Whether an element is text of several numbers, as yet unread."""
+    raw = header.get_item(tag)
+    return isinstance(raw, RawDataElement) and raw.VR == "DS" and NUMERALS.fullmatch(raw.value or b"") is not None
+
+
+def _check_kind(value: Any, keyword: str) -> None:
     """Whether an element's value is one, and a number, where the standard says so."""
+    tag, single, numeric = _expected(keyword)
     several = isinstance(value, MultiValue)
-    if several and dictionary_VM(tag) == "1":
+    if several and single:
         raise Damaged(f"{len(value)} values of {keyword}, expected one")
     values = value if several else [value]
-    numeric = all(part in NUMBERS for part in dictionary_VR(tag).split(" or "))
     if numeric and not all(part is None or part == "" or isinstance(part, (int, float, Decimal)) for part in values):
         raise Damaged(f"a {keyword} that is no number")
     if dictionary_VR(tag) == "US" and not all(0 <= int(part or 0) < 2**16 for part in values):
@@ -89,12 +109,12 @@ def _check_kind(value: Any, keyword: str, tag: int) -> None:
 def drop_torn(header: Dataset, keywords: Iterable[str]) -> None:
     """Removes elements that only describe the image where they do not read as text."""
     for keyword in keywords:
-        tag = tag_for_keyword(keyword)
-        if tag is not None and tag in header and _is_torn(header, tag):
+        tag, _, _ = _expected(keyword)
+        if tag in header and _is_torn(header, tag):
             del header[tag]
 
 
-def _is_torn(header: Dataset, tag: int) -> bool:
+def _is_torn(header: Dataset, tag: BaseTag) -> bool:
     """Whether an element that is to be text holds bytes that no text holds, before the parser looks at them."""
     raw = header.get_item(tag)
     if not isinstance(raw, RawDataElement) or not raw.value:

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import pydicom
+import numpy.typing as npt
 import torch
 from monai.data import ImageReader
 from monai.utils.enums import MetaKeys, SpaceKeys
+from pydicom.dataset import Dataset
+from pydicom.uid import SegmentationStorage
 
 from fedmed_transforms.damage import said
-from fedmed_transforms.dicom_file import PREAMBLE, is_dicom_content, text_of
+from fedmed_transforms.dicom_file import PREAMBLE, DicomFile, is_dicom_content, text_of
 from fedmed_transforms.geometry import Grid, arrange, check_regular, duplicates, without
 from fedmed_transforms.image_metadata import DICOM
 from fedmed_transforms.intensity import FULL_SCALE
-from fedmed_transforms.planes import Slice, read_slices
+from fedmed_transforms.planes import read_slices
 from fedmed_transforms.quiet import quiet
 from fedmed_transforms.regrid import make_regular
+from fedmed_transforms.segmentation_object import read_segmentation
 from fedmed_transforms.series import ARCHIVE_SUFFIXES, DICOM_SUFFIXES, DIRECTORY_NAME, read_series
 from fedmed_transforms.series_rules import SeriesRules
+from fedmed_transforms.stack import has_place
 from fedmed_transforms.voxels import read_voxels
 
 ELEMENTS = (
@@ -53,8 +58,8 @@ def load_dicom(path: Path, device: torch.device, rules: SeriesRules) -> Loaded:
     Returns
     -------
     tuple
-        (C, X, Y) for a file of one frame, (C, X, Y, Z) for everything else, float32, C = 1 or 3; the metadata that
-        MONAI's transforms need, with an affine from voxels to mm, RAS.
+        (C, X, Y) for a file of one frame and a picture without a place in the patient, (C, X, Y, Z) for everything
+        else, float32, C = 1 or 3; the metadata that MONAI's transforms need, with an affine from voxels to mm, RAS.
 
     Raises
     ------
@@ -77,13 +82,26 @@ def load_dicom(path: Path, device: torch.device, rules: SeriesRules) -> Loaded:
 
 
 def _load(path: Path, device: torch.device, rules: SeriesRules) -> Loaded:
-    slices = [item for file in read_series(path, rules.series) for item in read_slices(file)]
-    single = path.is_file() and len(slices) == 1
+    files = read_series(path, rules.series)
+    if files[0].header.get("SOPClassUID") == SegmentationStorage:
+        return _load_segmentation(path, files, device)
+    slices = [item for file in files for item in read_slices(file)]
+    single = len(slices) == 1 and (files[0].source == path or not has_place(slices[0]))
     grid = arrange(slices, rules, single)
     grid, values = _read_unique(grid, rules, device)
     check_regular(grid, rules)
     values, grid = make_regular(values, grid)
     return _channel_first(values, single), _metadata(path, values, grid, single)
+
+
+def _load_segmentation(path: Path, files: list[DicomFile], device: torch.device) -> Loaded:
+    """A DICOM segmentation: a channel a segment, 0 or 1, on the slices from the first to the last that it holds."""
+    if len(files) > 1:
+        raise ValueError(f"{path}: found {len(files)} segmentations in one series, expected one file")
+    read_slices(files[0])  # refuses one whose frames contradict each other
+    mask, affine, _ = read_segmentation(files[0].source, files[0].name)
+    values = mask.to(device=device, dtype=torch.float32)
+    return values, _common(path, affine.numpy(), values.shape[1:], files[0].header)
 
 
 def _read_unique(grid: Grid, rules: SeriesRules, device: torch.device) -> tuple[Grid, torch.Tensor]:
@@ -115,31 +133,33 @@ def _channel_first(values: torch.Tensor, single: bool) -> torch.Tensor:
 
 
 def _metadata(path: Path, values: torch.Tensor, grid: Grid, single: bool) -> dict[str, Any]:
-    affine = grid.affine
-    shape = np.asarray(values.shape[:3][::-1][: 2 if single else 3])
-    meta = {
-        MetaKeys.AFFINE: affine,
-        MetaKeys.ORIGINAL_AFFINE: affine.copy(),
-        MetaKeys.SPATIAL_SHAPE: shape,
-        MetaKeys.ORIGINAL_CHANNEL_DIM: 0,
-        MetaKeys.SPACE: SpaceKeys.RAS,
-        "filename_or_obj": str(path),
-        DICOM: _elements(grid.slices),
-    }
+    shape = values.shape[:3][::-1][: 2 if single else 3]
+    first = grid.slices[0].file.header
+    times = [
+        (text_of(item.file.header, "AcquisitionDate"), text_of(item.file.header, "AcquisitionTime"))
+        for item in grid.slices
+    ]
+    meta = _common(path, grid.affine, shape, first)
+    earliest = min((time for time in times if all(time)), default=times[0])
+    meta[DICOM].update(zip(("AcquisitionDate", "AcquisitionTime"), earliest, strict=True))
     return {**meta, FULL_SCALE: 1.0} if values.ndim == 4 else meta
 
 
-def _elements(slices: list[Slice]) -> dict[str, str]:
-    """Those of the first slice; acquisition date and time are the earliest of all."""
-    header = slices[0].file.header
-    found = {keyword: text_of(header, keyword) for keyword in ELEMENTS}
-    times = [
-        (text_of(item.file.header, "AcquisitionDate"), text_of(item.file.header, "AcquisitionTime")) for item in slices
-    ]
-    found["AcquisitionDate"], found["AcquisitionTime"] = min((time for time in times if all(time)), default=times[0])
+def _common(path: Path, affine: npt.NDArray[np.float64], shape: Sequence[int], header: Dataset) -> dict[str, Any]:
     sequence = header.get("RadiopharmaceuticalInformationSequence")
-    agent = sequence[0] if sequence else pydicom.Dataset()
-    return {**found, **{keyword: text_of(agent, keyword) for keyword in RADIOPHARMACEUTICAL}}
+    agent = sequence[0] if sequence else Dataset()
+    return {
+        MetaKeys.AFFINE: affine,
+        MetaKeys.ORIGINAL_AFFINE: affine.copy(),
+        MetaKeys.SPATIAL_SHAPE: np.asarray(shape),
+        MetaKeys.ORIGINAL_CHANNEL_DIM: 0,
+        MetaKeys.SPACE: SpaceKeys.RAS,
+        "filename_or_obj": str(path),
+        DICOM: {
+            **{keyword: text_of(header, keyword) for keyword in ELEMENTS},
+            **{keyword: text_of(agent, keyword) for keyword in RADIOPHARMACEUTICAL},
+        },
+    }
 
 
 class DicomReader(ImageReader):  # type: ignore[misc]

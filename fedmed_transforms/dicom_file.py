@@ -6,6 +6,7 @@ import io
 import struct
 import zlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
@@ -69,6 +70,8 @@ class DicomFile:
         Element that holds the pixels, empty if there are none; OB or OW, which matters for bytes of the other order.
     offset, length
         Where the pixels' value begins, in bytes, and how long it says it is; the length may be ``UNDEFINED_LENGTH``.
+    held
+        How many bytes there are from there to the end of the value, or of the file.
     """
 
     name: str
@@ -78,8 +81,9 @@ class DicomFile:
     value_representation: str
     offset: int
     length: int
+    held: int
 
-    @property
+    @cached_property
     def transfer_syntax(self) -> UID:
         """How the pixels are encoded; guessed from the header's own encoding where the file does not say."""
         named = self.header.file_meta.get("TransferSyntaxUID")
@@ -88,16 +92,10 @@ class DicomFile:
         implicit, little = self.header.original_encoding
         return ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
 
-    @property
+    @cached_property
     def frames(self) -> int:
         """Number of frames, at least 1."""
         return max(1, int(self.header.get("NumberOfFrames") or 1))
-
-    @property
-    def held(self) -> int:
-        """Bytes that are there from the first of the pixels to the end of their value, or of the file."""
-        with self.open() as opened:
-            return min(self.length, max(0, opened.seek(0, 2) - self.offset))
 
     def open(self) -> BinaryIO:
         """The file, positioned at the first byte of the pixels' value."""
@@ -156,21 +154,22 @@ def text_of(header: Dataset, keyword: str) -> str:
     return "\\".join(str(part) for part in value) if isinstance(value, pydicom.multival.MultiValue) else str(value)
 
 
-def _find_pixels(file: BinaryIO, header: Dataset) -> tuple[str, str, int, int]:
+def _find_pixels(file: BinaryIO, header: Dataset) -> tuple[str, str, int, int, int]:
     """Reads the pixel element's own header, where the parser stopped (PS3.5, 7.1)."""
     order = "<" if header.original_encoding[1] else ">"
     start = file.read(8)
     if len(start) < 8:
-        return "", "", 0, 0
+        return "", "", 0, 0, 0
     group, element = struct.unpack(order + "HH", start[:4])
     keyword = PIXEL_KEYWORDS.get(group << 16 | element, "")
     if not keyword:
-        return "", "", 0, 0
+        return "", "", 0, 0, 0
     # by what stands there, not by the transfer syntax, which some files contradict; no length is odd as these names are
     explicit = start[4:8] in (b"OB\0\0", b"OW\0\0", b"OF\0\0", b"OD\0\0", b"UN\0\0")
     representation = "OB" if start[4:6] == b"OB" else "OW"
     length = struct.unpack(order + "L", file.read(4) if explicit else start[4:])[0]
-    return keyword, representation, file.tell(), length
+    offset = file.tell()
+    return keyword, representation, offset, length, min(length, file.seek(0, io.SEEK_END) - offset)
 
 
 def _inflated(content: bytes) -> bytes:

@@ -61,8 +61,19 @@ def _series_uid(file: Path) -> str:
 
 
 def first_file(path: Path) -> Path:
-    """A file itself, or the first file of a series' folder."""
-    return path if path.is_file() else min(file for file in path.iterdir() if file.is_file() and not _is_ignored(file))
+    """A file itself, or the first file below a series' folder.
+
+    Raises
+    ------
+    ValueError
+        The folder holds no file.
+    """
+    if path.is_file():
+        return path
+    files = [file for file in path.rglob("*") if file.is_file() and not _is_ignored(file)]
+    if not files:
+        raise ValueError(f"{path}: expected an image or a folder with one DICOM series, found no file")
+    return min(files)
 
 
 def find_images(source: str | Sequence[str]) -> list[dict[str, str]]:

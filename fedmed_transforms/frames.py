@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -90,7 +91,7 @@ def check_length(file: DicomFile, frame_bytes: float) -> None:
     ValueError
         The message says how many bytes were found and expected.
     """
-    expected = int(np.ceil(frame_bytes * file.frames))
+    expected = math.ceil(frame_bytes * file.frames)
     if file.held < expected:
         raise ValueError(f"{file.name}: expected {expected} bytes of pixels, found {file.held}")
 

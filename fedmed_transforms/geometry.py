@@ -36,7 +36,9 @@ class Grid:
     slices
         In order, bottom first as the normal points.
     origin, directions, spacing
-        Centre of the first pixel (3,), unit vectors along x, y (2, 3), and the pixel's size along x, y, z (3,).
+        Centre of the first pixel (3,), unit vectors along x, y (2, 3), and the pixel's size along x and y (2,).
+    step
+        From a slice to the next, (3,).
     distances
         Of each slice from the first along the normal, (n,), mm.
     shifts
@@ -49,6 +51,7 @@ class Grid:
     origin: Vector
     directions: Vector
     spacing: Vector
+    step: Vector
     distances: Vector
     shifts: Vector
     even: bool
@@ -58,12 +61,8 @@ class Grid:
     def affine(self) -> Vector:
         """Voxel (column, row, slice) to mm, RAS, (4, 4)."""
         affine = np.eye(4)
-        normal = np.cross(self.directions[0], self.directions[1])
         affine[:3, :2] = (self.directions * self.spacing[:2, None]).T
-        affine[:3, 2] = normal * self.spacing[2]
-        last = self.slices[-1].position
-        if self.even and len(self.slices) > 1 and last is not None:
-            affine[:3, 2] = (last - self.origin) / (len(self.slices) - 1)
+        affine[:3, 2] = self.step
         affine[:3, 3] = self.origin
         return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
 
@@ -114,7 +113,8 @@ def _measure(slices: list[Slice], heights: Vector, rules: SeriesRules, single: b
         slices=slices,
         origin=first.position,
         directions=first.directions,
-        spacing=np.array([*first.spacing, step]),
+        spacing=first.spacing,
+        step=offsets[-1] / (len(slices) - 1) if len(slices) > 1 else first.normal * step,
         distances=distances,
         shifts=shifts,
         even=even,
@@ -132,7 +132,7 @@ def check_regular(grid: Grid, rules: SeriesRules) -> None:
     """
     if not grid.upright and rules.tilt == "refuse":
         worst = int(abs(grid.shifts).max(axis=1).argmax())
-        shift = np.linalg.norm(grid.shifts[worst] * grid.spacing[:2])
+        shift = np.linalg.norm(grid.shifts[worst] * grid.spacing)
         angle = np.degrees(np.arctan2(shift, grid.distances[worst])) if grid.distances[worst] > 0 else 90.0
         raise ValueError(
             f"{grid.slices[worst].name}: expected slices above each other, found one shifted by {shift:.2f} mm over "

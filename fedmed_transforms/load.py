@@ -94,8 +94,8 @@ class LoadMedicalImaged(LoadImaged):  # type: ignore[misc]
         Where the tensors are to be.
     allow_missing_keys
         Whether data may lack a key.
-    **rules
-        Keywords of :class:`fedmed_transforms.SeriesRules`.
+    rules
+        What to do with a DICOM series that is no regular volume: keywords of :class:`fedmed_transforms.SeriesRules`.
 
     Raises
     ------
@@ -108,14 +108,14 @@ class LoadMedicalImaged(LoadImaged):  # type: ignore[misc]
         keys: KeysCollection,
         device: str | torch.device = "cpu",
         allow_missing_keys: bool = False,
-        **rules: Any,
+        rules: Mapping[str, Any] | None = None,
     ) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of optional readers that MONAI registers and this loader does not use
             super().__init__(keys, ensure_channel_first=True, allow_missing_keys=allow_missing_keys)
         self._loader.readers = []
         self.device = torch.device(device)
-        self.rules = SeriesRules.of(rules)
+        self.rules = SeriesRules.of(rules or {})
 
     def __call__(self, data: Mapping[Any, Any], reader: ImageReader | None = None) -> dict[Any, Any]:
         """Paths to tensors, (C, X, Y) or (C, X, Y, Z) float32; with a reader, or once one is registered, as MONAI's."""

@@ -16,7 +16,7 @@ from monai.utils.enums import MetaKeys, SpaceKeys
 
 from fedmed_transforms.inflate import PIECE, check_size, read_pieces, read_start
 from fedmed_transforms.intensity import FULL_SCALE
-from fedmed_transforms.scaling import scale_into, swap_bytes, view
+from fedmed_transforms.scaling import empty_values, scale_into, swap_bytes, view
 from fedmed_transforms.workers import in_turn
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz")
@@ -104,7 +104,7 @@ def _read(header: Any, file: Path, device: torch.device) -> torch.Tensor:
     offset = int(header.get_data_offset())
     check_size(file, offset + voxels * dtype.itemsize)
     pieces = read_pieces(file, offset, voxels * dtype.itemsize)
-    flat = torch.empty(voxels * colours, dtype=torch.float32, device=device)
+    flat = empty_values((voxels * colours,), device)
     _fill(flat, pieces, word, 1.0 if slope is None else slope, 0.0 if inter is None else inter)
     if dtype.names:
         return flat.reshape(*shape[:3][::-1], colours)[..., :3].permute(3, 2, 1, 0)

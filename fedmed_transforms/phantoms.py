@@ -25,7 +25,7 @@ Image: TypeAlias = npt.NDArray[np.float64]
 MARKER = ".phantoms"
 """Hidden file in the folder: the parameters that its phantoms were written with."""
 
-VERSION = 1
+VERSION = 2
 """To be raised whenever the same parameters come to give other images."""
 
 BITS = 12
@@ -204,6 +204,7 @@ def _header(patient: str, number: int, seed: int) -> Dataset:
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
         setattr(dicom, keyword, _uid(seed, patient, keyword))
     dicom.PatientID = dicom.PatientName = patient
+    dicom.PatientIdentityRemoved, dicom.DeidentificationMethod = "YES", "no patient: a computed phantom"
     for keyword in ("PatientBirthDate", "PatientSex", "ReferringPhysicianName", "AccessionNumber", "ScanOptions"):
         setattr(dicom, keyword, "")  # must be there, may be empty
     dicom.StudyDate, dicom.StudyTime, dicom.StudyID = "20240115", "120000", "1"

@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 
 from fedmed_transforms.damage import Damaged, code_of
 from fedmed_transforms.planes import Slice
-from fedmed_transforms.scaling import Array, cast, scale_into, swap_bytes, view
+from fedmed_transforms.scaling import Array, cast, put, scale_into, swap_bytes, view
 
 PHOTOMETRIC = (
     *("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"),
@@ -114,6 +114,8 @@ def pixel_format(header: Dataset, keyword: str, native: bool) -> PixelFormat:
     high_bit = int(header.get("HighBit", stored - 1)) if native else stored - 1
     if allocated not in (1, 8, 16, 32):
         raise Damaged(f"expected BitsAllocated of 1, 8, 16 or 32, found {allocated}")
+    if allocated == 1:  # unpacked to a byte a pixel
+        allocated, stored, high_bit = 8, 1, 0
     if not 1 <= stored <= high_bit + 1 <= allocated:
         raise Damaged(f"expected BitsStored <= HighBit + 1 <= BitsAllocated, found {stored}, {high_bit}, {allocated}")
     if allocated == 1:  # they are unpacked to bytes
@@ -158,12 +160,12 @@ def fill_values(out: Array, words: Array, pixels: PixelFormat, meaning: Meaning)
     if meaning.inverted:
         out *= -1
     if meaning.padding is not None:
-        out[_is_padding(words, pixels, meaning.padding)] = PADDED
+        put(out, _is_padding(words, pixels, meaning.padding), PADDED)
 
 
 def resolve_padding(values: Array, lowest: float) -> None:
     """Sets padded pixels of float32 values to the lowest other value, in place."""
-    values[values == PADDED] = 0.0 if lowest == PADDED else lowest
+    put(values, values == PADDED, 0.0 if lowest == PADDED else lowest)
 
 
 def _is_padding(words: Array, pixels: PixelFormat, padding: tuple[float, float]) -> Array:

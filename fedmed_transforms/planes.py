@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -81,86 +81,100 @@ def read_slices(file: DicomFile) -> list[Slice]:
         if file.frames > most:
             raise Damaged(f"a NumberOfFrames of more than {most}")
         groups = list(file.header.get("PerFrameFunctionalGroupsSequence") or [])
+        shared = list(file.header.get("SharedFunctionalGroupsSequence") or [])
         if groups and len(groups) != file.frames:
             raise Damaged(f"{file.frames} frames, but functional groups for {len(groups)}")
         offsets = _dose_offsets(file)
-        return [_read_slice(file, frame, groups, offsets) for frame in range(file.frames)]
+        return [
+            _read_slice(file, frame, groups[frame : frame + 1] + shared[:1], offsets) for frame in range(file.frames)
+        ]
     except Exception as error:  # a damaged sequence raises a dozen kinds
         raise ValueError(f"{file.name}: expected a readable image plane, found {said(error)}") from error
 
 
-def _read_slice(file: DicomFile, frame: int, groups: list[Dataset], offsets: list[float] | None) -> Slice:
-    def find(sequence: str, keyword: str) -> Any:
-        return _find(file.header, groups[frame] if groups else None, sequence, keyword)
+def _read_slice(file: DicomFile, frame: int, groups: list[Dataset], offsets: list[float]) -> Slice:
+    def find(sequence: str, keyword: str) -> list[float]:
+        return _find(file.header, groups, sequence, keyword)
 
-    position = _numbers(find("PlanePositionSequence", "ImagePositionPatient"), 3, "ImagePositionPatient")
-    cosines = _numbers(find("PlaneOrientationSequence", "ImageOrientationPatient"), 6, "ImageOrientationPatient")
+    position = _vector(find("PlanePositionSequence", "ImagePositionPatient"), 3, "ImagePositionPatient")
+    cosines = _vector(find("PlaneOrientationSequence", "ImageOrientationPatient"), 6, "ImageOrientationPatient")
     directions = None if cosines is None else _unit(cosines.reshape(2, 3))
-    if offsets is not None and position is not None and directions is not None:
+    if offsets and position is not None and directions is not None:
         position = position + offsets[frame] * np.cross(directions[0], directions[1])
-    elif position is not None and file.frames > 1 and not groups:
+    elif file.frames > 1 and "PerFrameFunctionalGroupsSequence" not in file.header:
         position = None  # the header's position is that of the first frame alone
-    spacing = _numbers(find("PixelMeasuresSequence", "PixelSpacing"), 2, "PixelSpacing")
+    spacing = _vector(find("PixelMeasuresSequence", "PixelSpacing"), 2, "PixelSpacing")
     if spacing is not None and not (spacing > 0).all():
         raise Damaged(f"PixelSpacing {spacing.tolist()}, expected positive millimetres")
-    slope = find("PixelValueTransformationSequence", "RescaleSlope")
+    slope = find("PixelValueTransformationSequence", "RescaleSlope") or decimals_of(file.header, "DoseGridScaling")
+    number = decimals_of(file.header, "InstanceNumber")
     return Slice(
         file=file,
         frame=frame,
-        number=frame if file.frames > 1 else int(file.header.get("InstanceNumber") or 0),
+        number=frame if file.frames > 1 else int(number[0]) if number else 0,
         position=position,
         directions=directions,
         spacing=None if spacing is None else spacing[::-1].copy(),
-        slope=_number(file.header.get("DoseGridScaling") if slope is None else slope, 1.0, "RescaleSlope"),
+        slope=_number(slope, 1.0, "RescaleSlope"),
         intercept=_number(find("PixelValueTransformationSequence", "RescaleIntercept"), 0.0, "RescaleIntercept"),
         thickness=_thickness(find),
     )
 
 
-def _find(header: Dataset, group: Dataset | None, sequence: str, keyword: str) -> Any:
-    shared = header.get("SharedFunctionalGroupsSequence")
-    for place in (group, shared[0] if shared else None):
-        inner = place.get(sequence) if place is not None else None
-        if inner and inner[0].get(keyword) is not None:
-            return inner[0].get(keyword)
-    return header.get(keyword)
+def _find(header: Dataset, groups: list[Dataset], sequence: str, keyword: str) -> list[float]:
+    for group in groups:
+        inner = group.get(sequence)
+        if inner and (values := decimals_of(inner[0], keyword)):
+            return values
+    return decimals_of(header, keyword)
 
 
-def _thickness(find: Any) -> float | None:
+def decimals_of(holder: Dataset, keyword: str) -> list[float]:
+    """The numbers of an element of decimal or integer strings; none where it is absent or empty.
+
+    Read from the element's own text: the parser's conversion to decimals takes longer than all the rest of a header.
+    """
+    element = holder.get_item(keyword)
+    value = None if element is None else element.value
+    if isinstance(value, bytes) and element.VR in ("DS", "IS"):
+        parts: Any = value.decode("ascii").strip(" \0").split("\\")
+    else:
+        value = holder.get(keyword)
+        parts = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    numbers = [float(part) for part in parts if part not in (None, "")]
+    return numbers if len(numbers) == len(parts) else []
+
+
+def _thickness(find: Callable[[str, str], list[float]]) -> float | None:
     for keyword in ("SpacingBetweenSlices", "SliceThickness"):
-        value = find("PixelMeasuresSequence", keyword)
-        if value is not None and value != "" and abs(float(value)) > 0:
-            return abs(float(value))
+        values = find("PixelMeasuresSequence", keyword)
+        if values and abs(values[0]) > 0:
+            return abs(values[0])
     return None
 
 
-def _dose_offsets(file: DicomFile) -> list[float] | None:
+def _dose_offsets(file: DicomFile) -> list[float]:
     """Where the planes of a dose grid lie along its normal, relative to the first one's position, mm."""
-    offsets = file.header.get("GridFrameOffsetVector")
-    if offsets is None or isinstance(offsets, str):
-        return None
-    values = [float(value) for value in (offsets if isinstance(offsets, Sequence) else [offsets])]
-    if len(values) != file.frames:
+    values = decimals_of(file.header, "GridFrameOffsetVector")
+    if values and len(values) != file.frames:
         raise Damaged(f"GridFrameOffsetVector with {len(values)} values, expected {file.frames}")
     return [value - values[0] for value in values]
 
 
-def _numbers(value: Any, count: int, keyword: str) -> Vector | None:
-    if value is None or value == "" or (isinstance(value, Sequence) and not len(value)):
+def _vector(numbers: list[float], count: int, keyword: str) -> Vector | None:
+    if not numbers:
         return None
-    numbers = np.asarray([float(part) for part in value], dtype=np.float64)
-    if numbers.shape != (count,) or not np.isfinite(numbers).all():
-        raise Damaged(f"{keyword} with {numbers.size} values, expected {count} finite numbers")
-    return numbers
+    if len(numbers) != count or not np.isfinite(numbers).all():
+        raise Damaged(f"{keyword} with {len(numbers)} values, expected {count} finite numbers")
+    return np.asarray(numbers, dtype=np.float64)
 
 
-def _number(value: Any, otherwise: float, keyword: str) -> float:
-    if value is None or value == "":
+def _number(numbers: list[float], otherwise: float, keyword: str) -> float:
+    if not numbers:
         return otherwise
-    number = float(value)
-    if not np.isfinite(number):
-        raise Damaged(f"{keyword} {number}, expected a finite number")
-    return number
+    if not np.isfinite(numbers[0]):
+        raise Damaged(f"{keyword} {numbers[0]}, expected a finite number")
+    return numbers[0]
 
 
 def _unit(directions: Vector) -> Vector:

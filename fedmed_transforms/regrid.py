@@ -9,6 +9,7 @@ import torch
 from torch.nn.functional import pad
 
 from fedmed_transforms.geometry import Grid
+from fedmed_transforms.scaling import empty_values
 
 MOST_SLICES = 8
 """How many times as many slices as it was given a resampled volume may have."""
@@ -49,17 +50,14 @@ def _shear(values: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, Grid]:
     grown = (most - least).astype(int)
     fill = float(values.min())
     count, rows, columns = values.shape
-    out = values.new_empty((count, rows + int(grown[1]), columns + int(grown[0])))
+    out = empty_values((count, rows + int(grown[1]), columns + int(grown[0])), values.device)
     for index, (along_x, along_y) in enumerate(grid.shifts - least):
         shifted = _shift(values[index], float(along_x), out.shape[2], fill)
         out[index] = _shift(shifted.T, float(along_y), out.shape[1], fill).T
-    origin = grid.origin + (least * grid.spacing[:2]) @ grid.directions
+    origin = grid.origin + (least * grid.spacing) @ grid.directions
     normal = np.cross(grid.directions[0], grid.directions[1])
-    slices = [
-        replace(item, position=origin + distance * normal)
-        for item, distance in zip(grid.slices, grid.distances, strict=True)
-    ]
-    return out, replace(grid, slices=slices, origin=origin, shifts=np.zeros_like(grid.shifts), upright=True)
+    step = normal * grid.distances[-1] / (count - 1)
+    return out, replace(grid, origin=origin, step=step, shifts=np.zeros_like(grid.shifts), upright=True)
 
 
 def _shift(image: torch.Tensor, pixels: float, width: int, fill: float) -> torch.Tensor:
@@ -85,8 +83,8 @@ def _resample(values: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, Grid]:
     wanted = np.linspace(0, height, count)
     upper = np.clip(np.searchsorted(distances, wanted), 1, len(distances) - 1)
     weight = (wanted - distances[upper - 1]) / (distances[upper] - distances[upper - 1])
-    out = values.new_empty((count, *values.shape[1:]))
+    out = empty_values((count, *values.shape[1:]), values.device)
     for index in range(count):
         torch.lerp(values[upper[index] - 1], values[upper[index]], float(weight[index]), out=out[index])
-    spacing = np.array([*grid.spacing[:2], height / (count - 1)])
-    return out, replace(grid, spacing=spacing, distances=wanted, even=True)
+    step = grid.step * (len(distances) - 1) / (count - 1)
+    return out, replace(grid, step=step, distances=wanted, even=True)

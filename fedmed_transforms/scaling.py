@@ -6,6 +6,7 @@ work on torch's tensors. Every function here takes either.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,6 +17,13 @@ Array: TypeAlias = Any
 
 EXACT = 2**24
 """Integers up to this are exact in float32."""
+
+
+def empty_values(shape: Sequence[int], device: torch.device) -> torch.Tensor:
+    """An uninitialised float32 tensor; on the CPU from numpy, which asks for huge pages: they fill 5 times faster."""
+    if device.type == "cpu":
+        return torch.from_numpy(np.empty(tuple(shape), dtype=np.float32))
+    return torch.empty(tuple(shape), dtype=torch.float32, device=device)
 
 
 def scale_into(out: Array, words: Array, slope: float = 1.0, intercept: float = 0.0) -> None:
@@ -51,6 +59,14 @@ def swap_bytes(raw: Array, size: int) -> Array:
         return raw
     words = raw.reshape(*raw.shape[:-1], -1, size)
     return (words[..., ::-1] if isinstance(raw, np.ndarray) else words.flip(-1)).reshape(raw.shape)
+
+
+def put(values: Array, where: Array, value: float) -> None:
+    """Sets the values where a mask of the same shape is true, in place."""
+    if isinstance(values, np.ndarray):
+        np.putmask(values, where, value)
+    else:
+        values.masked_fill_(where, value)
 
 
 def cast(words: Array, kind: str) -> Array:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from fedmed_transforms.archive import dicom_members
@@ -41,7 +43,8 @@ def read_series(path: Path, series: str | Mapping[str, str] | None = None) -> li
         There is no image, several series and no rule that chooses one, or a file is damaged; the message names it and
         lists the series.
     """
-    files = [file for file in find_files(path) if file.keyword and file.header.get("Rows")]
+    with _uncollected():
+        files = [file for file in find_files(path) if file.keyword and file.header.get("Rows")]
     if not files:
         raise ValueError(f"{path}: found no DICOM image, expected a file, folder, DICOMDIR or zip with at least one")
     chosen = files
@@ -98,9 +101,7 @@ def list_series(groups: dict[str, list[DicomFile]]) -> str:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file is DICOM, by its suffix or its magic bytes; a DICOMDIR is none, it only lists files."""
-    if path.name.upper().startswith(DIRECTORY_NAME):
-        return False
+    """Whether a file is DICOM, by its suffix or its magic bytes."""
     if path.name.lower().endswith(DICOM_SUFFIXES):
         return True
     with path.open("rb") as file:
@@ -117,6 +118,18 @@ def name_files(files: list[DicomFile]) -> str:
     names = [file.name for file in files]
     more = f" and {len(names) - LISTED_FILES} more" if len(names) > LISTED_FILES else ""
     return ", ".join(names[:LISTED_FILES]) + more
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Headers are many small objects: Python would look for garbage among them again and again, and find none."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _matches(file: DicomFile, elements: Mapping[str, str]) -> bool:

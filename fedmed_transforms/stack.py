@@ -43,9 +43,14 @@ def one_stack(slices: list[Slice], rules: SeriesRules, single: bool) -> list[Sli
     return slices
 
 
+def has_place(item: Slice) -> bool:
+    """Whether an image has a place in the patient, or must have one; a photograph or a radiograph has none."""
+    return item.position is not None or item.file.header.get("Modality") in PLACED_MODALITIES
+
+
 def _as_picture(item: Slice) -> Slice:
-    """A photograph or a radiograph has no place in the patient: it lies at the origin, in pixels or its own spacing."""
-    if item.file.header.get("Modality") in PLACED_MODALITIES or item.position is not None:
+    """An image without a place lies at the origin, in its own spacing or in pixels."""
+    if has_place(item):
         return item
     spacing = np.ones(2) if item.spacing is None else item.spacing
     return replace(item, position=np.zeros(3), directions=AXIAL, spacing=spacing)

@@ -7,6 +7,7 @@ another device the bytes go up once as they lie in the file, from pinned memory,
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
@@ -36,6 +37,7 @@ from fedmed_transforms.pixels import (
     words_of,
 )
 from fedmed_transforms.planes import Slice
+from fedmed_transforms.scaling import Array, empty_values
 from fedmed_transforms.series_rules import SeriesRules
 from fedmed_transforms.workers import in_turn
 
@@ -65,122 +67,130 @@ def read_voxels(slices: list[Slice], rules: SeriesRules, device: torch.device) -
     ValueError
         A frame is missing, damaged or contradicts its header; the message names the file.
     """
-    first = slices[0].file
-    formats = [_format(item) for item in slices]
-    if is_coloured(first):
-        return _colours(slices, formats, device)
-    meanings = [_meaning(item, rules.padding == "keep") for item in slices]
-    encoded = _encoded(slices)
-    for file in {id(item.file): item.file for item in slices}.values():
-        if is_native(file):
-            check_length(file, pixel_format(file.header, file.keyword, native=True).frame_bytes)
-    out = torch.empty((len(slices), formats[0].rows, formats[0].columns), dtype=torch.float32, device=device)
-    if device.type == "cpu":
-        _fill_here(out, slices, formats, meanings, encoded)
-    else:
-        fill_on_device(out, slices, formats, meanings, encoded)
-    if any(meaning.padding is not None for meaning in meanings):
-        _resolve(out, [index for index, meaning in enumerate(meanings) if meaning.padding is not None])
+    if is_coloured(slices[0].file):
+        return _colours(slices, device)
+    frames = plan(slices, rules)
+    pixels = frames[0].pixels
+    out = empty_values((len(frames), pixels.rows, pixels.columns), device)
+    fill_here(out, frames) if device.type == "cpu" else fill_on_device(out, frames)
     return out
 
 
-def _resolve(out: torch.Tensor, padded: list[int]) -> None:
-    values = out.numpy() if out.device.type == "cpu" else out
-    lowest = min(float(part.min()) for part in values)
-    in_turn(lambda index: resolve_padding(values[index], lowest), padded)
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """How one slice's pixels are to be read and what they mean."""
+
+    item: Slice
+    pixels: PixelFormat
+    meaning: Meaning
+    native: bool
+    swap: bool
+    encoded: bytes
+
+    @property
+    def kind(self) -> tuple[PixelFormat, Meaning, bool, bool]:
+        """Frames of one kind can be worked on together."""
+        return self.pixels, self.meaning, self.native, self.swap
 
 
-def fill_on_device(
-    out: torch.Tensor,
-    slices: list[Slice],
-    formats: list[PixelFormat],
-    meanings: list[Meaning],
-    encoded: dict[int, list[bytes]],
-) -> None:
-    """Fills (slices, rows, columns) on any device: bytes of like slices go up together and are interpreted there."""
-    start = 0
-    for (pixels, meaning, swap, native), same in groupby(
-        zip(formats, meanings, map(_swap, slices), (is_native(item.file) for item in slices), slices, strict=True),
-        key=lambda entry: entry[:4],
-    ):
-        group = [entry[4] for entry in same]
-        for part in _parts(group, pixels.frame_bytes):
-            target = out[start : start + len(part)]
-            frames = [_bytes_of(item, encoded) for item in part]
-            words = None if native else gpu_frames.decode(frames, part, out.device)
-            if words is None:
-                words = words_of(_upload(part, pixels, native, encoded, out.device), pixels, swap and native)
-            fill_values(target, words, pixels, meaning)
-            start += len(part)
+def plan(slices: list[Slice], rules: SeriesRules) -> list[Frame]:
+    """What is to be read, decided and checked before memory is taken for it.
+
+    Raises
+    ------
+    ValueError
+        A header contradicts itself, or the file is too short for it; the message names the file.
+    """
+    encoded = _encoded(slices)
+    frames = [_frame(item, rules.padding == "keep", encoded) for item in slices]
+    for frame in frames:
+        if frame.native:
+            check_length(frame.item.file, frame.pixels.frame_bytes)
+    return frames
 
 
-def _fill_here(
-    out: torch.Tensor,
-    slices: list[Slice],
-    formats: list[PixelFormat],
-    meanings: list[Meaning],
-    encoded: dict[int, list[bytes]],
-) -> None:
+def fill_here(out: torch.Tensor, frames: list[Frame]) -> None:
+    """Fills (frames, rows, columns) on the CPU, a frame a thread at a time."""
     values = out.numpy()
 
     def fill(index: int) -> None:
-        item, pixels = slices[index], formats[index]
-        words = words_of(_raw(item, pixels, encoded), pixels, _swap(item) and is_native(item.file))
-        fill_values(values[index], words, pixels, meanings[index])
+        frame = frames[index]
+        fill_values(values[index], words_of(_raw(frame), frame.pixels, frame.swap), frame.pixels, frame.meaning)
 
-    in_turn(fill, range(len(slices)))
+    in_turn(fill, range(len(frames)))
+    _resolve(values, frames)
 
 
-def _raw(item: Slice, pixels: PixelFormat, encoded: dict[int, list[bytes]]) -> Words:
+def fill_on_device(out: torch.Tensor, frames: list[Frame]) -> None:
+    """Fills (frames, rows, columns) on any device: bytes of like frames go up together and are interpreted there."""
+    start = 0
+    for _, same in groupby(frames, key=lambda frame: frame.kind):
+        for part in _parts(list(same)):
+            first = part[0]
+            words = (
+                None
+                if first.native
+                else gpu_frames.decode([f.encoded for f in part], [f.item for f in part], out.device)
+            )
+            if words is None:
+                words = words_of(_upload(part, out.device), first.pixels, first.swap)
+            fill_values(out[start : start + len(part)], words, first.pixels, first.meaning)
+            start += len(part)
+    _resolve(out, frames)
+
+
+def _resolve(values: Array, frames: list[Frame]) -> None:
+    padded = [index for index, frame in enumerate(frames) if frame.meaning.padding is not None]
+    if padded:
+        lowest = min(float(part.min()) for part in values)
+        in_turn(lambda index: resolve_padding(values[index], lowest), padded)
+
+
+def _raw(frame: Frame) -> Words:
     """A frame's words as bytes, (frame bytes,) uint8: as in the file if native, else as decoded."""
-    if is_native(item.file):
-        raw: Words = np.empty(pixels.frame_bytes, dtype=np.uint8)
-        read_native(item.file, item.frame, raw)
+    file, index = frame.item.file, frame.item.frame
+    if frame.native:
+        raw: Words = np.empty(frame.pixels.frame_bytes, dtype=np.uint8)
+        read_native(file, index, raw)
         return raw
-    words = (
-        decode(item.file, _bytes_of(item, encoded))
-        if id(item.file) in encoded
-        else decode_native(item.file, item.frame)
-    )
+    words = decode(file, frame.encoded) if frame.encoded else decode_native(file, index)
     return np.ascontiguousarray(words).reshape(-1).view(np.uint8)
 
 
-def _upload(
-    part: list[Slice], pixels: PixelFormat, native: bool, encoded: dict[int, list[bytes]], device: torch.device
-) -> torch.Tensor:
+def _upload(part: list[Frame], device: torch.device) -> torch.Tensor:
     """Frames' words as bytes on the device, (frames, frame bytes) uint8."""
-    pinned = torch.empty((len(part), pixels.frame_bytes), dtype=torch.uint8, pin_memory=device.type == "cuda")
+    size = (len(part), part[0].pixels.frame_bytes)
+    pinned = torch.empty(size, dtype=torch.uint8, pin_memory=device.type == "cuda")
     rows = pinned.numpy()
 
     def read(index: int) -> None:
-        if native:
-            read_native(part[index].file, part[index].frame, rows[index])
+        frame = part[index]
+        if frame.native:
+            read_native(frame.item.file, frame.item.frame, rows[index])
         else:
-            rows[index] = _raw(part[index], pixels, encoded)
+            rows[index] = _raw(frame)
 
     in_turn(read, range(len(part)))
     return pinned.to(device, non_blocking=True)  # the pinned memory is not handed out again before the copy is done
 
 
-def _parts(group: list[Slice], frame_bytes: int) -> Iterator[list[Slice]]:
-    size = max(1, UPLOAD_BYTES // max(1, frame_bytes))
+def _parts(group: list[Frame]) -> Iterator[list[Frame]]:
+    size = max(1, UPLOAD_BYTES // group[0].pixels.frame_bytes)
     return (group[start : start + size] for start in range(0, len(group), size))
 
 
-def _colours(slices: list[Slice], formats: list[PixelFormat], device: torch.device) -> torch.Tensor:
+def _colours(slices: list[Slice], device: torch.device) -> torch.Tensor:
     encoded = _encoded(slices)
 
-    def read(item: Slice, pixels: PixelFormat) -> torch.Tensor:
-        if id(item.file) in encoded:
-            words = decode(item.file, _bytes_of(item, encoded))
-        else:
-            words = decode_native(item.file, item.frame)
-        palette = samples_of(item.file) == 1
-        full = np.iinfo(words.dtype).max if palette else 2.0**pixels.stored - 1
+    def read(frame: Frame) -> torch.Tensor:
+        file = frame.item.file
+        words = decode(file, frame.encoded) if frame.encoded else decode_native(file, frame.item.frame)
+        palette = samples_of(file) == 1
+        full = np.iinfo(words.dtype).max if palette else 2.0**frame.pixels.stored - 1
         whole = words.astype(np.int32 if words.dtype.itemsize < 4 else np.int64)
         return (torch.from_numpy(whole).to(device).double() / float(full)).float()
 
-    return torch.stack([read(item, pixels) for item, pixels in zip(slices, formats, strict=True)])
+    return torch.stack([read(frame) for frame in [_frame(item, True, encoded) for item in slices]])
 
 
 def _encoded(slices: list[Slice]) -> dict[int, list[bytes]]:
@@ -193,20 +203,12 @@ def _bytes_of(item: Slice, encoded: dict[int, list[bytes]]) -> bytes:
     return encoded[id(item.file)][item.frame] if id(item.file) in encoded else b""
 
 
-def _format(item: Slice) -> PixelFormat:
+def _frame(item: Slice, keep_padding: bool, encoded: dict[int, list[bytes]]) -> Frame:
+    native = is_native(item.file)
     try:
-        return pixel_format(item.file.header, item.file.keyword, is_native(item.file))
+        pixels = pixel_format(item.file.header, item.file.keyword, native)
+        meaning = meaning_of(item, keep_padding)
     except Exception as error:  # an element of several values, or of none
-        raise ValueError(f"{item.file.name}: {said(error)}") from error
-
-
-def _meaning(item: Slice, keep_padding: bool) -> Meaning:
-    try:
-        return meaning_of(item, keep_padding)
-    except Exception as error:
-        expected = "expected readable modality and padding elements"
-        raise ValueError(f"{item.file.name}: {expected}, found {said(error)}") from error
-
-
-def _swap(item: Slice) -> bool:
-    return not item.file.transfer_syntax.is_little_endian
+        raise ValueError(f"{item.file.name}: expected readable elements of its pixels, found {said(error)}") from error
+    swap = native and not item.file.transfer_syntax.is_little_endian
+    return Frame(item, pixels, meaning, native, swap, _bytes_of(item, encoded))

@@ -16,9 +16,13 @@ import torch
 from monai.transforms import Compose
 from monai.transforms.traits import RandomizableTrait
 
+import fedmed_transforms
 from fedmed_networks.weights import file_digest
 
-LIBRARIES = ("monai", "torch", "numpy", "pillow", "pydicom", "nibabel")
+LIBRARIES = (
+    *("monai", "torch", "numpy", "pillow", "pydicom", "nibabel", "highdicom", "imagecodecs", "isal"),
+    *("pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg", "pyjpegls"),
+)
 """Packages whose version is part of a preprocessing's digest."""
 
 PLAIN = (
@@ -28,13 +32,13 @@ PLAIN = (
 
 
 def content_digest(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, or of the names and bytes of a folder's files."""
+    """SHA-256 of a file's bytes, or of the names and bytes of all files below a folder."""
     path = Path(path)
     if path.is_file():
         return file_digest(path)
     digest = hashlib.sha256()
-    for file in sorted(file for file in path.iterdir() if file.is_file()):
-        digest.update(f"{file.name} {file_digest(file)}\n".encode())
+    for file in sorted(file for file in path.rglob("*") if file.is_file()):
+        digest.update(f"{file.relative_to(path)} {file_digest(file)}\n".encode())
     return digest.hexdigest()
 
 
@@ -48,7 +52,8 @@ def is_random(transform: Any) -> bool:
 
 
 def transform_digest(transform: Any) -> str:
-    """SHA-256 of a chain of transforms: classes, their source files, every setting, and the libraries' versions.
+    """SHA-256 of a chain of transforms: classes, their source files, every setting, this project's transforms (a loader
+    calls many of its files), and the libraries' versions.
 
     Raises
     ------
@@ -58,8 +63,18 @@ def transform_digest(transform: Any) -> str:
     digest = hashlib.sha256()
     for line in _describe(transform, []):
         digest.update(line.encode() + b"\n")
+    digest.update(f"{sources_digest()}\n".encode())
     for library in LIBRARIES:
         digest.update(f"{library} {version(library)}\n".encode())
+    return digest.hexdigest()
+
+
+@functools.lru_cache(maxsize=1)
+def sources_digest() -> str:
+    """SHA-256 of the source files of ``fedmed_transforms``."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(fedmed_transforms.__file__).parent.glob("*.py")):
+        digest.update(f"{file.name} {file_digest(file)}\n".encode())
     return digest.hexdigest()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +12,7 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
+from fedmed_transforms.whole_file import whole_file
 from fedmed_workflows.exchange import Manifest, Weights
 
 KEPT_CHECKPOINTS = 3
@@ -25,13 +25,8 @@ TOLERATED = (".lock", "config_*.json", "mlruns*")
 
 def write_whole(path: Path, content: bytes | str) -> None:
     """Writes a file under a temporary name, flushes it, and renames it: readers see all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    with whole_file(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 class RunFolder:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import sqlite3
+import traceback
 from pathlib import Path
 from typing import Any
 
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 import torch
 from monai.bundle import run
@@ -116,3 +118,27 @@ def test_a_loss_that_is_not_a_number_ends_training_by_name(
             dataset_dir=str(sites_dir / "site_a"), output_dir=str(tmp_path), ckpt_dir=str(tmp_path), epochs=5,
             batch_size=8, image_size=16, learning_rate=1e30)  # fmt: skip
     assert "the loss became nan in step" in str(ended.value.__cause__)
+
+
+def test_an_irregular_series_is_refused_and_a_rule_lets_it_in(
+    trained: Path, bundle_root: Path, small_clip: dict[str, Any], tmp_path: Path
+) -> None:
+    """A slice is missing in it."""
+    phantoms.write_sites(tmp_path / "phantoms", images_per_class=2)
+    series = tmp_path / "study" / "series"
+    series.mkdir(parents=True)
+    for number, position in enumerate((0.0, 5.0, 15.0)):
+        dicom = pydicom.dcmread(min((tmp_path / "phantoms" / "unseen").rglob("*.dcm")))
+        dicom.ImagePositionPatient, dicom.InstanceNumber = [0.0, 0.0, position], number + 1
+        dicom.save_as(series / f"{number}.dcm")
+    inference: dict[str, Any] = {
+        "config_file": str(bundle_root / "configs" / "inference.json"), "bundle_root": str(bundle_root),
+        "clip": small_clip, "ckpt_path": str(trained / "model.pt"), "dataset_dir": str(tmp_path / "study"),
+        "output_dir": str(tmp_path / "out"), "image_size": 16,
+    }  # fmt: skip
+    with pytest.raises(RuntimeError) as error:
+        run(**inference)
+    assert "expected evenly spaced slices" in "".join(traceback.format_exception(error.value))
+    run(**inference, series_rules={"uneven": "resample"})
+    (answer,) = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert Path(answer["image"]) == series

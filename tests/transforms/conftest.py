@@ -52,3 +52,33 @@ def save_dicom() -> Callable[..., Path]:
         return path
 
     return save
+
+
+SERIES_PLANES = {**PLANES, "oblique": [0.8, 0.6, 0, -0.36, 0.48, -0.8]}
+
+NAMES = ("d", "a", "c", "b", "e")
+"""Of a series' files by slice: in another order than the slices."""
+
+
+@pytest.fixture
+def save_series(save_dicom: Callable[..., Path]) -> Callable[..., Path]:
+    """Writes a series of five slices, pixels 2 mm wide and 1.5 mm high: ``save_series(folder, plane, **elements)``."""
+
+    def save(folder: Path, plane: str = "axial", **elements: Any) -> Path:
+        folder.mkdir(parents=True)
+        direction = SERIES_PLANES[plane]
+        for number, name in enumerate(NAMES):
+            position = np.array([-31.0, 17.5, 40.25]) + 3.5 * number * np.cross(direction[:3], direction[3:])
+            pixels = np.full((9, 6), number, dtype=np.uint16)
+            place = {"ImagePositionPatient": [round(float(value), 6) for value in position]}
+            study = {
+                "StudyInstanceUID": "1.2.3.4",
+                "FrameOfReferenceUID": "1.2.3.5",
+                "ImageOrientationPatient": direction,
+            }
+            size = {"PixelSpacing": [1.5, 2.0], "PatientName": "Doe^Jane"}
+            kept = {**study, **place, **size, **elements}
+            save_dicom(folder / f"{name}.dcm", pixels, number=number + 1, **kept)
+        return folder
+
+    return save

@@ -12,6 +12,7 @@ import pytest
 
 from fedmed_transforms import phantoms
 from fedmed_transforms.find import list_images
+from fedmed_transforms.identifiers import find_identifiers
 from fedmed_transforms.load import LoadMedicalImaged
 from fedmed_transforms.phantoms import SCANNERS, SHAPES, write_sites
 from fedmed_transforms.split import patient_of
@@ -62,6 +63,12 @@ def test_files_are_mr_images_of_twelve_bits(folder: Path) -> None:
         assert pixels.shape == (header.Rows, header.Columns) and 1000 < pixels.max() < 4096
         assert all(uid.is_valid for uid in (header.SOPInstanceUID, header.SeriesInstanceUID, header.StudyInstanceUID))
     assert len({header.SOPInstanceUID for header in headers(folder)}) == len(headers(folder))
+
+
+def test_names_are_pseudonyms_and_files_say_so(folder: Path) -> None:
+    assert {header.PatientIdentityRemoved for header in headers(folder)} == {"YES"}
+    assert all(header.DeidentificationMethod for header in headers(folder))
+    assert find_identifiers(folder) == []
 
 
 def test_a_patient_has_two_images_of_one_class_at_one_site(folder: Path) -> None:
