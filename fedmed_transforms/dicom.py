@@ -21,12 +21,12 @@ from fedmed_transforms.geometry import Grid, arrange, check_regular, duplicates,
 from fedmed_transforms.image_metadata import DICOM
 from fedmed_transforms.intensity import FULL_SCALE
 from fedmed_transforms.planes import read_slices
-from fedmed_transforms.quiet import quiet
 from fedmed_transforms.regrid import make_regular
 from fedmed_transforms.segmentation_object import read_segmentation
 from fedmed_transforms.series import ARCHIVE_SUFFIXES, DICOM_SUFFIXES, DIRECTORY_NAME, read_series
 from fedmed_transforms.series_rules import SeriesRules
 from fedmed_transforms.stack import has_place
+from fedmed_transforms.unquoted import unquoted
 from fedmed_transforms.voxels import read_voxels
 
 ELEMENTS = (
@@ -67,7 +67,7 @@ def load_dicom(path: Path, device: torch.device, rules: SeriesRules) -> Loaded:
         The path holds no image, several series, or what is no regular volume and no rule says what to do with it.
     """
     try:
-        with quiet():
+        with unquoted():
             return _load(path, device, rules)
     except ValueError as error:
         text = str(error)

@@ -6,24 +6,58 @@ Both warn of a strange value, pydicom also logs it, and an error's text holds th
 from __future__ import annotations
 
 import logging
+import threading
 import traceback
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+QUOTING = ("pydicom", "highdicom")
+"""Packages that repeat what they read."""
+
+_lock = threading.Lock()
+_here = threading.local()
+_readers = 0
+_entry: Any = None
+
+
+def _outside(record: logging.LogRecord) -> bool:
+    """Whether a record comes from a thread that reads nothing for this package."""
+    return not getattr(_here, "depth", 0)
+
+
+for _name in QUOTING:
+    logging.getLogger(_name).addFilter(_outside)
 
 
 @contextmanager
 def unquoted() -> Iterator[None]:
-    """Keeps back the warnings of a block and what pydicom logs in it."""
-    logger = logging.getLogger("pydicom")
-    before, logger.disabled = logger.disabled, True
+    """Silences their log records of this thread, and their warnings while any thread is inside."""
+    _count(1)
+    _here.depth = getattr(_here, "depth", 0) + 1
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     finally:
-        logger.disabled = before
+        _here.depth -= 1
+        _count(-1)
+
+
+def _count(change: int) -> None:
+    """Puts the filter of warnings in with the first reader and takes it out with the last.
+
+    ``warnings.catch_warnings`` would restore what another thread had changed meanwhile.
+    """
+    global _readers, _entry
+    with _lock:
+        _readers += change
+        if (change, _readers) == (1, 1):
+            warnings.filterwarnings("ignore", module="|".join(QUOTING))
+            _entry = warnings.filters[0]
+        elif _readers == 0:
+            with suppress(ValueError):  # someone else has replaced the filters
+                warnings.filters.remove(_entry)  # type: ignore[attr-defined]
 
 
 @contextmanager
