@@ -2,7 +2,6 @@
 
 from fedmed_transforms.clip import ClipPreprocess, ClipPreprocessd
 from fedmed_transforms.dicom import DicomReader
-from fedmed_transforms.identifiers import CheckIdentifiersd, find_identifiers
 from fedmed_transforms.intensity import ScaleToUnit, ScaleToUnitd
 from fedmed_transforms.labels import LabelsToChannels, LabelsToChannelsd
 from fedmed_transforms.load import LoadMedicalImaged, load_image
@@ -20,7 +19,6 @@ from fedmed_transforms.uptake import ToUptake, ToUptaked
 from fedmed_transforms.window import Window, Windowd
 
 __all__ = [
-    "CheckIdentifiersd",
     "ClipPreprocess",
     "ClipPreprocessd",
     "DicomReader",
@@ -51,7 +49,6 @@ __all__ = [
     "VolumeToSlicesd",
     "Window",
     "Windowd",
-    "find_identifiers",
     "load_image",
     "read_report",
     "read_segmentation",

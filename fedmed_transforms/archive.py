@@ -23,8 +23,15 @@ LARGEST_RATIO = 1032
 MOST_MEMBERS = 100_000
 
 
-def dicom_members(path: Path) -> Iterator[tuple[str, bytes]]:
+def dicom_members(path: Path, images: bool = True) -> Iterator[tuple[str, bytes]]:
     """Name and content of each DICOM file in a zip, in order of the names.
+
+    Parameters
+    ----------
+    path
+        The zip.
+    images
+        Whether to pass over what only lists or accompanies images: DICOMDIRs, and hidden files.
 
     Raises
     ------
@@ -33,7 +40,10 @@ def dicom_members(path: Path) -> Iterator[tuple[str, bytes]]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            members = sorted((entry for entry in archive.infolist() if _may_be_image(entry)), key=lambda e: e.filename)
+            entries = (
+                entry for entry in archive.infolist() if not entry.is_dir() and (not images or _may_be_image(entry))
+            )
+            members = sorted(entries, key=lambda entry: entry.filename)
             if len(members) > MOST_MEMBERS:
                 raise ValueError(f"{len(members)} files in it, expected at most {MOST_MEMBERS}")
             left = min(LARGEST_CONTENT, max(SURELY_HELD, USUAL_RATIO * path.stat().st_size))
@@ -48,7 +58,7 @@ def dicom_members(path: Path) -> Iterator[tuple[str, bytes]]:
 
 def _may_be_image(entry: zipfile.ZipInfo) -> bool:
     name = entry.filename.rsplit("/", 1)[-1]
-    return not entry.is_dir() and not name.startswith((".", "._")) and not name.upper().startswith("DICOMDIR")
+    return not name.startswith(".") and not name.upper().startswith("DICOMDIR")
 
 
 def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, left: int) -> bytes:

@@ -18,7 +18,7 @@ from pydicom.uid import SegmentationStorage
 from fedmed_transforms.damage import said
 from fedmed_transforms.dicom_file import PREAMBLE, DicomFile, is_dicom_content, text_of
 from fedmed_transforms.geometry import Grid, arrange, check_regular, duplicates, without
-from fedmed_transforms.image_metadata import DICOM
+from fedmed_transforms.image_metadata import DICOM, SOURCE_INSTANCES
 from fedmed_transforms.intensity import FULL_SCALE
 from fedmed_transforms.planes import read_slices
 from fedmed_transforms.regrid import make_regular
@@ -38,6 +38,7 @@ ELEMENTS = (
         "SliceThickness",
         "GantryDetectorTilt",
         "PhotometricInterpretation",
+        "VOILUTFunction",
     ),
     *("Units", "CorrectedImage", "DecayCorrection", "SeriesDate", "SeriesTime", "AcquisitionDate", "AcquisitionTime"),
     *("SUVType", "PatientWeight", "PatientSize", "PatientSex"),
@@ -58,8 +59,8 @@ def load_dicom(path: Path, device: torch.device, rules: SeriesRules) -> Loaded:
     Returns
     -------
     tuple
-        (C, X, Y) for a file of one frame and a picture without a place in the patient, (C, X, Y, Z) for everything
-        else, float32, C = 1 or 3; the metadata that MONAI's transforms need, with an affine from voxels to mm, RAS.
+        (C, X, Y) for one picture without a place in the patient, (C, X, Y, Z) for everything else, float32, C = 1 or 3;
+        the metadata that MONAI's transforms need, with an affine from voxels to mm, RAS.
 
     Raises
     ------
@@ -88,10 +89,11 @@ def _load(path: Path, device: torch.device, rules: SeriesRules) -> Loaded:
     slices = [item for file in files for item in read_slices(file)]
     single = len(slices) == 1 and (files[0].source == path or not has_place(slices[0]))
     grid = arrange(slices, rules, single)
+    flat = single and not has_place(slices[0]) and rules.assume_spacing is None
     grid, values = _read_unique(grid, rules, device)
     check_regular(grid, rules)
     values, grid = make_regular(values, grid)
-    return _channel_first(values, single), _metadata(path, values, grid, single)
+    return _channel_first(values, flat), _metadata(path, values, grid, flat)
 
 
 def _load_segmentation(path: Path, files: list[DicomFile], device: torch.device) -> Loaded:
@@ -125,21 +127,23 @@ def _read_unique(grid: Grid, rules: SeriesRules, device: torch.device) -> tuple[
     return without(grid, dropped, rules), values[kept]
 
 
-def _channel_first(values: torch.Tensor, single: bool) -> torch.Tensor:
+def _channel_first(values: torch.Tensor, flat: bool) -> torch.Tensor:
     """(slices, rows, columns[, 3]) to (C, X, Y[, Z]), as a view."""
     volume = values[..., None] if values.ndim == 3 else values
     volume = volume.permute(3, 2, 1, 0)
-    return volume[..., 0] if single else volume
+    return volume[..., 0] if flat else volume
 
 
-def _metadata(path: Path, values: torch.Tensor, grid: Grid, single: bool) -> dict[str, Any]:
-    shape = values.shape[:3][::-1][: 2 if single else 3]
+def _metadata(path: Path, values: torch.Tensor, grid: Grid, flat: bool) -> dict[str, Any]:
+    shape = values.shape[:3][::-1][: 2 if flat else 3]
     first = grid.slices[0].file.header
     times = [
         (text_of(item.file.header, "AcquisitionDate"), text_of(item.file.header, "AcquisitionTime"))
         for item in grid.slices
     ]
     meta = _common(path, grid.affine, shape, first)
+    instances = dict.fromkeys(text_of(item.file.header, "SOPInstanceUID") for item in grid.slices)
+    meta[SOURCE_INSTANCES] = "\\".join(instances)
     earliest = min((time for time in times if all(time)), default=times[0])
     meta[DICOM].update(zip(("AcquisitionDate", "AcquisitionTime"), earliest, strict=True))
     return {**meta, FULL_SCALE: 1.0} if values.ndim == 4 else meta
@@ -182,15 +186,30 @@ class DicomReader(ImageReader):  # type: ignore[misc]
         """Whether a path is a folder, a zip, a DICOMDIR, or a file with DICOM's suffix or content."""
         return len(_paths(filename)) == 1 and is_dicom_path(_paths(filename)[0])
 
-    def read(self, data: Any, **kwargs: Any) -> Loaded:
-        """Values (C, X, Y[, Z]) and metadata of a path."""
-        paths = _paths(data)
-        if len(paths) != 1:
-            raise ValueError(f"{paths[0]}: expected one path, found {len(paths)}; a series is a folder")
-        return load_dicom(paths[0], self.device, self.rules)
+    def read(self, data: Any, **kwargs: Any) -> Loaded | ValueError:
+        """Values (C, X, Y[, Z]) and metadata of a path, or why it was refused.
 
-    def get_data(self, img: Loaded) -> Loaded:
-        """What :meth:`read` gave."""
+        A refusal is raised by :meth:`get_data`: after one that is raised here, MONAI would try its other readers, and
+        take what they make of the path.
+        """
+        paths = _paths(data)
+        try:
+            if len(paths) != 1:
+                raise ValueError(f"{paths[0]}: expected one path, found {len(paths)}; a series is a folder")
+            return load_dicom(paths[0], self.device, self.rules)
+        except ValueError as error:
+            return error
+
+    def get_data(self, img: Loaded | ValueError) -> Loaded:
+        """What :meth:`read` gave.
+
+        Raises
+        ------
+        ValueError
+            As :func:`fedmed_transforms.load_image`.
+        """
+        if isinstance(img, ValueError):
+            raise img
         return img
 
 

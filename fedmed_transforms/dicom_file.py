@@ -127,6 +127,7 @@ def read_dicom_file(source: Source, name: str) -> DicomFile:
                 file = io.BytesIO(source)
             file.seek(0)
             header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
+            header.filename = name
             if "SOPClassUID" not in header and "Rows" not in header and "DirectoryRecordSequence" not in header:
                 raise Damaged("neither a SOP class nor an image in it")
             pixels = _find_pixels(file, header)

@@ -57,7 +57,7 @@ def read_sources(sources: Sources) -> list[Dataset]:
             found = len({header[keyword].value for header in headers})
             if found > 1:
                 raise ValueError(
-                    f"{source_name(headers[0], 1)}: expected images of one series, found {found} {keyword}s"
+                    f"{source_name(headers[0], 1)}: expected images of one series, found {found} values of {keyword}"
                 )
     return headers
 

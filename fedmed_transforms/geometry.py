@@ -15,16 +15,19 @@ from fedmed_transforms.series_rules import SeriesRules
 from fedmed_transforms.stack import one_stack
 
 SAME_POSITION = 1e-3
-"""Millimetres along the normal within which two slices are at the same position."""
+"""Distance along the normal, relative to the pixel spacing, within which two slices are at the same position."""
 
 EVEN = 0.01
 """Largest deviation of a slice from its place on the grid, relative to the distance between slices."""
 
 EVEN_MILLIMETRES = 0.02
-"""Deviation that always counts as even, in mm: what scanners' rounding of positions leaves."""
+"""Deviation that counts as even, in mm, up to a tenth of the distance: what scanners' rounding of positions leaves."""
 
 UPRIGHT = 0.1
 """Largest shift of a slice against the first, across the normal, in pixels, of a series that is not tilted."""
+
+UPRIGHT_SLOPE = 1e-3
+"""Shift relative to the distance (0.06 degrees) that cosines of three decimals explain; the affine holds it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,10 +108,9 @@ def _measure(slices: list[Slice], heights: Vector, rules: SeriesRules, single: b
     shifts = offsets @ first.directions.T / first.spacing
     distances = heights - heights[0]
     step = distances[-1] / (len(slices) - 1) if len(slices) > 1 else _thickness(first, rules, single)
-    same = np.flatnonzero(np.diff(distances) < SAME_POSITION)
-    even = not len(same) and bool(
-        (abs(distances - step * np.arange(len(slices))) <= max(EVEN * step, EVEN_MILLIMETRES)).all()
-    )
+    same = np.diff(distances) < SAME_POSITION * first.spacing.min()
+    tolerance = max(EVEN * step, min(EVEN_MILLIMETRES, 0.1 * step))
+    even = not same.any() and bool((abs(distances - step * np.arange(len(slices))) <= tolerance).all())
     return Grid(
         slices=slices,
         origin=first.position,
@@ -118,8 +120,18 @@ def _measure(slices: list[Slice], heights: Vector, rules: SeriesRules, single: b
         distances=distances,
         shifts=shifts,
         even=even,
-        upright=bool((abs(shifts) <= UPRIGHT).all()),
+        upright=_is_upright(shifts, distances, first.spacing),
     )
+
+
+def _is_upright(shifts: Vector, distances: Vector, spacing: Vector) -> bool:
+    if (abs(shifts) <= UPRIGHT).all():
+        return True
+    if distances[-1] <= 0:
+        return False
+    line = np.outer(distances / distances[-1], shifts[-1])
+    leaning = np.linalg.norm(shifts[-1] * spacing) / distances[-1]
+    return bool(leaning <= UPRIGHT_SLOPE and (abs(shifts - line) <= UPRIGHT).all())
 
 
 def check_regular(grid: Grid, rules: SeriesRules) -> None:
@@ -156,7 +168,7 @@ def duplicates(grid: Grid) -> list[list[int]]:
     """Indices of slices that are at the same position, in groups of two or more."""
     groups: list[list[int]] = [[0]]
     for index, step in enumerate(np.diff(grid.distances), start=1):
-        if step < SAME_POSITION:
+        if step < SAME_POSITION * grid.spacing.min():
             groups[-1].append(index)
         else:
             groups.append([index])

@@ -71,7 +71,7 @@ def find_identifiers(paths: str | Path | Sequence[str | Path]) -> list[Finding]:
 def _elements(path: Path) -> Iterator[str]:
     """What identifies in a file, or in each DICOM file of a zip."""
     if is_archive(path):
-        for _, content in dicom_members(path):
+        for _, content in dicom_members(path, images=False):
             yield from identifying_elements(path, content)
     elif is_dicom(path):
         yield from identifying_elements(path)

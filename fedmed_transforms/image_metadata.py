@@ -11,6 +11,9 @@ DICOM = "dicom"
 """Entry of an image's metadata: DICOM elements by keyword, in DICOM's own text form: several values are separated by a
 backslash, what is absent is empty. Text alone, and the same keywords for every image, so that images form batches."""
 
+SOURCE_INSTANCES = "source_instances"
+"""Entry of an image's metadata: SOPInstanceUIDs of the files that its voxels come from, separated by backslashes."""
+
 
 def file_of(image: torch.Tensor) -> str:
     """The file that an image was read from, for messages; ``"image"`` where none is known."""

@@ -40,9 +40,10 @@ def load_image(path: PathLike, device: str | torch.device = "cpu", **rules: Any)
     Returns
     -------
     MetaTensor
-        (C, X, Y) for a picture or a single DICOM file of one frame, (C, X, Y, Z) for everything else; float32. X runs
-        along rows, so that it counts columns. The affine goes from voxels to mm, RAS; ``meta`` holds what MONAI's
-        spatial transforms, ``Invertd`` and ``SaveImaged`` need, and of DICOM the elements in ``meta["dicom"]``.
+        (C, X, Y) for a picture, and for one DICOM image without a place in the patient; (C, X, Y, Z) for everything
+        else, a single slice too (a file that does not say its thickness: 1 mm). float32; X counts columns. The affine
+        goes from voxels to mm, RAS; ``meta`` holds what MONAI's spatial transforms, ``Invertd`` and ``SaveImaged``
+        need, and of DICOM the elements in ``meta["dicom"]``.
 
     Raises
     ------
@@ -50,13 +51,13 @@ def load_image(path: PathLike, device: str | torch.device = "cpu", **rules: Any)
         The path is missing, holds no image, a damaged one, or a series that is no regular volume and no rule says what
         to do with it; the message names the files and what was measured.
     """
-    return _load(Path(path), torch.device(device), SeriesRules.of(rules))
+    return _load(path, torch.device(device), SeriesRules.of(rules))
 
 
-def _load(path: Path, device: torch.device, rules: SeriesRules) -> MetaTensor:
+def _load(source: PathLike, device: torch.device, rules: SeriesRules) -> MetaTensor:
+    _check_device(device)
     _tell_path(device.type)
-    if not path.exists():
-        raise ValueError(f"{path}: no such file or folder")
+    path = _existing(source)
     name = path.name.lower()
     if path.is_file() and name.endswith(PICTURE_SUFFIXES):
         values, meta = load_picture(path, device)
@@ -69,6 +70,28 @@ def _load(path: Path, device: torch.device, rules: SeriesRules) -> MetaTensor:
             f"{path}: expected a jpg, png, bmp, NIfTI or DICOM, found neither a suffix nor content of these"
         )
     return MetaTensor(values, meta=meta)
+
+
+def _existing(source: PathLike) -> Path:
+    if not isinstance(source, (str, Path)) or not str(source):
+        raise ValueError(f"expected the path of an image, found {source!r}")
+    path = Path(source)
+    try:
+        exists = path.exists()
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise ValueError(f"{path}: expected a path that can be read, found {error.strerror}") from error
+    if not exists:
+        raise ValueError(f"{path}: no such file or folder")
+    return path
+
+
+@lru_cache
+def _check_device(device: torch.device) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).split("\n")[0]
+        raise ValueError(f"device {device}: expected a device of this machine, found {reason}") from error
 
 
 @lru_cache
@@ -122,4 +145,4 @@ class LoadMedicalImaged(LoadImaged):  # type: ignore[misc]
         if reader is not None or self._loader.readers:
             loaded: dict[Any, Any] = super().__call__(data, reader)
             return loaded
-        return {**data, **{key: _load(Path(data[key]), self.device, self.rules) for key in self.key_iterator(data)}}
+        return {**data, **{key: _load(data[key], self.device, self.rules) for key in self.key_iterator(data)}}

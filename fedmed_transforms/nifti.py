@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import count
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import nibabel as nib
 import numpy as np
@@ -30,10 +30,12 @@ HEADERS = (
 )
 """nibabel's headers of single files, and of pairs."""
 
+Loaded: TypeAlias = tuple[torch.Tensor, dict[str, Any]]
+
 COLOURS = {3: "RGB24", 4: "RGBA32"}
 
 
-def load_nifti(path: Path, device: torch.device) -> tuple[torch.Tensor, dict[str, Any]]:
+def load_nifti(path: Path, device: torch.device) -> Loaded:
     """A NIfTI-1 or NIfTI-2 file, single or pair, compressed or not, to values and metadata.
 
     Parameters
@@ -177,13 +179,27 @@ class NiftiReader(ImageReader):  # type: ignore[misc]
         name = str(filename[0] if isinstance(filename, (list, tuple)) else filename)
         return name.lower().endswith(NIFTI_SUFFIXES)
 
-    def read(self, data: Any, **kwargs: Any) -> tuple[torch.Tensor, dict[str, Any]]:
-        """Values (C, X, Y, Z) and metadata of a path."""
-        paths = data if isinstance(data, (list, tuple)) else [data]
-        if len(paths) != 1:
-            raise ValueError(f"{paths[0]}: expected one path, found {len(paths)}")
-        return load_nifti(Path(paths[0]), self.device)
+    def read(self, data: Any, **kwargs: Any) -> Loaded | ValueError:
+        """Values (C, X, Y, Z) and metadata of a path, or why it was refused.
 
-    def get_data(self, img: tuple[torch.Tensor, dict[str, Any]]) -> tuple[torch.Tensor, dict[str, Any]]:
-        """What :meth:`read` gave."""
+        A refusal is raised by :meth:`get_data`: after one that is raised here, MONAI would try its other readers.
+        """
+        paths = data if isinstance(data, (list, tuple)) else [data]
+        try:
+            if len(paths) != 1:
+                raise ValueError(f"{paths[0]}: expected one path, found {len(paths)}")
+            return load_nifti(Path(paths[0]), self.device)
+        except ValueError as error:
+            return error
+
+    def get_data(self, img: Loaded | ValueError) -> Loaded:
+        """What :meth:`read` gave.
+
+        Raises
+        ------
+        ValueError
+            As :func:`fedmed_transforms.load_image`.
+        """
+        if isinstance(img, ValueError):
+            raise img
         return img

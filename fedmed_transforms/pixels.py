@@ -169,9 +169,19 @@ def resolve_padding(values: Array, lowest: float) -> None:
 
 
 def _is_padding(words: Array, pixels: PixelFormat, padding: tuple[float, float]) -> Array:
-    whole = words if pixels.floating else _whole(words, pixels)
-    low, high = padding if pixels.floating else (int(padding[0]), int(padding[1]))
-    return whole == low if low == high else (whole >= low) & (whole <= high)
+    if pixels.floating:
+        return (words >= padding[0]) & (words <= padding[1])
+    low, high = sorted(_of_words(int(end), pixels) for end in padding)
+    least = -(2 ** (pixels.stored - 1)) if pixels.signed else 0
+    counted = least <= low and high < least + 2**pixels.stored  # else the padding lies in the bits that do not count
+    numbers = _significant(words, pixels) if counted else _whole(words, pixels)
+    return numbers == low if low == high else (numbers >= low) & (numbers <= high)
+
+
+def _of_words(value: int, pixels: PixelFormat) -> int:
+    """A padding value as the words' own sign has it: some files state it with the other one."""
+    value %= 2**pixels.allocated
+    return value - 2**pixels.allocated if pixels.signed and value >= 2 ** (pixels.allocated - 1) else value
 
 
 def _like(table: tuple[float, ...], out: Array) -> Array:

@@ -9,10 +9,11 @@ from typing import Any
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
+from pydicom.dataset import Dataset
 
 from fedmed_transforms.dicom import is_dicom_path
 from fedmed_transforms.dicom_result import Algorithm
-from fedmed_transforms.image_metadata import dicom_of
+from fedmed_transforms.image_metadata import SOURCE_INSTANCES, dicom_of
 from fedmed_transforms.mask_file import write_mask
 from fedmed_transforms.segmentation_object import Segment, write_segmentation
 from fedmed_transforms.series import read_series
@@ -74,11 +75,24 @@ class SaveSegmentationd(MapTransform):
         output = self.output_dir / f"{_name(Path(source))}_seg{'.dcm' if dicom else '.nii.gz'}"
         if self._written.setdefault(output, str(source)) != str(source):
             raise ValueError(f"{source}: its result {output} is that of {self._written[output]}, expected another name")
+        try:
+            self._write(mask, Path(source), output, dicom)
+        except OSError as error:
+            raise ValueError(f"{source}: its result {output} can't be written: {error.strerror}") from error
+
+    def _write(self, mask: MetaTensor, source: Path, output: Path, dicom: bool) -> None:
         if dicom:
-            files = read_series(Path(source), dicom_of(mask).get("SeriesInstanceUID") or None)
-            write_segmentation(mask, [file.header for file in files], output, self.segments, self.algorithm)
+            write_segmentation(mask, _sources(mask, source), output, self.segments, self.algorithm)
         else:
             write_mask(mask, source, output, len(self.segments))
+
+
+def _sources(mask: MetaTensor, source: Path) -> list[Dataset]:
+    """Headers of the files that the image's voxels came from: where its metadata lists them, those alone."""
+    files = read_series(source, dicom_of(mask).get("SeriesInstanceUID") or None)
+    instances = str(mask.meta.get(SOURCE_INSTANCES, "")).split("\\")
+    used = [file.header for file in files if str(file.header.get("SOPInstanceUID")) in instances]
+    return used or [file.header for file in files]
 
 
 def _segment(segment: str | Segment | Mapping[str, Any]) -> Segment:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
+
+from pydicom.datadict import tag_for_keyword
 
 CHOICES = {
     "localisers": ("refuse", "drop"),
@@ -40,8 +43,9 @@ class SeriesRules:
     padding
         Pixels that the file declares as padding: set them to the ``"lowest"`` real value, or ``"keep"`` theirs.
     assume_spacing
-        Millimetres along x, y and z, used only where the files do not say; slices without a position are then put in
-        order of their InstanceNumber and stand at the origin, axially.
+        Millimetres along x, y and z, used only where no file of the series says it. Slices without positions are put
+        above each other in order of their InstanceNumber, from the origin, along their own normal if they state their
+        orientation and at their SpacingBetweenSlices if they state that; without an orientation they stand axially.
 
     Raises
     ------
@@ -63,8 +67,13 @@ class SeriesRules:
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}: expected one of {', '.join(choices)}, found {getattr(self, name)!r}")
         spacing = self.assume_spacing
-        if spacing is not None and (len(spacing) != 3 or not all(0 < float(value) < 1e6 for value in spacing)):
+        if spacing is not None and not (
+            isinstance(spacing, Sequence)
+            and len(spacing) == 3
+            and all(isinstance(value, (int, float)) and 0 < value < 1e6 for value in spacing)
+        ):
             raise ValueError(f"assume_spacing: expected millimetres along x, y and z, found {spacing!r}")
+        _check_series(self.series)
 
     @classmethod
     def of(cls, rules: Mapping[str, Any]) -> SeriesRules:
@@ -80,3 +89,17 @@ class SeriesRules:
         if unknown:
             raise ValueError(f"expected the rules {', '.join(known)}, found {', '.join(unknown)}")
         return cls(**rules)
+
+
+def _check_series(series: Any) -> None:
+    if series is None or isinstance(series, str):
+        return
+    if not isinstance(series, Mapping):
+        raise ValueError(f"series: expected a SeriesInstanceUID, 'largest' or a mapping, found {series!r}")
+    for keyword, pattern in series.items():
+        if tag_for_keyword(str(keyword)) is None:
+            raise ValueError(f"series: expected keywords of DICOM elements, found {keyword!r}")
+        try:
+            re.compile(pattern)
+        except (re.error, TypeError) as error:
+            raise ValueError(f"series: {keyword}: expected a regular expression, found {pattern!r}: {error}") from error

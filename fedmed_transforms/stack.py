@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from fedmed_transforms.planes import Slice, Vector
+from fedmed_transforms.frames import is_coloured
+from fedmed_transforms.planes import Slice, Vector, decimals_of
 from fedmed_transforms.series_rules import SeriesRules
 
 SAME_DIRECTION = 1e-3
@@ -79,25 +80,30 @@ def _with_planes(slices: list[Slice], rules: SeriesRules) -> list[Slice]:
     lacking = [name for name in needed if any(getattr(item, name) is None for item in slices)]
     if not lacking:
         return slices
-    if rules.assume_spacing is None:
-        without_it = [item for item in slices if any(getattr(item, name) is None for name in lacking)]
-        raise ValueError(
-            f"{_names(without_it)}: found no {' and no '.join(needed[name] for name in lacking)} in "
-            f"{len(without_it)} of "
-            f"{len(slices)} images; the rule assume_spacing=(x, y, z) assumes it in mm"
-        )
+    without_it = [item for item in slices if any(getattr(item, name) is None for name in lacking)]
+    some = [name for name in lacking if any(getattr(item, name) is not None for item in slices)]
+    if rules.assume_spacing is None or some:
+        found = f"{_names(without_it)}: found no {' and no '.join(needed[name] for name in lacking)} in "
+        found += f"{len(without_it)} of {len(slices)} images"
+        mend = "; the others say it" if some else "; the rule assume_spacing=(x, y, z) assumes it in mm"
+        raise ValueError(found + mend)
     assumed = np.asarray(rules.assume_spacing, dtype=np.float64)
     slices = [replace(item, spacing=assumed[:2] if item.spacing is None else item.spacing) for item in slices]
-    return slices if lacking == ["spacing"] else _stacked(slices, assumed)
+    return slices if lacking == ["spacing"] else _stacked(slices, float(assumed[2]))
 
 
-def _stacked(slices: list[Slice], assumed: Vector) -> list[Slice]:
+def _stacked(slices: list[Slice], assumed: float) -> list[Slice]:
+    """Slices above each other in order of their number: along their own normal and at their own distance if stated."""
     ordered = sorted(slices, key=lambda item: (item.number, item.name))
     numbers = [item.number for item in ordered]
     if len(set(numbers)) != len(numbers):
         raise ValueError(f"{_names(ordered)}: found no positions and no distinct InstanceNumber to put slices in order")
+    stated = decimals_of(ordered[0].file.header, "SpacingBetweenSlices")
+    step = abs(stated[0]) if stated and stated[0] else assumed
+    directions = AXIAL if ordered[0].directions is None else ordered[0].directions
+    normal = np.cross(directions[0], directions[1])
     return [
-        replace(item, position=np.array([0, 0, index * assumed[2]]), directions=AXIAL)
+        replace(item, position=index * step * normal, directions=AXIAL if item.directions is None else item.directions)
         for index, item in enumerate(ordered)
     ]
 
@@ -129,11 +135,16 @@ def _directions(item: Slice) -> Vector:
 
 def _check_same(slices: list[Slice]) -> None:
     """One grid has slices of one size and pixel spacing, and one kind of pixels."""
-    for keyword in ("Rows", "Columns", "SamplesPerPixel"):
-        found = {item.file.header.get(keyword): item for item in slices}
+    for keyword in ("Rows", "Columns", "FrameOfReferenceUID"):
+        found = {str(value): item for item in slices if (value := item.file.header.get(keyword))}
         if len(found) > 1:
             each = ", ".join(f"{value} in {item.name}" for value, item in found.items())
             raise ValueError(f"expected slices with the same {keyword}, found {each}")
+    coloured = {is_coloured(item.file): item for item in slices}
+    if len(coloured) > 1:
+        raise ValueError(
+            f"expected colours or grey, found colours in {coloured[True].name}, grey in {coloured[False].name}"
+        )
     spacings = np.array([item.spacing for item in slices])
     apart = np.flatnonzero((abs(spacings - spacings[0]) > SAME_SPACING * spacings[0]).any(axis=1))
     if len(apart):

@@ -20,6 +20,10 @@ MOST_HALF_LIVES = 10
 """After so many half-lives a thousandth of the activity is left, and nobody scans: then a date or a time is wrong."""
 
 
+DECAY_CORRECTED = {"DECY", "DECAY"}
+"""DICOM's term for decay correction (PS3.3, C.8.9.1.1.3), and the one of the QIBA profile's pseudo-code."""
+
+
 class ToUptake(Transform):
     """Takes a PET image from Bq/mL to SUVbw in g/mL, the uptake standardised by body weight.
 
@@ -70,8 +74,8 @@ class ToUptaked(MapTransform):
 
 def _grams_per_becquerel(image: torch.Tensor) -> float:
     corrected = required(image, "CorrectedImage", PURPOSE).split("\\")
-    if not {"ATTN", "DECAY"} <= set(corrected):
-        raise ValueError(f"{file_of(image)}: CorrectedImage: found {corrected}, expected ATTN and DECAY among them")
+    if "ATTN" not in corrected or not DECAY_CORRECTED & set(corrected):
+        raise ValueError(f"{file_of(image)}: CorrectedImage: found {corrected}, expected ATTN and DECY among them")
     correction = required(image, "DecayCorrection", PURPOSE)
     _check(image, "DecayCorrection", correction, ["START", "ADMIN"])
     weight, dose = _positive(image, "PatientWeight"), _positive(image, "RadionuclideTotalDose")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         Where to write. If the block ends with an error, what was written there is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    temporary = path.with_name(f".{secrets.token_hex(8)}{path.name[-8:]}")  # the ending tells writers the format
     try:
         yield temporary
         with temporary.open("rb") as file:

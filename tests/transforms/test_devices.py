@@ -17,7 +17,7 @@ from fedmed_transforms.uptake import ToUptake
 from fedmed_transforms.window import Window
 
 PET = {
-    "Modality": "PT", "Units": "BQML", "CorrectedImage": ["ATTN", "DECAY"], "DecayCorrection": "ADMIN",
+    "Modality": "PT", "Units": "BQML", "CorrectedImage": "ATTN\\DECY", "DecayCorrection": "ADMIN",
     "PatientWeight": 70.0, "RadionuclideTotalDose": 350e6,
 }  # fmt: skip
 

@@ -177,6 +177,9 @@ def test_missing_geometry_is_refused_and_assumed_when_told(write: Writer, missin
     image = load_image(folder, assume_spacing=(1.5, 2.0, 3.0))
     if missing == "PixelSpacing":
         check_places(image)
+    elif missing == "ImagePositionPatient":  # the orientation that the files state is kept
+        expected = np.diag([-1, -1, 1]) @ np.stack([*np.reshape(OBLIQUE, (2, 3)), [-0.48, 0.64, 0.6]], axis=1)
+        np.testing.assert_allclose(image.affine[:3, :3], expected * [1.5, 2.0, 3.0], atol=1e-9)
     else:
         np.testing.assert_allclose(image.affine, np.diag([-1.5, -2, 3, 1]), atol=1e-9)
         assert float(image[0, 0, 0, 0]) == pytest.approx(content(np.array([10.0, -20, 30])), abs=0.1)

@@ -27,8 +27,9 @@ def load(path: Path | str) -> MetaTensor:
 
 
 def rows_first(image: torch.Tensor) -> Any:
-    """(C, X, Y) to (Y, X) or (Y, X, C), as numpy and PIL hold pictures."""
-    return np.squeeze(np.asarray(image).transpose(2, 1, 0), axis=2 if len(image) == 1 else ())
+    """(C, X, Y) or (C, X, Y, 1) to (Y, X) or (Y, X, C), as numpy and PIL hold pictures."""
+    flat = np.asarray(image)[..., 0] if image.ndim == 4 else np.asarray(image)
+    return np.squeeze(flat.transpose(2, 1, 0), axis=2 if len(image) == 1 else ())
 
 
 def coloured() -> Any:
@@ -149,7 +150,7 @@ def test_colour_dicom_has_three_channels(name: str) -> None:
 def test_colour_dicom_looks_like_the_same_png(tmp_path: Path, save_dicom: Callable[..., Path]) -> None:
     Image.fromarray(coloured()).save(tmp_path / "c.png")
     picture, dicom = load(tmp_path / "c.png"), load(save_dicom(tmp_path / "c.dcm", coloured()))
-    np.testing.assert_allclose(np.asarray(picture) / 255, np.asarray(dicom), atol=1e-6)
+    np.testing.assert_allclose(np.asarray(picture) / 255, np.asarray(dicom)[..., 0], atol=1e-6)
 
 
 def test_palette_dicom_becomes_colours() -> None:
@@ -201,4 +202,4 @@ def test_a_truncated_picture_is_named(tmp_path: Path, name: str) -> None:
 def test_dicom_is_known_by_content(tmp_path: Path, letter: Any, save_dicom: Callable[..., Path]) -> None:
     assert is_dicom(save_dicom(tmp_path / "IM000001", letter))
     assert not is_dicom(text_as(tmp_path / "README"))
-    assert load(tmp_path / "IM000001").shape == (1, 12, 20)
+    assert load(tmp_path / "IM000001").shape == (1, 12, 20, 1)

@@ -77,7 +77,7 @@ def test_a_folder_loads_whatever_lies_beside_its_slices(series: Path, change: Ca
 def test_paths_of_any_characters(series: Path, name: str) -> None:
     folder = series.rename(series.parent / name)
     assert load_image(folder).shape == (1, 5, 4, 3)
-    assert load_image(folder / "1.dcm").shape == (1, 5, 4)
+    assert load_image(folder / "1.dcm").shape == (1, 5, 4, 1)
     (folder / "2.dcm").write_bytes((folder / "2.dcm").read_bytes()[:-3])
     with pytest.raises(ValueError, match=re.escape(f"{folder / '2.dcm'}: expected 20 bytes of pixels, found 17")):
         load_image(folder)

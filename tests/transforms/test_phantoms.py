@@ -100,7 +100,7 @@ def corner_noise(header: pydicom.Dataset) -> float:
 
 def test_loads_in_millimetres(folder: Path) -> None:
     image = LoadMedicalImaged("image")({"image": str(next((folder / "harbour").glob("*/*.dcm")))})["image"]
-    assert image.shape == (1, 32, 32)
+    assert image.shape == (1, 32, 32, 1)
     np.testing.assert_allclose(np.asarray(image.pixdim)[:2], 220 / 32, rtol=1e-6)
 
 

@@ -168,7 +168,7 @@ def test_bad_sources_are_named(tmp_path: Path, save_series: Callable[..., Path])
     series, other = save_series(tmp_path / "series"), save_series(tmp_path / "other")
     (tmp_path / "notes.dcm").write_text("no image at all")
     for sources, said in (
-        ([series, other], r"series/a\.dcm: expected images of one series, found 2 SeriesInstanceUIDs"),
+        ([series, other], r"series/a\.dcm: expected images of one series, found 2 values of SeriesInstanceUID"),
         (tmp_path / "notes.dcm", r"notes\.dcm: expected a DICOM image"),
         (tmp_path / "nowhere", "nowhere: no such file or folder"),
         (tmp_path, "expected a DICOM image"),

@@ -166,5 +166,5 @@ def test_padding_can_be_kept() -> None:
     """693_J2KI pads with a value below all that its fourteen bits hold."""
     header = pydicom.dcmread(ROOT / "693_J2KI.dcm")
     kept = load_image(ROOT / "693_J2KI.dcm", padding="keep")
-    np.testing.assert_array_equal(np.asarray(kept)[0].T, apply_modality_lut(header.pixel_array, header))
+    np.testing.assert_array_equal(np.asarray(kept)[0, ..., 0].T, apply_modality_lut(header.pixel_array, header))
     assert (header.pixel_array == header.PixelPaddingValue).any()

@@ -16,7 +16,7 @@ HALF_LIFE = 6588.0
 PET: dict[str, Any] = {
     "Modality": "PT",
     "Units": "BQML",
-    "CorrectedImage": r"NORM\DTIM\ATTN\SCAT\DECAY",
+    "CorrectedImage": r"NORM\DTIM\ATTN\SCAT\DECY",
     "DecayCorrection": "START",
     "SeriesDate": "20240115",
     "SeriesTime": "114948",
@@ -109,7 +109,7 @@ def test_missing_element_is_named_with_the_file(keyword: str, empty: Any) -> Non
     [
         ("Modality", "CT", "Modality: found CT, expected PT"),
         ("Units", "CNTS", "Units: found CNTS, expected BQML or GML"),
-        ("CorrectedImage", "DECAY", "CorrectedImage: found ['DECAY'], expected ATTN and DECAY"),
+        ("CorrectedImage", "DECY", "CorrectedImage: found ['DECY'], expected ATTN and DECY"),
         ("DecayCorrection", "NONE", "DecayCorrection: found NONE, expected START or ADMIN"),
         ("PatientWeight", 0, "PatientWeight: found 0, expected a positive number"),
         ("RadionuclideTotalDose", float("nan"), "RadionuclideTotalDose: found nan, expected a positive number"),
