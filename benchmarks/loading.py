@@ -204,8 +204,10 @@ def main() -> None:
         volume = np.stack([slice_of(number).astype(np.int16) - 1024 for number in range(300)], axis=-1)
         nib.save(nib.Nifti1Image(volume, np.diag([0.5, 0.5, 1, 1])), root / "512x512x300.nii.gz")
         results["512x512x300.nii.gz"] = measure(root / "512x512x300.nii.gz", small, options.repeats)
-    if options.data:
-        results["head_regular_jpegls"] = measure(options.data / "ct" / "head_regular_jpegls", small, options.repeats)
+        if options.data:
+            results["head_regular_jpegls"] = measure(
+                options.data / "ct" / "head_regular_jpegls", small, options.repeats
+            )
     print(json.dumps(results))
 
 

@@ -83,11 +83,11 @@ def load_dicom(path: Path, device: torch.device, rules: SeriesRules) -> Loaded:
 
 
 def _load(path: Path, device: torch.device, rules: SeriesRules) -> Loaded:
-    files = read_series(path, rules.series)
+    files = read_series(path, rules.series, whole_headers=False)
     if files[0].header.get("SOPClassUID") == SegmentationStorage:
         return _load_segmentation(path, files, device)
     slices = [item for file in files for item in read_slices(file)]
-    single = len(slices) == 1 and (files[0].source == path or not has_place(slices[0]))
+    single = len(slices) == 1 and (files[0].name == str(path) or not has_place(slices[0]))
     grid = arrange(slices, rules, single)
     flat = single and not has_place(slices[0]) and rules.assume_spacing is None
     grid, values = _read_unique(grid, rules, device)

@@ -22,6 +22,7 @@ from pydicom.uid import (
 )
 
 from fedmed_transforms.damage import Damaged, check_elements, drop_torn, said
+from fedmed_transforms.header_index import index_header, tags_of
 
 Source: TypeAlias = Path | bytes
 """A file's path, or its content."""
@@ -48,6 +49,18 @@ DESCRIPTIONS = (
     *("AcquisitionDate", "AcquisitionTime", "SUVType", "PatientWeight", "PatientSize", "PatientSex"),
 )
 """Elements that only transforms look at; where one is damaged, the file is taken not to have it."""
+
+FOR_PIXELS = (
+    *("SOPInstanceUID", "ExtendedOffsetTable", "ExtendedOffsetTableLengths", "RadiopharmaceuticalInformationSequence"),
+    *("FloatPixelPaddingValue", "FloatPixelPaddingRangeLimit", "VOILUTFunction"),
+    *("DoubleFloatPixelPaddingValue", "DoubleFloatPixelPaddingRangeLimit"),
+)
+
+ALWAYS = tags_of([*NEEDED, *DESCRIPTIONS, *FOR_PIXELS])
+"""What every header is read for."""
+
+HEADER_PEEK = 2**15
+"""Bytes in which a header is looked for at first."""
 
 UNDEFINED_LENGTH = 0xFFFFFFFF
 PIXEL_KEYWORDS = {0x7FE00010: "PixelData", 0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData"}
@@ -104,7 +117,7 @@ class DicomFile:
         return file
 
 
-def read_dicom_file(source: Source, name: str) -> DicomFile:
+def read_dicom_file(source: Source, name: str, wanted: frozenset[int] | None = None) -> DicomFile:
     """Reads a file up to its pixels.
 
     Parameters
@@ -113,6 +126,8 @@ def read_dicom_file(source: Source, name: str) -> DicomFile:
         Path or content.
     name
         What messages call it.
+    wanted
+        Tags that are enough, which is faster; the header holds at least them and what the pixels need. None for all.
 
     Raises
     ------
@@ -121,13 +136,11 @@ def read_dicom_file(source: Source, name: str) -> DicomFile:
     """
     try:
         with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
-            start = file.read(FILE_META_PEEK)
-            if DeflatedExplicitVRLittleEndian.encode() in start:
+            start = file.read(HEADER_PEEK)
+            if DeflatedExplicitVRLittleEndian.encode() in start[:FILE_META_PEEK]:
                 source = _inflated(start + file.read())
                 file = io.BytesIO(source)
-            file.seek(0)
-            header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
-            header.filename = name
+            header = _parse(file, start, name, wanted)
             if "SOPClassUID" not in header and "Rows" not in header and "DirectoryRecordSequence" not in header:
                 raise Damaged("neither a SOP class nor an image in it")
             pixels = _find_pixels(file, header)
@@ -137,6 +150,18 @@ def read_dicom_file(source: Source, name: str) -> DicomFile:
     except Exception as error:  # whatever the parser met: the file is what is wrong
         raise ValueError(f"{name}: expected a DICOM file, found {said(error)}") from error
     return DicomFile(name, header, source, *pixels)
+
+
+def _parse(file: BinaryIO, start: bytes, name: str, wanted: frozenset[int] | None) -> Dataset:
+    """The header, and the file at the element of its pixels: indexed where that is enough, else parsed by pydicom."""
+    found = index_header(start, wanted | ALWAYS) if wanted is not None else None
+    if found is not None and not str(found[0].get("PhotometricInterpretation", "")).startswith("PALETTE"):
+        file.seek(found[1])
+        return found[0]
+    file.seek(0)
+    header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
+    header.filename = name
+    return header
 
 
 def is_dicom_content(start: bytes) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from fedmed_transforms.archive import dicom_members
 from fedmed_transforms.damage import code_of
 from fedmed_transforms.dicom_file import PREAMBLE, DicomFile, is_dicom_content, read_dicom_file, text_of
+from fedmed_transforms.header_index import tags_of
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 ARCHIVE_SUFFIXES = (".zip",)
@@ -20,7 +21,9 @@ LISTED_FILES = 10
 """How many files a message names at most."""
 
 
-def read_series(path: Path, series: str | Mapping[str, str] | None = None) -> list[DicomFile]:
+def read_series(
+    path: Path, series: str | Mapping[str, str] | None = None, whole_headers: bool = True
+) -> list[DicomFile]:
     """The files of one series: those of a file, a folder with all below it, a DICOMDIR or a zip.
 
     Files that are no DICOM, and DICOM files without an image, are passed over unless the path names one.
@@ -31,6 +34,8 @@ def read_series(path: Path, series: str | Mapping[str, str] | None = None) -> li
         What to look in.
     series
         Which series, as in :class:`fedmed_transforms.SeriesRules`.
+    whole_headers
+        Whether all elements are needed, and not only those of an image and of the rule, which is faster.
 
     Returns
     -------
@@ -43,8 +48,9 @@ def read_series(path: Path, series: str | Mapping[str, str] | None = None) -> li
         There is no image, several series and no rule that chooses one, or a file is damaged; the message names it and
         lists the series.
     """
+    wanted = None if whole_headers else tags_of(list(series) if isinstance(series, Mapping) else [])
     with _uncollected():
-        files = [file for file in find_files(path) if file.keyword and file.header.get("Rows")]
+        files = [file for file in find_files(path, wanted) if file.keyword and file.header.get("Rows")]
     if not files:
         raise ValueError(f"{path}: found no DICOM image, expected a file, folder, DICOMDIR or zip with at least one")
     chosen = files
@@ -60,7 +66,7 @@ def read_series(path: Path, series: str | Mapping[str, str] | None = None) -> li
     return next(iter(groups.values()))
 
 
-def find_files(path: Path) -> Iterator[DicomFile]:
+def find_files(path: Path, wanted: frozenset[int] | None = None) -> Iterator[DicomFile]:
     """The DICOM files of a file, a folder with all below it, a DICOMDIR or a zip, read up to their pixels.
 
     Raises
@@ -71,12 +77,12 @@ def find_files(path: Path) -> Iterator[DicomFile]:
     if not path.exists():
         raise ValueError(f"{path}: no such file or folder")
     if path.is_dir():
-        yield from (read_dicom_file(file, str(file)) for file in _walk(path) if is_dicom(file))
+        yield from (read_dicom_file(file, str(file), wanted) for file in _walk(path) if is_dicom(file))
     elif is_archive(path):
-        yield from (read_dicom_file(content, f"{path}/{name}") for name, content in dicom_members(path))
+        yield from (read_dicom_file(content, f"{path}/{name}", wanted) for name, content in dicom_members(path))
     else:
-        file = read_dicom_file(path, str(path))
-        yield from _listed(file, path.parent) if "DirectoryRecordSequence" in file.header else [file]
+        file = read_dicom_file(path, str(path), wanted)
+        yield from _listed(file, path.parent, wanted) if "DirectoryRecordSequence" in file.header else [file]
 
 
 def group_by_series(files: list[DicomFile]) -> dict[str, list[DicomFile]]:
@@ -144,14 +150,14 @@ def _walk(folder: Path) -> Iterator[Path]:
         yield from (path for path in paths if path.is_file())
 
 
-def _listed(directory: DicomFile, folder: Path) -> Iterator[DicomFile]:
+def _listed(directory: DicomFile, folder: Path, wanted: frozenset[int] | None) -> Iterator[DicomFile]:
     """The files that a DICOMDIR lists (PS3.3, F.3)."""
     for record in directory.header.DirectoryRecordSequence:
         parts = record.get("ReferencedFileID")
         if parts:
             names = [parts] if isinstance(parts, str) else list(parts)
             file = _below(folder, names, directory.name)
-            yield read_dicom_file(file, str(file))
+            yield read_dicom_file(file, str(file), wanted)
 
 
 def _below(folder: Path, names: list[str], directory: str) -> Path:

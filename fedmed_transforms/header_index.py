@@ -1,0 +1,166 @@
+"""The elements of a header that an image needs, found without parsing the others, which are most of a scanner's header.
+
+Only in the encoding that nearly all files have, explicit VR little endian, and only if nothing is out of the ordinary:
+everything else is left to pydicom, whose elements these are, too.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from functools import lru_cache
+
+from pydicom.charset import convert_encodings
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.tag import BaseTag
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+
+FIRST = 132
+"""Where the first element begins, after the preamble and DICM (PS3.10, 7.1)."""
+
+PIXELS = 0x7FE00008
+"""The first of the elements that may hold pixels."""
+
+CHARACTER_SET = 0x00080005
+SYNTAX = 0x00020010
+ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+UNDEFINED = 0xFFFFFFFF
+DEEPEST = 8
+
+SHORT = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
+"""Value representations whose length has two bytes (PS3.5, 7.1.2)."""
+
+LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+"""Those whose length has four, after two reserved bytes."""
+
+_short = struct.Struct("<HH2sH").unpack_from
+_long = struct.Struct("<L").unpack_from
+_item = struct.Struct("<HHL").unpack_from
+
+
+class Unusual(Exception):
+    """The header is to be parsed by pydicom."""
+
+
+def index_header(content: bytes, wanted: frozenset[int]) -> tuple[Dataset, int] | None:
+    """The wanted elements of a header, as pydicom gives them, and where the pixels' element begins.
+
+    Parameters
+    ----------
+    content
+        The beginning of a file.
+    wanted
+        Tags. None of the data set's sequences may be among those that are found.
+
+    Returns
+    -------
+    tuple or None
+        None where pydicom has to parse the file: another encoding, a wanted sequence, a palette, pixels that do not
+        begin within the content, or anything that does not follow the standard to the letter.
+    """
+    if content[FIRST - 4 : FIRST] != b"DICM":
+        return None
+    try:
+        elements, syntax, position = {}, "", FIRST
+        for tag, representation, begin, end in _elements(content):
+            if tag >= PIXELS:
+                position = begin
+                break
+            if tag == SYNTAX:
+                syntax = content[begin:end].rstrip(b"\0 ").decode("ascii")
+            if tag in wanted:
+                if representation == b"SQ" or representation == b"UN":
+                    return None
+                value = content[begin:end]
+                elements[BaseTag(tag)] = RawDataElement(
+                    BaseTag(tag), representation.decode("ascii"), end - begin, value, begin, False, True
+                )
+        if not _is_explicit(syntax) or position == FIRST:
+            return None
+    except (Unusual, struct.error, UnicodeDecodeError):
+        return None
+    header = Dataset(elements)
+    header.file_meta = _file_meta(syntax)
+    named = elements.get(BaseTag(CHARACTER_SET))
+    encoding = convert_encodings((named.value or b"").decode("ascii", "replace").split("\\")) if named else "iso8859"
+    header.set_original_encoding(False, True, encoding)
+    return header, position
+
+
+def tags_of(keywords: Iterator[str] | tuple[str, ...] | list[str]) -> frozenset[int]:
+    """The tags of DICOM keywords, and that of the character set, in which they are to be read."""
+    return frozenset([CHARACTER_SET, *(int(tag) for keyword in keywords if (tag := tag_for_keyword(keyword)))])
+
+
+def _elements(content: bytes) -> Iterator[tuple[int, bytes, int, int]]:
+    """Tag, representation, begin and end of each value; of the pixels' element, where it begins itself."""
+    position, last = FIRST, 0
+    while True:
+        tag, representation, begin, end = _step(content, position, 0)
+        if tag <= last:
+            raise Unusual
+        if tag >= PIXELS:
+            yield tag, representation, position, position
+            return
+        yield tag, representation, begin, end
+        position, last = end, tag
+
+
+def _step(content: bytes, position: int, depth: int) -> tuple[int, bytes, int, int]:
+    group, element, representation, length = _short(content, position)
+    tag, begin = group << 16 | element, position + 8
+    if representation in LONG:
+        begin, length = position + 12, _long(content, position + 8)[0]
+    elif representation not in SHORT:
+        raise Unusual
+    if tag >= PIXELS and depth == 0:
+        return tag, representation, begin, begin
+    if length == UNDEFINED:
+        if representation != b"SQ":
+            raise Unusual
+        return tag, representation, begin, _after_sequence(content, begin, depth + 1)
+    if length % 2 or begin + length > len(content):
+        raise Unusual
+    return tag, representation, begin, begin + length
+
+
+def _after_sequence(content: bytes, position: int, depth: int) -> int:
+    """Where a sequence of undefined length ends (PS3.5, 7.5)."""
+    if depth > DEEPEST:
+        raise Unusual
+    while True:
+        tag, length, position = *_tag_and_length(content, position), position + 8
+        if tag == SEQUENCE_END:
+            return position
+        if tag != ITEM:
+            raise Unusual
+        position = position + length if length != UNDEFINED else _after_item(content, position, depth)
+
+
+def _after_item(content: bytes, position: int, depth: int) -> int:
+    while _tag_and_length(content, position)[0] != ITEM_END:
+        position = _step(content, position, depth)[3]
+    return position + 8
+
+
+def _tag_and_length(content: bytes, position: int) -> tuple[int, int]:
+    group, element, length = _item(content, position)
+    return group << 16 | element, length
+
+
+@lru_cache(maxsize=64)
+def _is_explicit(syntax: str) -> bool:
+    uid = UID(syntax)
+    if not uid.is_valid or not uid.is_transfer_syntax or uid == DeflatedExplicitVRLittleEndian:
+        return False
+    return uid.is_little_endian and not uid.is_implicit_VR
+
+
+@lru_cache(maxsize=64)
+def _file_meta(syntax: str) -> FileMetaDataset:
+    """Shared by all headers of a transfer syntax; nothing writes to it."""
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = UID(syntax)
+    return meta
