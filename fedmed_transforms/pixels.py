@@ -159,7 +159,7 @@ def fill_values(out: Array, words: Array, pixels: PixelFormat, meaning: Meaning)
         scale_into(out, stored, meaning.slope, meaning.intercept)
     if meaning.inverted:
         out *= -1
-    if meaning.padding is not None:
+    if meaning.padding is not None and _fits(meaning.padding, pixels):
         put(out, _is_padding(words, pixels, meaning.padding), PADDED)
 
 
@@ -176,6 +176,11 @@ def _is_padding(words: Array, pixels: PixelFormat, padding: tuple[float, float])
     counted = least <= low and high < least + 2**pixels.stored  # else the padding lies in the bits that do not count
     numbers = _significant(words, pixels) if counted else _whole(words, pixels)
     return numbers == low if low == high else (numbers >= low) & (numbers <= high)
+
+
+def _fits(padding: tuple[float, float], pixels: PixelFormat) -> bool:
+    """Whether words can hold the padding values, with either sign."""
+    return pixels.floating or all(-(2 ** (pixels.allocated - 1)) <= end < 2**pixels.allocated for end in padding)
 
 
 def _of_words(value: int, pixels: PixelFormat) -> int:
