@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from fedmed_transforms.dicom_file import PREAMBLE, is_dicom_content
+from fedmed_transforms.header_index import PREAMBLE, is_dicom_content
 
 LARGEST_CONTENT = 2**33
 """Bytes that all DICOM files of a zip may hold together."""

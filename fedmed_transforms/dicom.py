@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from monai.data import ImageReader
-from monai.utils.enums import MetaKeys, SpaceKeys
 from pydicom.dataset import Dataset
 from pydicom.uid import SegmentationStorage
 
 from fedmed_transforms.damage import said
-from fedmed_transforms.dicom_file import PREAMBLE, DicomFile, is_dicom_content, text_of
-from fedmed_transforms.geometry import Grid, arrange, check_regular, duplicates, without
-from fedmed_transforms.image_metadata import DICOM, SOURCE_INSTANCES
+from fedmed_transforms.dicom_file import DicomFile, text_of
+from fedmed_transforms.geometry import Grid, arrange, check_regular, duplicates, only
+from fedmed_transforms.image_metadata import DICOM, SOURCE_INSTANCES, Loaded, metadata_of
 from fedmed_transforms.intensity import FULL_SCALE
 from fedmed_transforms.planes import read_slices
+from fedmed_transforms.refusing_reader import RefusingReader
 from fedmed_transforms.regrid import make_regular
 from fedmed_transforms.segmentation_object import read_segmentation
-from fedmed_transforms.series import ARCHIVE_SUFFIXES, DICOM_SUFFIXES, DIRECTORY_NAME, read_series
+from fedmed_transforms.series import DICOM_SUFFIXES, DIRECTORY_NAME, is_archive, is_dicom, read_series
 from fedmed_transforms.series_rules import SeriesRules
 from fedmed_transforms.stack import has_place
 from fedmed_transforms.unquoted import unquoted
@@ -31,26 +26,19 @@ from fedmed_transforms.voxels import read_voxels
 
 ELEMENTS = (
     *("SOPClassUID", "Modality", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID", "Manufacturer"),
-    *(
-        "WindowCenter",
-        "WindowWidth",
-        "RescaleType",
-        "SliceThickness",
-        "GantryDetectorTilt",
-        "PhotometricInterpretation",
-        "VOILUTFunction",
-    ),
+    *("WindowCenter", "WindowWidth", "VOILUTFunction", "RescaleType", "SliceThickness", "GantryDetectorTilt"),
+    "PhotometricInterpretation",
     *("Units", "CorrectedImage", "DecayCorrection", "SeriesDate", "SeriesTime", "AcquisitionDate", "AcquisitionTime"),
     *("SUVType", "PatientWeight", "PatientSize", "PatientSex"),
 )
 """Elements that transforms need; none of them names a patient."""
 
+RADIOPHARMACEUTICALS = "RadiopharmaceuticalInformationSequence"
 RADIOPHARMACEUTICAL = (
     *("RadiopharmaceuticalStartTime", "RadiopharmaceuticalStartDateTime", "RadionuclideTotalDose"),
     "RadionuclideHalfLife",
 )
-
-Loaded: TypeAlias = tuple[torch.Tensor, dict[str, Any]]
+"""Elements of that sequence's first item, likewise."""
 
 
 def load_dicom(path: Path, device: torch.device, rules: SeriesRules) -> Loaded:
@@ -73,7 +61,7 @@ def load_dicom(path: Path, device: torch.device, rules: SeriesRules) -> Loaded:
     except ValueError as error:
         text = str(error)
         raise ValueError(text if text.startswith(str(path)) else f"{path}: {text}") from error
-    except (MemoryError, torch.OutOfMemoryError, re.error):
+    except (MemoryError, torch.OutOfMemoryError):
         raise
     except OSError as error:
         found = f"{type(error).__name__}: {error.strerror} ({error.filename})"
@@ -83,7 +71,7 @@ def load_dicom(path: Path, device: torch.device, rules: SeriesRules) -> Loaded:
 
 
 def _load(path: Path, device: torch.device, rules: SeriesRules) -> Loaded:
-    files = read_series(path, rules.series, whole_headers=False)
+    files = read_series(path, rules.series, (*ELEMENTS, RADIOPHARMACEUTICALS))
     if files[0].header.get("SOPClassUID") == SegmentationStorage:
         return _load_segmentation(path, files, device)
     slices = [item for file in files for item in read_slices(file)]
@@ -91,7 +79,6 @@ def _load(path: Path, device: torch.device, rules: SeriesRules) -> Loaded:
     grid = arrange(slices, rules, single)
     flat = single and not has_place(slices[0]) and rules.assume_spacing is None
     grid, values = _read_unique(grid, rules, device)
-    check_regular(grid, rules)
     values, grid = make_regular(values, grid)
     return _channel_first(values, flat), _metadata(path, values, grid, flat)
 
@@ -103,7 +90,8 @@ def _load_segmentation(path: Path, files: list[DicomFile], device: torch.device)
     read_slices(files[0])  # refuses one whose frames contradict each other
     mask, affine, _ = read_segmentation(files[0].source, files[0].name)
     values = mask.to(device=device, dtype=torch.float32)
-    return values, _common(path, affine.numpy(), values.shape[1:], files[0].header)
+    meta = metadata_of(path, affine.numpy(), values.shape[1:])
+    return values, _with_elements(meta, files[0].header)
 
 
 def _read_unique(grid: Grid, rules: SeriesRules, device: torch.device) -> tuple[Grid, torch.Tensor]:
@@ -122,9 +110,11 @@ def _read_unique(grid: Grid, rules: SeriesRules, device: torch.device) -> tuple[
         raise ValueError(
             f"{found}, {len(differing)} of them with different pixels; the rule `series` can choose by elements"
         )
-    dropped = [index for group in same for index in group[1:]]
+    dropped = {index for group in same for index in group[1:]}
     kept = [index for index in range(len(grid.slices)) if index not in dropped]
-    return without(grid, dropped, rules), values[kept]
+    grid = only(grid, kept, rules)
+    check_regular(grid, rules)
+    return grid, values[kept]
 
 
 def _channel_first(values: torch.Tensor, flat: bool) -> torch.Tensor:
@@ -141,7 +131,7 @@ def _metadata(path: Path, values: torch.Tensor, grid: Grid, flat: bool) -> dict[
         (text_of(item.file.header, "AcquisitionDate"), text_of(item.file.header, "AcquisitionTime"))
         for item in grid.slices
     ]
-    meta = _common(path, grid.affine, shape, first)
+    meta = _with_elements(metadata_of(path, grid.affine, shape), first)
     instances = dict.fromkeys(text_of(item.file.header, "SOPInstanceUID") for item in grid.slices)
     meta[SOURCE_INSTANCES] = "\\".join(instances)
     earliest = min((time for time in times if all(time)), default=times[0])
@@ -149,24 +139,14 @@ def _metadata(path: Path, values: torch.Tensor, grid: Grid, flat: bool) -> dict[
     return {**meta, FULL_SCALE: 1.0} if values.ndim == 4 else meta
 
 
-def _common(path: Path, affine: npt.NDArray[np.float64], shape: Sequence[int], header: Dataset) -> dict[str, Any]:
-    sequence = header.get("RadiopharmaceuticalInformationSequence")
+def _with_elements(meta: dict[str, Any], header: Dataset) -> dict[str, Any]:
+    sequence = header.get(RADIOPHARMACEUTICALS)
     agent = sequence[0] if sequence else Dataset()
-    return {
-        MetaKeys.AFFINE: affine,
-        MetaKeys.ORIGINAL_AFFINE: affine.copy(),
-        MetaKeys.SPATIAL_SHAPE: np.asarray(shape),
-        MetaKeys.ORIGINAL_CHANNEL_DIM: 0,
-        MetaKeys.SPACE: SpaceKeys.RAS,
-        "filename_or_obj": str(path),
-        DICOM: {
-            **{keyword: text_of(header, keyword) for keyword in ELEMENTS},
-            **{keyword: text_of(agent, keyword) for keyword in RADIOPHARMACEUTICAL},
-        },
-    }
+    elements = {keyword: text_of(header, keyword) for keyword in ELEMENTS}
+    return {**meta, DICOM: {**elements, **{keyword: text_of(agent, keyword) for keyword in RADIOPHARMACEUTICAL}}}
 
 
-class DicomReader(ImageReader):  # type: ignore[misc]
+class DicomReader(RefusingReader):
     """Reads DICOM for MONAI's ``LoadImage(reader="fedmed_transforms.DicomReader")``.
 
     Parameters
@@ -178,51 +158,20 @@ class DicomReader(ImageReader):  # type: ignore[misc]
     """
 
     def __init__(self, device: str | torch.device = "cpu", **rules: Any) -> None:
-        super().__init__()
-        self.device = torch.device(device)
+        super().__init__(device)
         self.rules = SeriesRules.of(rules)
 
-    def verify_suffix(self, filename: Any) -> bool:
+    def reads(self, path: Path) -> bool:
         """Whether a path is a folder, a zip, a DICOMDIR, or a file with DICOM's suffix or content."""
-        return len(_paths(filename)) == 1 and is_dicom_path(_paths(filename)[0])
+        return is_dicom_path(path)
 
-    def read(self, data: Any, **kwargs: Any) -> Loaded | ValueError:
-        """Values (C, X, Y[, Z]) and metadata of a path, or why it was refused.
-
-        A refusal is raised by :meth:`get_data`: after one that is raised here, MONAI would try its other readers, and
-        take what they make of the path.
-        """
-        paths = _paths(data)
-        try:
-            if len(paths) != 1:
-                raise ValueError(f"{paths[0]}: expected one path, found {len(paths)}; a series is a folder")
-            return load_dicom(paths[0], self.device, self.rules)
-        except ValueError as error:
-            return error
-
-    def get_data(self, img: Loaded | ValueError) -> Loaded:
-        """What :meth:`read` gave.
-
-        Raises
-        ------
-        ValueError
-            As :func:`fedmed_transforms.load_image`.
-        """
-        if isinstance(img, ValueError):
-            raise img
-        return img
+    def load(self, path: Path) -> Loaded:
+        """Values (C, X, Y[, Z]) and metadata of a path."""
+        return load_dicom(path, self.device, self.rules)
 
 
 def is_dicom_path(path: Path) -> bool:
     """Whether a path is to be read as DICOM: a folder, or a file by its name or its magic bytes."""
-    name = path.name.lower()
-    if path.is_dir() or name.endswith((*DICOM_SUFFIXES, *ARCHIVE_SUFFIXES)) or name == DIRECTORY_NAME.lower():
+    if path.is_dir() or is_archive(path) or path.name.upper() == DIRECTORY_NAME:
         return True
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return is_dicom_content(file.read(PREAMBLE))
-
-
-def _paths(data: Any) -> list[Path]:
-    return [Path(path) for path in (data if isinstance(data, (list, tuple)) else [data])]
+    return path.name.lower().endswith(DICOM_SUFFIXES) or (path.is_file() and is_dicom(path))

@@ -22,16 +22,13 @@ from pydicom.uid import (
 )
 
 from fedmed_transforms.damage import Damaged, check_elements, drop_torn, said
-from fedmed_transforms.header_index import index_header, tags_of
+from fedmed_transforms.header_index import PREAMBLE, index_header, tags_of
 
 Source: TypeAlias = Path | bytes
 """A file's path, or its content."""
 
 LARGEST_DEFLATED = 2**29
 """Bytes that a deflated data set may inflate to; twice as many are held for a moment."""
-
-PREAMBLE = 132
-"""Bytes before the first element, the last four of which are DICM (PS3.10, 7.1)."""
 
 NEEDED = (
     *("SOPClassUID", "SeriesInstanceUID", "Modality", "ImageType", "InstanceNumber", "NumberOfFrames", "Rows"),
@@ -51,8 +48,8 @@ DESCRIPTIONS = (
 """Elements that only transforms look at; where one is damaged, the file is taken not to have it."""
 
 FOR_PIXELS = (
-    *("SOPInstanceUID", "ExtendedOffsetTable", "ExtendedOffsetTableLengths", "RadiopharmaceuticalInformationSequence"),
-    *("FloatPixelPaddingValue", "FloatPixelPaddingRangeLimit", "VOILUTFunction"),
+    *("SOPInstanceUID", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
+    *("FloatPixelPaddingValue", "FloatPixelPaddingRangeLimit"),
     *("DoubleFloatPixelPaddingValue", "DoubleFloatPixelPaddingRangeLimit"),
 )
 
@@ -62,7 +59,6 @@ ALWAYS = tags_of([*NEEDED, *DESCRIPTIONS, *FOR_PIXELS])
 HEADER_PEEK = 2**15
 """Bytes in which a header is looked for at first."""
 
-UNDEFINED_LENGTH = 0xFFFFFFFF
 PIXEL_KEYWORDS = {0x7FE00010: "PixelData", 0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData"}
 FILE_META_PEEK = 4096
 
@@ -162,11 +158,6 @@ def _parse(file: BinaryIO, start: bytes, name: str, wanted: frozenset[int] | Non
     header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
     header.filename = name
     return header
-
-
-def is_dicom_content(start: bytes) -> bool:
-    """Whether these first 132 bytes of a file are those of a DICOM file."""
-    return start[PREAMBLE - 4 : PREAMBLE] == b"DICM"
 
 
 def text_of(header: Dataset, keyword: str) -> str:

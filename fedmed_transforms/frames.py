@@ -25,7 +25,8 @@ from pydicom.uid import (
 
 from fedmed_transforms.codestream import Codestream, read_codestream, without_container
 from fedmed_transforms.damage import code_of, decoder_said
-from fedmed_transforms.dicom_file import UNDEFINED_LENGTH, DicomFile
+from fedmed_transforms.dicom_file import DicomFile
+from fedmed_transforms.header_index import UNDEFINED_LENGTH
 
 LARGEST_DECODED = 2**33
 """Bytes that the compressed frames of an image may decode to, as float32."""
@@ -150,7 +151,7 @@ def decode(file: DicomFile, encoded: bytes) -> Words:
     """
     try:
         encoded = without_container(encoded)
-        declared = _check_declared(file, encoded)
+        declared = check_declared(file, encoded)
         decoder = PARALLEL.get(file.transfer_syntax)
         if decoder is not None and declared is not None and samples_of(file) == 1:
             words = decoder(encoded)
@@ -199,8 +200,14 @@ def _bytes_with(file: DicomFile, frame: int, bits: int) -> bytes:
         return opened.read(last - first + (last - first) % 2)  # the order of bytes may be of words
 
 
-def _check_declared(file: DicomFile, encoded: bytes) -> Codestream | None:
-    """Compares what a codestream says with the header, before memory is taken for it."""
+def check_declared(file: DicomFile, encoded: bytes) -> Codestream | None:
+    """Compares what a compressed frame says with the header, before memory is taken for it; run lengths say nothing.
+
+    Raises
+    ------
+    ValueError
+        They contradict each other, or the frame is too short for its pixels.
+    """
     header = file.header
     rows, columns = int(header.Rows), int(header.Columns)
     if file.transfer_syntax == RLELossless:

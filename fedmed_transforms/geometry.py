@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fedmed_transforms.image_metadata import LPS_FROM_RAS
 from fedmed_transforms.planes import Slice, Vector
 from fedmed_transforms.series_rules import SeriesRules
 from fedmed_transforms.stack import one_stack
@@ -64,10 +65,10 @@ class Grid:
     def affine(self) -> Vector:
         """Voxel (column, row, slice) to mm, RAS, (4, 4)."""
         affine = np.eye(4)
-        affine[:3, :2] = (self.directions * self.spacing[:2, None]).T
+        affine[:3, :2] = (self.directions * self.spacing[:, None]).T
         affine[:3, 2] = self.step
         affine[:3, 3] = self.origin
-        return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+        return LPS_FROM_RAS @ affine
 
 
 def arrange(slices: list[Slice], rules: SeriesRules, single: bool = False) -> Grid:
@@ -175,10 +176,9 @@ def duplicates(grid: Grid) -> list[list[int]]:
     return [group for group in groups if len(group) > 1]
 
 
-def without(grid: Grid, dropped: Sequence[int], rules: SeriesRules) -> Grid:
-    """The grid without the slices of these indices, measured anew."""
-    kept = [index for index in range(len(grid.slices)) if index not in set(dropped)]
-    return _measure([grid.slices[index] for index in kept], grid.distances[kept], rules, single=False)
+def only(grid: Grid, kept: Sequence[int], rules: SeriesRules) -> Grid:
+    """The grid of the slices of these indices, measured anew."""
+    return _measure([grid.slices[index] for index in kept], grid.distances[list(kept)], rules, single=False)
 
 
 def _thickness(only: Slice, rules: SeriesRules, single: bool) -> float:

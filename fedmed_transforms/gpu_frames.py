@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from pydicom.uid import UID, HTJ2KLossless, HTJ2KLosslessRPCL, JPEG2000Lossless, JPEGLossless, JPEGLosslessSV1
 
-from fedmed_transforms.codestream import Codestream, read_codestream
-from fedmed_transforms.frames import samples_of
+from fedmed_transforms.codestream import Codestream
+from fedmed_transforms.frames import check_declared, samples_of
 from fedmed_transforms.planes import Slice
 
 logger = logging.getLogger(__name__)
@@ -84,11 +84,10 @@ def _is_decodable(frame: bytes, item: Slice) -> bool:
     if samples_of(item.file) != 1 or int(header.BitsAllocated) not in CONTAINERS:
         return False
     try:
-        declared = read_codestream(frame)
+        declared = check_declared(item.file, frame)
     except ValueError:
         return False  # the CPU's decoder names the file
-    same = (declared.rows, declared.columns) == (int(header.Rows), int(header.Columns))
-    return same and declared.precision <= int(header.BitsAllocated) and is_trusted(item.file.transfer_syntax, declared)
+    return declared is not None and is_trusted(item.file.transfer_syntax, declared)
 
 
 def _contained(word: torch.Tensor, container: torch.dtype) -> torch.Tensor:

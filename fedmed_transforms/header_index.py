@@ -17,8 +17,10 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.tag import BaseTag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
-FIRST = 132
-"""Where the first element begins, after the preamble and DICM (PS3.10, 7.1)."""
+PREAMBLE = 132
+"""Bytes before the first element, the last four of which are DICM (PS3.10, 7.1)."""
+
+UNDEFINED_LENGTH = 0xFFFFFFFF
 
 PIXELS = 0x7FE00008
 """The first of the elements that may hold pixels."""
@@ -26,7 +28,6 @@ PIXELS = 0x7FE00008
 CHARACTER_SET = 0x00080005
 SYNTAX = 0x00020010
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-UNDEFINED = 0xFFFFFFFF
 DEEPEST = 8
 
 SHORT = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
@@ -60,10 +61,10 @@ def index_header(content: bytes, wanted: frozenset[int]) -> tuple[Dataset, int] 
         None where pydicom has to parse the file: another encoding, a wanted sequence, a palette, pixels that do not
         begin within the content, or anything that does not follow the standard to the letter.
     """
-    if content[FIRST - 4 : FIRST] != b"DICM":
+    if not is_dicom_content(content):
         return None
     try:
-        elements, syntax, position = {}, "", FIRST
+        elements, syntax, position = {}, "", PREAMBLE
         for tag, representation, begin, end in _elements(content):
             if tag >= PIXELS:
                 position = begin
@@ -77,7 +78,7 @@ def index_header(content: bytes, wanted: frozenset[int]) -> tuple[Dataset, int] 
                 elements[BaseTag(tag)] = RawDataElement(
                     BaseTag(tag), representation.decode("ascii"), end - begin, value, begin, False, True
                 )
-        if not _is_explicit(syntax) or position == FIRST:
+        if not _is_explicit(syntax) or position == PREAMBLE:
             return None
     except (Unusual, struct.error, UnicodeDecodeError):
         return None
@@ -89,6 +90,11 @@ def index_header(content: bytes, wanted: frozenset[int]) -> tuple[Dataset, int] 
     return header, position
 
 
+def is_dicom_content(start: bytes) -> bool:
+    """Whether these first 132 bytes of a file, or more, are those of a DICOM file."""
+    return start[PREAMBLE - 4 : PREAMBLE] == b"DICM"
+
+
 def tags_of(keywords: Iterator[str] | tuple[str, ...] | list[str]) -> frozenset[int]:
     """The tags of DICOM keywords, and that of the character set, in which they are to be read."""
     return frozenset([CHARACTER_SET, *(int(tag) for keyword in keywords if (tag := tag_for_keyword(keyword)))])
@@ -96,7 +102,7 @@ def tags_of(keywords: Iterator[str] | tuple[str, ...] | list[str]) -> frozenset[
 
 def _elements(content: bytes) -> Iterator[tuple[int, bytes, int, int]]:
     """Tag, representation, begin and end of each value; of the pixels' element, where it begins itself."""
-    position, last = FIRST, 0
+    position, last = PREAMBLE, 0
     while True:
         tag, representation, begin, end = _step(content, position, 0)
         if tag <= last:
@@ -117,7 +123,7 @@ def _step(content: bytes, position: int, depth: int) -> tuple[int, bytes, int, i
         raise Unusual
     if tag >= PIXELS and depth == 0:
         return tag, representation, begin, begin
-    if length == UNDEFINED:
+    if length == UNDEFINED_LENGTH:
         if representation != b"SQ":
             raise Unusual
         return tag, representation, begin, _after_sequence(content, begin, depth + 1)
@@ -136,7 +142,7 @@ def _after_sequence(content: bytes, position: int, depth: int) -> int:
             return position
         if tag != ITEM:
             raise Unusual
-        position = position + length if length != UNDEFINED else _after_item(content, position, depth)
+        position = position + length if length != UNDEFINED_LENGTH else _after_item(content, position, depth)
 
 
 def _after_item(content: bytes, position: int, depth: int) -> int:

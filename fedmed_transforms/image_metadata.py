@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from monai.data import MetaTensor
+from monai.utils.enums import MetaKeys, SpaceKeys
+
+Loaded: TypeAlias = tuple[torch.Tensor, dict[str, Any]]
+"""Values, channel first, and what :func:`metadata_of` says of them, as every loader of a format gives them."""
+
+LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""DICOM's axes run to the patient's left and posterior, those of MONAI's affines to the right and anterior."""
 
 DICOM = "dicom"
 """Entry of an image's metadata: DICOM elements by keyword, in DICOM's own text form: several values are separated by a
@@ -13,6 +24,28 @@ backslash, what is absent is empty. Text alone, and the same keywords for every 
 
 SOURCE_INSTANCES = "source_instances"
 """Entry of an image's metadata: SOPInstanceUIDs of the files that its voxels come from, separated by backslashes."""
+
+
+def metadata_of(path: Path, affine: npt.NDArray[np.float64], shape: Sequence[int]) -> dict[str, Any]:
+    """What MONAI's spatial transforms, ``Invertd`` and ``SaveImaged`` need of an image whose channels come first.
+
+    Parameters
+    ----------
+    path
+        What it was read from.
+    affine
+        (4, 4), voxels to mm, RAS.
+    shape
+        Without channels.
+    """
+    return {
+        MetaKeys.AFFINE: affine,
+        MetaKeys.ORIGINAL_AFFINE: affine.copy(),
+        MetaKeys.SPATIAL_SHAPE: np.asarray(shape),
+        MetaKeys.ORIGINAL_CHANNEL_DIM: 0,
+        MetaKeys.SPACE: SpaceKeys.RAS,
+        "filename_or_obj": str(path),
+    }
 
 
 def file_of(image: torch.Tensor) -> str:

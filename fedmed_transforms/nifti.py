@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from itertools import count
 from math import prod
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import torch
-from monai.data import ImageReader
-from monai.utils.enums import MetaKeys, SpaceKeys
 
+from fedmed_transforms.image_metadata import Loaded, metadata_of
 from fedmed_transforms.inflate import PIECE, check_size, read_pieces, read_start
 from fedmed_transforms.intensity import FULL_SCALE
+from fedmed_transforms.refusing_reader import RefusingReader
 from fedmed_transforms.scaling import empty_values, scale_into, swap_bytes, view
 from fedmed_transforms.workers import in_turn
 
@@ -29,8 +29,6 @@ HEADERS = (
     (nib.nifti1.Nifti1PairHeader, nib.nifti2.Nifti2PairHeader),
 )
 """nibabel's headers of single files, and of pairs."""
-
-Loaded: TypeAlias = tuple[torch.Tensor, dict[str, Any]]
 
 COLOURS = {3: "RGB24", 4: "RGBA32"}
 
@@ -150,56 +148,17 @@ def _metadata(path: Path, header: Any, values: torch.Tensor) -> dict[str, Any]:
     affine = np.asarray(header.get_best_affine(), dtype=np.float64)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
         raise ValueError(f"an affine that cannot be inverted: {affine.tolist()}")
-    meta = {
-        MetaKeys.AFFINE: affine,
-        MetaKeys.ORIGINAL_AFFINE: affine.copy(),
-        MetaKeys.SPATIAL_SHAPE: np.asarray(values.shape[1:]),
-        MetaKeys.ORIGINAL_CHANNEL_DIM: 0,
-        MetaKeys.SPACE: SpaceKeys.RAS,
-        "filename_or_obj": str(path),
-    }
+    meta = metadata_of(path, affine, values.shape[1:])
     return {**meta, FULL_SCALE: 255.0} if np.dtype(header.get_data_dtype()).names else meta
 
 
-class NiftiReader(ImageReader):  # type: ignore[misc]
-    """Reads NIfTI for MONAI's ``LoadImage(reader="fedmed_transforms.NiftiReader")``.
+class NiftiReader(RefusingReader):
+    """Reads NIfTI for MONAI's ``LoadImage(reader="fedmed_transforms.NiftiReader")``."""
 
-    Parameters
-    ----------
-    device
-        Where the values are to be.
-    """
-
-    def __init__(self, device: str | torch.device = "cpu") -> None:
-        super().__init__()
-        self.device = torch.device(device)
-
-    def verify_suffix(self, filename: Any) -> bool:
+    def reads(self, path: Path) -> bool:
         """Whether a path ends as NIfTI does."""
-        name = str(filename[0] if isinstance(filename, (list, tuple)) else filename)
-        return name.lower().endswith(NIFTI_SUFFIXES)
+        return path.name.lower().endswith(NIFTI_SUFFIXES)
 
-    def read(self, data: Any, **kwargs: Any) -> Loaded | ValueError:
-        """Values (C, X, Y, Z) and metadata of a path, or why it was refused.
-
-        A refusal is raised by :meth:`get_data`: after one that is raised here, MONAI would try its other readers.
-        """
-        paths = data if isinstance(data, (list, tuple)) else [data]
-        try:
-            if len(paths) != 1:
-                raise ValueError(f"{paths[0]}: expected one path, found {len(paths)}")
-            return load_nifti(Path(paths[0]), self.device)
-        except ValueError as error:
-            return error
-
-    def get_data(self, img: Loaded | ValueError) -> Loaded:
-        """What :meth:`read` gave.
-
-        Raises
-        ------
-        ValueError
-            As :func:`fedmed_transforms.load_image`.
-        """
-        if isinstance(img, ValueError):
-            raise img
-        return img
+    def load(self, path: Path) -> Loaded:
+        """Values (C, X, Y, Z) and metadata of a path."""
+        return load_nifti(path, self.device)

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import torch
 from monai.data import PILReader
-from monai.utils.enums import MetaKeys, SpaceKeys
 from PIL import Image, ImageOps
 
+from fedmed_transforms.image_metadata import Loaded, metadata_of
 from fedmed_transforms.intensity import FULL_SCALE
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 
 
-def load_picture(path: Path, device: torch.device) -> tuple[torch.Tensor, dict[str, Any]]:
+def load_picture(path: Path, device: torch.device) -> Loaded:
     """A picture to values and metadata.
 
     Returns
@@ -38,10 +38,7 @@ def load_picture(path: Path, device: torch.device) -> tuple[torch.Tensor, dict[s
         raise ValueError(f"{path}: expected a readable picture, found {type(error).__name__}: {text}") from error
     values = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(device)
     values = values[None] if values.ndim == 2 else values.permute(2, 0, 1)
-    affine = np.eye(4)
-    place = {MetaKeys.AFFINE: affine, MetaKeys.ORIGINAL_AFFINE: affine.copy(), MetaKeys.SPACE: SpaceKeys.RAS}
-    shape = {MetaKeys.SPATIAL_SHAPE: np.asarray(values.shape[1:]), MetaKeys.ORIGINAL_CHANNEL_DIM: 0}
-    return values, {**place, **shape, FULL_SCALE: meta[FULL_SCALE], "filename_or_obj": str(path)}
+    return values, {**metadata_of(path, np.eye(4), values.shape[1:]), FULL_SCALE: meta[FULL_SCALE]}
 
 
 class PictureReader(PILReader):  # type: ignore[misc]

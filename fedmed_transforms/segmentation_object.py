@@ -29,12 +29,10 @@ from fedmed_transforms.dicom_result import (
     save_whole,
 )
 from fedmed_transforms.dicom_source import Sources, frame_element, frames_of, planes_of, read_sources, source_name
+from fedmed_transforms.image_metadata import LPS_FROM_RAS
 from fedmed_transforms.mask_grid import Array, Plane, mask_on_planes
 from fedmed_transforms.source_geometry import with_shared_geometry
 from fedmed_transforms.unquoted import unquoted_errors
-
-LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-"""DICOM's axes run to the patient's left and posterior, those of MONAI's affines to the right and anterior."""
 
 SERIES_NUMBER = 900
 """Far from the numbers that scanners give."""

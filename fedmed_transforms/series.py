@@ -5,24 +5,22 @@ from __future__ import annotations
 import gc
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from fedmed_transforms.archive import dicom_members
 from fedmed_transforms.damage import code_of
-from fedmed_transforms.dicom_file import PREAMBLE, DicomFile, is_dicom_content, read_dicom_file, text_of
-from fedmed_transforms.header_index import tags_of
+from fedmed_transforms.dicom_file import DicomFile, read_dicom_file, text_of
+from fedmed_transforms.header_index import PREAMBLE, is_dicom_content, tags_of
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 ARCHIVE_SUFFIXES = (".zip",)
 DIRECTORY_NAME = "DICOMDIR"
-LISTED_FILES = 10
-"""How many files a message names at most."""
 
 
 def read_series(
-    path: Path, series: str | Mapping[str, str] | None = None, whole_headers: bool = True
+    path: Path, series: str | Mapping[str, str] | None = None, elements: Sequence[str] | None = None
 ) -> list[DicomFile]:
     """The files of one series: those of a file, a folder with all below it, a DICOMDIR or a zip.
 
@@ -34,8 +32,8 @@ def read_series(
         What to look in.
     series
         Which series, as in :class:`fedmed_transforms.SeriesRules`.
-    whole_headers
-        Whether all elements are needed, and not only those of an image and of the rule, which is faster.
+    elements
+        Keywords that are needed besides what every image and the rule need, which is faster; None for whole headers.
 
     Returns
     -------
@@ -48,7 +46,8 @@ def read_series(
         There is no image, several series and no rule that chooses one, or a file is damaged; the message names it and
         lists the series.
     """
-    wanted = None if whole_headers else tags_of(list(series) if isinstance(series, Mapping) else [])
+    rule = list(series) if isinstance(series, Mapping) else []
+    wanted = None if elements is None else tags_of([*elements, *rule])
     with _uncollected():
         files = [file for file in find_files(path, wanted) if file.keyword and file.header.get("Rows")]
     if not files:
@@ -117,13 +116,6 @@ def is_dicom(path: Path) -> bool:
 def is_archive(path: Path) -> bool:
     """Whether a file is a zip, by its suffix."""
     return path.name.lower().endswith(ARCHIVE_SUFFIXES)
-
-
-def name_files(files: list[DicomFile]) -> str:
-    """The names of files for a message, the first ten of them."""
-    names = [file.name for file in files]
-    more = f" and {len(names) - LISTED_FILES} more" if len(names) > LISTED_FILES else ""
-    return ", ".join(names[:LISTED_FILES]) + more
 
 
 @contextmanager

@@ -67,9 +67,9 @@ def read_voxels(slices: list[Slice], rules: SeriesRules, device: torch.device) -
     ValueError
         A frame is missing, damaged or contradicts its header; the message names the file.
     """
-    if is_coloured(slices[0].file):
-        return _colours(slices, device)
     frames = plan(slices, rules)
+    if is_coloured(slices[0].file):
+        return torch.stack([_colours(frame, device) for frame in frames])
     pixels = frames[0].pixels
     out = empty_values((len(frames), pixels.rows, pixels.columns), device)
     fill_here(out, frames) if device.type == "cpu" else fill_on_device(out, frames)
@@ -148,13 +148,16 @@ def _resolve(values: Array, frames: list[Frame]) -> None:
 
 def _raw(frame: Frame) -> Words:
     """A frame's words as bytes, (frame bytes,) uint8: as in the file if native, else as decoded."""
-    file, index = frame.item.file, frame.item.frame
     if frame.native:
         raw: Words = np.empty(frame.pixels.frame_bytes, dtype=np.uint8)
-        read_native(file, index, raw)
+        read_native(frame.item.file, frame.item.frame, raw)
         return raw
-    words = decode(file, frame.encoded) if frame.encoded else decode_native(file, index)
-    return np.ascontiguousarray(words).reshape(-1).view(np.uint8)
+    return np.ascontiguousarray(_decoded(frame)).reshape(-1).view(np.uint8)
+
+
+def _decoded(frame: Frame) -> Words:
+    file = frame.item.file
+    return decode(file, frame.encoded) if frame.encoded else decode_native(file, frame.item.frame)
 
 
 def _upload(part: list[Frame], device: torch.device) -> torch.Tensor:
@@ -179,18 +182,12 @@ def _parts(group: list[Frame]) -> Iterator[list[Frame]]:
     return (group[start : start + size] for start in range(0, len(group), size))
 
 
-def _colours(slices: list[Slice], device: torch.device) -> torch.Tensor:
-    encoded = _encoded(slices)
-
-    def read(frame: Frame) -> torch.Tensor:
-        file = frame.item.file
-        words = decode(file, frame.encoded) if frame.encoded else decode_native(file, frame.item.frame)
-        palette = samples_of(file) == 1
-        full = np.iinfo(words.dtype).max if palette else 2.0**frame.pixels.stored - 1
-        whole = words.astype(np.int32 if words.dtype.itemsize < 4 else np.int64)
-        return (torch.from_numpy(whole).to(device).double() / float(full)).float()
-
-    return torch.stack([read(frame) for frame in [_frame(item, True, encoded) for item in slices]])
+def _colours(frame: Frame, device: torch.device) -> torch.Tensor:
+    words = _decoded(frame)
+    palette = samples_of(frame.item.file) == 1
+    full = np.iinfo(words.dtype).max if palette else 2.0**frame.pixels.stored - 1
+    whole = words.astype(np.int32 if words.dtype.itemsize < 4 else np.int64)
+    return (torch.from_numpy(whole).to(device).double() / float(full)).float()
 
 
 def _encoded(slices: list[Slice]) -> dict[int, list[bytes]]:
