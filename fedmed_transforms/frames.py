@@ -201,27 +201,20 @@ def _bytes_with(file: DicomFile, frame: int, bits: int) -> bytes:
 
 
 def check_declared(file: DicomFile, encoded: bytes) -> Codestream | None:
-    """Compares what a compressed frame says with the header, before memory is taken for it; run lengths say nothing.
-
-    Raises
-    ------
-    ValueError
-        They contradict each other, or the frame is too short for its pixels.
-    """
+    """Refuses (ValueError) a compressed frame that contradicts its header or is too short, before memory is taken."""
     header = file.header
     rows, columns = int(header.Rows), int(header.Columns)
+    pixels = rows * columns * samples_of(file)
     if file.transfer_syntax == RLELossless:
-        needed = rows * columns * samples_of(file) * int(header.BitsAllocated) // 8
+        needed = pixels * int(header.BitsAllocated) // 8
         if needed > RLE_RATIO * len(encoded):
             raise ValueError(f"{len(encoded)} bytes of run lengths cannot hold {needed} bytes of pixels")
         return None
     declared = read_codestream(encoded)
-    pixels = rows * columns * samples_of(file)
     most = declared.most_samples * len(encoded) or max(LARGEST_BLANK, COMPRESSION * len(encoded))
     if pixels > most:
         raise ValueError(f"a codestream of {len(encoded)} bytes, expected more for {pixels} samples")
-    expected = (rows, columns, samples_of(file))
-    if (declared.rows, declared.columns, declared.samples) != expected:
+    if (declared.rows, declared.columns, declared.samples) != (rows, columns, samples_of(file)):
         found = f"{declared.rows}x{declared.columns}x{declared.samples}"
         raise ValueError(f"the codestream is of {found}, its header of {rows}x{columns}x{samples_of(file)}")
     if declared.precision > int(header.BitsAllocated):
