@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +11,14 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from fedmed_networks.weights import module_digest
+from fedmed_networks.weights import module_digest, tensor_digest
 
 Weights = dict[str, torch.Tensor]
 """Exchanged tensors by name, on the CPU."""
+
+FULL, HALF = "float32", "bfloat16"
+EXCHANGE_DTYPES = (FULL, HALF)
+"""Types in which real numbers are sent. bfloat16 halves the bytes and keeps 8 of 24 bits; sites train in float32."""
 
 
 def travels(network: nn.Module) -> dict[str, torch.Tensor]:
@@ -48,9 +51,9 @@ def trainable_parameters(network: nn.Module) -> list[nn.Parameter]:
     return [value for value in travels(network).values() if isinstance(value, nn.Parameter)]
 
 
-def take(network: nn.Module) -> Weights:
-    """Copies of the exchanged tensors, on the CPU."""
-    return {name: value.detach().cpu().clone() for name, value in travels(network).items()}
+def take(network: nn.Module, dtype: str = FULL) -> Weights:
+    """Copies of the exchanged tensors, on the CPU, in the type they are sent in (whole numbers in their own)."""
+    return {name: value.detach().to(_sent(value, dtype), copy=True).cpu() for name, value in travels(network).items()}
 
 
 @torch.no_grad()
@@ -80,10 +83,11 @@ class Manifest:
     frozen: str
 
     @classmethod
-    def of(cls, network: nn.Module) -> Manifest:
-        """The manifest of a network."""
+    def of(cls, network: nn.Module, dtype: str = FULL) -> Manifest:
+        """The manifest of a network whose real numbers are sent in a type of :data:`EXCHANGE_DTYPES`."""
         exchanged = travels(network)
-        return cls({name: _form(value) for name, value in exchanged.items()}, _frozen_digest(network, set(exchanged)))
+        tensors = {name: _form(value, _sent(value, dtype)) for name, value in exchanged.items()}
+        return cls(tensors, _frozen_digest(network, set(exchanged)))
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Manifest:
@@ -120,8 +124,9 @@ class Manifest:
             )
         for name, expected in self.tensors.items():
             value = torch.as_tensor(weights[name])
-            if _form(value) != expected:
-                raise ManifestError(f"{sender}: tensor {name}: found {_form(value)}, expected {expected}")
+            if _form(value, value.dtype) != expected:
+                found = _form(value, value.dtype)
+                raise ManifestError(f"{sender}: tensor {name}: found {found}, expected {expected}")
             if not bool(torch.isfinite(value).all()):
                 raise ManifestError(f"{sender}: tensor {name}: found values that are not finite")
 
@@ -144,8 +149,12 @@ class Manifest:
             )
 
 
-def _form(value: torch.Tensor) -> tuple[list[int], str]:
-    return list(value.shape), str(value.dtype).removeprefix("torch.")
+def _sent(value: torch.Tensor, dtype: str) -> torch.dtype:
+    return torch.bfloat16 if dtype == HALF and value.is_floating_point() else value.dtype
+
+
+def _form(value: torch.Tensor, dtype: torch.dtype) -> tuple[list[int], str]:
+    return list(value.shape), str(dtype).removeprefix("torch.")
 
 
 def _frozen_digest(network: nn.Module, exchanged: set[str]) -> str:
@@ -159,5 +168,5 @@ def _frozen_digest(network: nn.Module, exchanged: set[str]) -> str:
             digest.update(f"{name} {_frozen_digest(child, inner)}\n".encode())
     own = {name: value for name, value in network.state_dict().items() if "." not in name and name not in exchanged}
     for name, value in own.items():
-        digest.update(f"{name} {json.dumps(value.cpu().tolist())}\n".encode())
+        digest.update(f"{name} {tensor_digest(value)}\n".encode())
     return digest.hexdigest()

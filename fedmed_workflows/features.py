@@ -4,66 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from monai.utils import convert_to_tensor
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from fedmed_networks.weights import module_digest
 from fedmed_workflows.fingerprint import content_digest, is_random, transform_digest
+from fedmed_workflows.refusal import refusal
+from fedmed_workflows.tensor_cache import TensorCache
 
 logger = logging.getLogger(__name__)
 
 ENCODE_BATCH = 32
 """Pictures a pass of the encoder. Always this many (the last pass is filled up), so that a feature's bits do not
 depend on which other images were encoded along with it, before or after an interruption."""
-
-
-class FeatureCache:
-    """A folder of features, found by a key; several processes may share it.
-
-    An entry is written under a temporary name and renamed, and carries a checksum: a damaged entry counts as absent.
-    """
-
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
-
-    def get(self, key: str) -> torch.Tensor | None:
-        """The features (N, D) of a key, or None."""
-        path = self._path(key)
-        try:
-            with safe_open(path, framework="pt") as entry:
-                features: torch.Tensor = entry.get_tensor("features")
-                expected = (entry.metadata() or {}).get("sha256")
-        except FileNotFoundError:
-            return None
-        except (SafetensorError, OSError) as error:
-            logger.warning("%s: damaged feature entry, computed again: %s", path, error)
-            return None
-        if expected != checksum(features):
-            logger.warning("%s: damaged feature entry, computed again: its checksum does not match", path)
-            return None
-        return features
-
-    def put(self, key: str, features: torch.Tensor) -> None:
-        """Keeps the features (N, D) of a key."""
-        path = self._path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
-        features = features.contiguous()
-        temporary.write_bytes(save({"features": features}, metadata={"sha256": checksum(features)}))
-        os.replace(temporary, path)
-
-    def _path(self, key: str) -> Path:
-        return self.folder / key[:2] / f"{key}.safetensors"
 
 
 class EncodedDataset(Dataset[dict[str, Any]]):
@@ -124,7 +83,7 @@ class EncodedDataset(Dataset[dict[str, Any]]):
         try:
             pictures: torch.Tensor = self.transform(dict(entry))["image"]
         except Exception as error:
-            raise ValueError(_cause(error, entry)) from error
+            raise ValueError(refusal(error, str(entry["image"]))) from error
         plain: torch.Tensor = convert_to_tensor(pictures, track_meta=False)
         return plain
 
@@ -147,15 +106,16 @@ class _Keys:
 def _encode_all(
     data: list[Mapping[str, Any]], pictures_of: Any, network: Any, keys: _Keys, cache_dir: str | Path | None
 ) -> list[torch.Tensor]:
-    cache = None if cache_dir is None else FeatureCache(cache_dir)
+    cache = None if cache_dir is None else TensorCache(cache_dir)
     names = [keys.of(str(entry["image"])) for entry in data]
-    found = [None if cache is None else cache.get(name) for name in names]
+    kept = [None if cache is None else cache.get(name) for name in names]
+    found = [None if entry is None else entry["features"] for entry in kept]
     absent = [index for index, features in enumerate(found) if features is None]
     stacks = ((index, pictures_of(data[index])) for index in tqdm(absent, "encoding", leave=False, disable=not absent))
     for index, features in _encode(stacks, network, keys.device):
         found[index] = features
         if cache is not None:
-            cache.put(names[index], features)
+            cache.put(names[index], {"features": features})
     return [features for features in found if features is not None]
 
 
@@ -186,18 +146,3 @@ def _encode(
         pictures.extend(stack)
         yield from passes(last=False)
     yield from passes(last=True)
-
-
-def checksum(features: torch.Tensor) -> str:
-    """SHA-256 of the values of features, to tell a damaged file."""
-    return hashlib.sha256(features.contiguous().numpy().tobytes()).hexdigest()
-
-
-def _cause(error: BaseException, entry: Mapping[str, Any]) -> str:
-    """The first of an error's causes that names the image; MONAI wraps a transform's error in its own."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if str(entry["image"]) in str(cause) and isinstance(cause, ValueError):
-            return str(cause)
-        cause = cause.__cause__
-    return f"{entry['image']}: {error}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import time
@@ -15,7 +16,9 @@ from tqdm import tqdm
 from fedmed_networks.weights import file_digest
 from fedmed_workflows.aggregation import FedAvg, Update
 from fedmed_workflows.engines import InProcessEngine
-from fedmed_workflows.exchange import Manifest, Weights
+from fedmed_workflows.exchange import EXCHANGE_DTYPES, FULL, Manifest, Weights
+from fedmed_workflows.federation_sites import ALL, FederationSites
+from fedmed_workflows.leave_one_out import leave_one_site_out
 from fedmed_workflows.preparation import Preparation
 from fedmed_workflows.report import write_report
 from fedmed_workflows.run_folder import RunFolder, write_whole
@@ -43,8 +46,8 @@ class Federation:
     bundle_root
         The bundle's folder.
     sites
-        The sites, for example :class:`fedmed_workflows.sites.ClassificationSites`: ``folders``, ``unseen``,
-        ``class_names`` and ``digest``.
+        The sites, for example :class:`fedmed_workflows.sites.ClassificationSites`; where each of them is the unseen
+        one in turn, a run for each of them, in a folder of its name.
     output_dir
         The run's folder.
     rounds, local_epochs, seed
@@ -58,7 +61,7 @@ class Federation:
     min_sites
         Sites that must contribute to every round; None for all.
     preparations
-        Steps before round 1 that need the unseen site: ``(unseen SiteAlgo or None) -> Preparation``.
+        Steps before round 1: ``(the unseen site's SiteAlgo or None, the run's folder) -> Preparation``.
     cache_dir
         Folder of the features of frozen encoders; None for ``features`` in the run's folder.
     device
@@ -67,6 +70,8 @@ class Federation:
         Remarks for the report; empty ones are left out.
     train_config
         The training configuration and its overlays, in the bundle's folder or elsewhere.
+    exchange_dtype
+        Type in which real numbers are sent, one of :data:`fedmed_workflows.exchange.EXCHANGE_DTYPES`.
 
     Raises
     ------
@@ -77,7 +82,7 @@ class Federation:
     def __init__(
         self,
         bundle_root: str,
-        sites: Any,
+        sites: FederationSites,
         output_dir: str,
         rounds: int,
         local_epochs: int = 1,
@@ -86,18 +91,21 @@ class Federation:
         engine: str = "in_process",
         aggregation: Callable[[Mapping[str, Update]], Weights] | None = None,
         min_sites: int | None = None,
-        preparations: Sequence[Callable[[SiteAlgo | None], Preparation]] = (),
+        preparations: Sequence[Callable[[SiteAlgo | None, Path], Preparation]] = (),
         cache_dir: str | None = None,
         device: str | torch.device = "cpu",
         notes: Sequence[str] = (),
         train_config: Sequence[str] = (TRAIN_CONFIG,),
+        exchange_dtype: str = FULL,
     ) -> None:
         self.bundle_root, self.sites, self.output_dir = bundle_root, sites, Path(output_dir)
         self.train_config = list(train_config)
         self.rounds, self.local_epochs, self.seed = rounds, local_epochs, seed
-        self.settings = {**(settings or {}), "class_names": list(sites.class_names)}
+        self.settings = {**(settings or {}), **sites.settings}
         self.engine, self.aggregation = engine, aggregation or FedAvg()
-        self.min_sites = len(sites.folders) if min_sites is None else min_sites
+        self.exchange_dtype = exchange_dtype
+        self.least = len(sites.folders) - bool(sites.in_turn)
+        self.min_sites = self.least if min_sites is None else min_sites
         self.preparations = list(preparations)
         self.cache_dir = str(self.output_dir / "features") if cache_dir is None else cache_dir
         self.device, self.notes = torch.device(device), [note for note in notes if note]
@@ -106,6 +114,8 @@ class Federation:
     def run(self) -> dict[str, Any]:
         """Runs the rounds that are left and writes the report; returns what the report says.
 
+        Where each site is the unseen one in turn: a result for each of them, by its name.
+
         Raises
         ------
         ValueError
@@ -113,6 +123,8 @@ class Federation:
         FederationError
             Too few sites contributed to a round.
         """
+        if self.sites.in_turn:
+            return leave_one_site_out(self)
         with RunFolder(self.output_dir, self.identity()) as folder:
             engine, manifest = self._open()
             weights, history = folder.resume(manifest) or self._start(folder, engine, manifest)
@@ -132,14 +144,21 @@ class Federation:
             "train_config": {Path(file).name: file_digest(Path(file)) for file in files},
             "settings": self._plain_settings(),
             "sites": sorted(self.sites.folders),
-            "unseen_site": self.sites.unseen[0] if self.sites.unseen else None,
+            "unseen_site": ALL if self.sites.in_turn else self.sites.unseen[0] if self.sites.unseen else None,
             "data": self.sites.digest,
             "rounds": self.rounds,
             "local_epochs": self.local_epochs,
             "seed": self.seed,
             "aggregation": f"{type(self.aggregation).__name__} {sorted(vars(self.aggregation).items())}",
             "device": self.device.type,
+            "exchange_dtype": self.exchange_dtype,
         }
+
+    def with_unseen(self, site: str) -> Federation:
+        """The same federation with one of its sites as the unseen one, in a folder of the site's name."""
+        run = copy.copy(self)
+        run.sites, run.output_dir, run.notes = self.sites.without(site), self.output_dir / site, list(self.notes)
+        return run
 
     def _plain_settings(self) -> dict[str, Any]:
         try:
@@ -155,23 +174,24 @@ class Federation:
             value = getattr(self, name)
             if not isinstance(value, int) or value < least:
                 raise ValueError(f"{name}: expected a whole number of at least {least}, found {value!r}")
-        if self.min_sites > len(self.sites.folders):
-            raise ValueError(f"min_sites: found {self.min_sites}, expected at most the {len(self.sites.folders)} sites")
-        if self.engine not in ENGINES:
-            raise ValueError(f"engine: found {self.engine!r}, expected one of {sorted(ENGINES)}")
+        if self.min_sites > self.least:
+            raise ValueError(f"min_sites: found {self.min_sites}, expected at most the {self.least} sites")
+        for name, known in (("engine", ENGINES), ("exchange_dtype", EXCHANGE_DTYPES)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}: found {getattr(self, name)!r}, expected one of {sorted(known)}")
 
     def _make_site(self, name: str, folder: Path, settings: Mapping[str, Any], held_out: bool) -> SiteAlgo:
         state_dir = self.output_dir / "sites" / name
         common = {**self.settings, "cache_dir": self.cache_dir, "device": self.device, "output_dir": str(state_dir)}
         return SiteAlgo(
             self.bundle_root, name, str(folder), str(state_dir), self.seed, self.local_epochs,
-            {**common, **settings}, held_out, self.train_config,
+            {**common, **settings}, held_out, self.train_config, self.exchange_dtype,
         )  # fmt: skip
 
     def _open(self) -> tuple[InProcessEngine, Manifest]:
         engine = ENGINES[self.engine](self._make_site, self.sites.folders, self.sites.unseen)
         unseen = engine.open_unseen({"target": None} if "target" in self.settings else {})
-        prepared = [step(unseen) for step in self.preparations]
+        prepared = [step(unseen, self.output_dir) for step in self.preparations]
         self.notes += [note for step in prepared for note in step.notes]
         return engine, engine.open({name: value for step in prepared for name, value in step.settings.items()})
 
@@ -239,6 +259,8 @@ class Federation:
             "manifest": manifest.to_json(),
             "notes": self.notes,
             "class_names": list(self.sites.class_names),
+            "key_metric": self.sites.key_metric,
+            "chance": self.sites.chance,
             "sites": engine.roles(),
             "history": history,
             "initial": engine.score(engine.initial_weights()),

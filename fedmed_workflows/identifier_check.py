@@ -8,7 +8,6 @@ from typing import Any
 from fedmed_transforms.identifiers import describe, find_identifiers
 from fedmed_workflows.preparation import Preparation
 from fedmed_workflows.site_algo import SiteAlgo
-from fedmed_workflows.site_images import read_site
 from fedmed_workflows.target import NOBODY
 from fedmed_workflows.target_preparation import UNSEEN
 
@@ -25,7 +24,7 @@ class IdentifierCheck:
     Parameters
     ----------
     sites
-        The sites: ``folders`` and ``unseen``, as of :class:`fedmed_workflows.sites.ClassificationSites`.
+        The sites, whose ``images`` lists every image by site.
     identifiers
         ``refuse`` ends the run if there are any; ``allow`` notes them in the report.
     target
@@ -42,7 +41,7 @@ class IdentifierCheck:
             raise ValueError(f"identifiers: expected {REFUSE!r} or {ALLOW!r}, found {identifiers!r}")
         self.sites, self.identifiers, self.target = sites, identifiers, target
 
-    def __call__(self, unseen: SiteAlgo | None) -> Preparation:
+    def __call__(self, unseen: SiteAlgo | None, output_dir: Path) -> Preparation:
         """No settings, and a note for each site whose identifiers were allowed.
 
         Raises
@@ -65,11 +64,7 @@ class IdentifierCheck:
 
     def _images(self) -> dict[str, list[str]]:
         """The images of each site, wherever a datalist says they lie, and of the target."""
-        folders = dict([*self.sites.folders.items(), *([self.sites.unseen] if self.sites.unseen else [])])
-        images = {
-            f"site {name!r}": [image for items in read_site(Path(path)).values() for image, _ in items]
-            for name, path in folders.items()
-        }
+        images = {f"site {name!r}": listed for name, listed in self.sites.images.items()}
         target = None if self.target in (UNSEEN, NOBODY) else self.target
         return {**images, "the target": [target]} if target and Path(target).is_dir() else images
 

@@ -115,7 +115,8 @@ def check_folder(path: Path, identity: Mapping[str, Any]) -> None:
         The message names the folder and the first differing settings.
     """
     marker = path / "run.json"
-    if marker.is_file() and not (path / "checkpoints" / "last.json").is_file():
+    begun = (path / "checkpoints" / "last.json", *path.glob("*/run.json"))
+    if marker.is_file() and not any(file.is_file() for file in begun):
         return
     if not marker.is_file():
         if path.is_dir() and not all(any(entry.match(name) for name in TOLERATED) for entry in path.iterdir()):

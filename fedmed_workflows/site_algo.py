@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 import zlib
 from collections.abc import Mapping, Sequence
@@ -16,8 +15,9 @@ from monai.fl.utils.constants import ExtraItems, WeightType
 from monai.fl.utils.exchange_object import ExchangeObject
 from monai.utils import set_determinism
 
+from fedmed_transforms.whole_file import whole_file
 from fedmed_workflows.aggregation import Update
-from fedmed_workflows.exchange import Manifest, Weights, put, take
+from fedmed_workflows.exchange import FULL, Manifest, Weights, put, take
 from fedmed_workflows.loss_watch import LossWatch
 from fedmed_workflows.site_state import SiteState
 from fedmed_workflows.site_workflow import TRAIN_CONFIG, config_files, site_workflow
@@ -49,6 +49,8 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
         An unseen site: it is evaluated, and never trains.
     train_config
         The training configuration and its overlays, in the bundle's folder or elsewhere.
+    exchange_dtype
+        Type in which real numbers are sent, one of :data:`fedmed_workflows.exchange.EXCHANGE_DTYPES`.
 
     Raises
     ------
@@ -69,12 +71,14 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
         settings: Mapping[str, Any] | None = None,
         held_out: bool = False,
         train_config: Sequence[str] = (TRAIN_CONFIG,),
+        exchange_dtype: str = FULL,
     ) -> None:
         self.site = site
         self.dataset_dir = dataset_dir
         self.seed = seed
         self.state = SiteState(state_dir)
         self.held_out = held_out
+        self.exchange_dtype = exchange_dtype
         self.workflow = site_workflow(
             config_files(bundle_root, train_config),
             {
@@ -105,7 +109,7 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
         self.network = self._parsed("network")
         self.evaluator = self.workflow.evaluator
         self.tester = self._parsed("test#evaluator")
-        self.manifest = Manifest.of(self.network)
+        self.manifest = Manifest.of(self.network, self.exchange_dtype)
         if not self.held_out:
             self.trainer = self.workflow.trainer
             self.watch = LossWatch(self.site)
@@ -170,11 +174,11 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
 
     def get_weights(self, extra: dict[str, Any] | None = None) -> ExchangeObject:
         """Copies of the exchanged tensors, and nothing else."""
-        return ExchangeObject(weights=take(self.network), weight_type=WeightType.WEIGHTS)
+        return ExchangeObject(weights=take(self.network, self.exchange_dtype), weight_type=WeightType.WEIGHTS)
 
     def initial_weights(self) -> Weights:
         """The exchanged tensors as the seed made them; the same at every site."""
-        return take(self.network)
+        return take(self.network, self.exchange_dtype)
 
     @property
     def samples(self) -> int:
@@ -184,10 +188,8 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
     def save_model(self, weights: Mapping[str, torch.Tensor], path: Path) -> Path:
         """Writes the whole network with the given weights, as ``{"model": state}``; all of the file or nothing."""
         self._receive(ExchangeObject(weights=dict(weights)))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        torch.save({"model": self.network.state_dict()}, temporary)
-        os.replace(temporary, path)
+        with whole_file(path) as temporary, temporary.open("wb") as file:  # given a name, torch would write it down
+            torch.save({"model": self.network.state_dict()}, file)
         return path
 
     def test_dataset(self) -> Any:

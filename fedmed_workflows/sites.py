@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fedmed_transforms.split import PATIENT, check_apart, patient_of, split_by_patient
-from fedmed_workflows.fingerprint import content_digest
-from fedmed_workflows.site_images import SECTIONS, check_name, read_patients, read_site
+from fedmed_workflows.federation_sites import FederationSites, data_digest
+from fedmed_workflows.site_images import read_site
+from fedmed_workflows.site_split import split_site
 
 
 class ClassificationSite:
@@ -57,7 +55,6 @@ class ClassificationSite:
         patient_pattern: str | None = None,
     ) -> None:
         self.path = Path(dataset_dir)
-        self.patient_pattern = patient_pattern
         sections = read_site(self.path)
         found = sorted({name for items in sections.values() for _, name in items})
         self.class_names = given_classes(class_names) or found
@@ -66,37 +63,14 @@ class ClassificationSite:
             raise ValueError(f"{self.path}: found the classes {unknown}, expected some of {self.class_names}")
         labelled = {section: [self._item(*item) for item in items] for section, items in sections.items()}
         every = [item for items in labelled.values() for item in items]
-        self.training, self.validation, self.test = ([], every, every) if held_out else self._split(labelled, seed)
+        strata = [item["label"] for item in labelled.get("training", [])]
+        split = ([], every, every) if held_out else split_site(self.path, labelled, strata, seed, patient_pattern)
+        self.training, self.validation, self.test = split
         if not held_out:
             self._check(batch_size)
 
     def _item(self, image: str, name: str) -> dict[str, Any]:
         return {"image": image, "label": self.class_names.index(name)}
-
-    def _split(self, sections: Mapping[str, list[dict[str, Any]]], seed: int) -> list[list[dict[str, Any]]]:
-        """The datalist's own sections; what it leaves out is split off its training section."""
-        items = sections.get("training", [])
-        patients = self._patients(item["image"] for part in sections.values() for item in part)
-        grouped, labels = [patients[item["image"]] for item in items], [item["label"] for item in items]
-        training, validation, test = split_by_patient(grouped, labels, seed)
-        if "validation" in sections:
-            training, validation = training + validation, []
-        if "test" in sections:
-            training, test = training + test, []
-        parts = [
-            [items[index] for index in sorted(training)],
-            sections.get("validation", [items[index] for index in validation]),
-            sections.get("test", [items[index] for index in test]),
-        ]
-        sides = zip(SECTIONS, parts, strict=True)
-        check_apart({side: {item["image"]: patients[item["image"]] for item in part} for side, part in sides})
-        return parts
-
-    def _patients(self, images: Iterable[str]) -> dict[str, str]:
-        """By image: the patient that the datalist names, or that the file does."""
-        named = read_patients(self.path)
-        items = [{"image": image, PATIENT: named.get(image, "")} for image in images]
-        return {item["image"]: _within(patient_of(item, self.patient_pattern), self.path) for item in items}
 
     def _check(self, batch_size: int) -> None:
         if batch_size < 2:
@@ -111,31 +85,31 @@ class ClassificationSite:
                 raise ValueError(f"{self.path}: found no {part} image after the split, expected three of some class")
 
 
-class ClassificationSites:
-    """The sites of a federation: a folder or a datalist each, side by side in one folder.
+class ClassificationSites(FederationSites):
+    """The sites of a federation that classifies.
 
     Parameters
     ----------
     dataset_dir
         Holds ``SITE/CLASS/*``, ``SITE/datalist.json`` or ``SITE.json``, one a site.
-    sites
-        Names of the training sites; None for all but the unseen one.
-    unseen_site
-        Name of the site that never trains, or None.
+    sites, unseen_site
+        As of :class:`fedmed_workflows.federation_sites.FederationSites`.
     class_names
         All classes; None for those found, in alphabetical order. Then a class of one site only is refused, as a
         folder that was misnamed would otherwise become a class; name it here to keep it.
 
     Attributes
     ----------
-    folders
-        Path by name of the training sites, in alphabetical order.
-    unseen
-        ``(name, path)`` of the unseen site, or None.
     class_names
         The classes, in the order of the logits.
+    images
+        Every site's images.
     digest
         Of every site's image names, contents and classes: what a run's data were.
+    settings
+        Entries of the training configuration that the sites decide.
+    key_metric, chance
+        The metric to judge a run by, and what guessing would give.
 
     Raises
     ------
@@ -144,6 +118,8 @@ class ClassificationSites:
         message names the site, what was found and what was expected.
     """
 
+    key_metric = "balanced_accuracy"
+
     def __init__(
         self,
         dataset_dir: str,
@@ -151,39 +127,21 @@ class ClassificationSites:
         unseen_site: str | None = None,
         class_names: Sequence[str] | None = None,
     ) -> None:
-        root = Path(dataset_dir)
-        present = _sites_in(root)
-        unseen_site = None if unseen_site is None else str(unseen_site)
-        named = [sites] if isinstance(sites, str) else sites
-        training = sorted(str(site) for site in named) if named else sorted(set(present) - {unseen_site})
-        for role, site in [("site", site) for site in training] + (
-            [("unseen site", unseen_site)] if unseen_site else []
-        ):
-            if site not in present:
-                raise ValueError(f"{role} {site!r}: not found in {root}, which holds {sorted(present)}")
-        if not training or unseen_site in training:
-            raise ValueError(
-                f"{root}: training sites {training}, unseen site {unseen_site!r}: expected at least one "
-                "training site besides the unseen one"
-            )
-        for site in [*training, *([unseen_site] if unseen_site else [])]:
-            check_name(site, f"{root}: site")
-        self.folders = {site: present[site] for site in training}
-        self.unseen = (unseen_site, present[unseen_site]) if unseen_site else None
-        paths = {**self.folders, **({self.unseen[0]: self.unseen[1]} if self.unseen else {})}
-        items = {site: read_site(path) for site, path in paths.items()}
+        super().__init__(dataset_dir, sites, unseen_site)
+        items = {site: read_site(path) for site, path in self.paths.items()}
         by_site = {site: {name for part in parts.values() for _, name in part} for site, parts in items.items()}
         self.class_names = given_classes(class_names) or sorted(set().union(*by_site.values()))
-        _check_classes(paths, by_site, self.class_names if class_names else None)
-        self.digest = _digest(paths, items)
+        _check_classes(self.paths, by_site, self.class_names if class_names else None)
+        self.images = {site: [image for part in parts.values() for image, _ in part] for site, parts in items.items()}
+        self.digest = data_digest(self.paths, _with_paths(items))
+        self.settings = {"class_names": list(self.class_names)}
+        self.chance = 1 / len(self.class_names)
 
 
-def _sites_in(root: Path) -> dict[str, Path]:
-    if not root.is_dir():
-        raise ValueError(f"dataset_dir {root}: expected a folder that holds one folder a site")
-    entries = [path for path in sorted(root.iterdir()) if not path.name.startswith(".")]
+def _with_paths(items: Mapping[str, Mapping[str, list[tuple[str, str]]]]) -> dict[str, dict[str, list[Any]]]:
     return {
-        path.stem if path.is_file() else path.name: path for path in entries if path.is_dir() or path.suffix == ".json"
+        site: {section: [(Path(image), name) for image, name in entries] for section, entries in parts.items()}
+        for site, parts in items.items()
     }
 
 
@@ -199,16 +157,6 @@ def _check_classes(paths: Mapping[str, Path], by_site: Mapping[str, set[str]], g
             )
 
 
-def _digest(paths: Mapping[str, Path], items: Mapping[str, Mapping[str, list[tuple[str, str]]]]) -> str:
-    digest = hashlib.sha256()
-    for site in sorted(items):
-        for section, entries in items[site].items():
-            for image, name in entries:
-                content = content_digest(image)
-                digest.update(f"{site} {section} {_within(image, paths[site])} {name} {content}\n".encode())
-    return digest.hexdigest()
-
-
 def given_classes(class_names: Sequence[str] | None) -> list[str]:
     """The classes that a configuration names, or none.
 
@@ -220,9 +168,3 @@ def given_classes(class_names: Sequence[str] | None) -> list[str]:
     if isinstance(class_names, str):
         raise ValueError(f"class_names: expected a list of names, found the text {class_names!r}")
     return [str(name) for name in class_names or ()]
-
-
-def _within(image: str, site: Path) -> str:
-    """A path without the part that differs from machine to machine."""
-    folder = site if site.is_dir() else site.parent
-    return image.removeprefix(f"{folder}{os.sep}")

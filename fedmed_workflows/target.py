@@ -13,8 +13,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from fedmed_networks.weights import module_digest
 from fedmed_transforms.find import find_images
-from fedmed_workflows.features import EncodedDataset, checksum
+from fedmed_workflows.features import EncodedDataset
 from fedmed_workflows.run_folder import write_whole
+from fedmed_workflows.tensor_cache import checksum
 
 NOBODY = "none"
 
@@ -47,7 +48,7 @@ class ReleasedFeatures(Dataset[dict[str, Any]]):
             raise ValueError(
                 f"{path}: its features come from encoder {made.get('encoder')}, this network's encoder is {encoder}"
             )
-        if made.get("sha256") != checksum(self.features):
+        if made.get("sha256") != checksum({"features": self.features}):
             raise ValueError(f"{path}: expected a file of released features, found damage: its checksum does not match")
 
     def __len__(self) -> int:
@@ -59,7 +60,7 @@ class ReleasedFeatures(Dataset[dict[str, Any]]):
 
 def release_features(features: torch.Tensor, network: Any, path: Path) -> None:
     """Writes features (N, D) with the digest of the encoder that made them, and their checksum."""
-    made = {"encoder": module_digest(network.visual), "sha256": checksum(features)}
+    made = {"encoder": module_digest(network.visual), "sha256": checksum({"features": features})}
     write_whole(path, save({"features": features.contiguous()}, metadata=made))
 
 

@@ -25,21 +25,20 @@ class TargetPreparation:
     ----------
     target
         ``unseen``, or anything :func:`fedmed_workflows.target.target_dataset` takes.
-    output_dir
-        The run's folder; released features are written to its ``released`` folder.
     """
 
-    def __init__(self, target: str | None, output_dir: str) -> None:
+    def __init__(self, target: str | None) -> None:
         self.target = target
-        self.output_dir = output_dir
 
-    def __call__(self, unseen: SiteAlgo | None) -> Preparation:
+    def __call__(self, unseen: SiteAlgo | None, output_dir: Path) -> Preparation:
         """Settings of the training sites, and what a reader of the report must know.
 
         Parameters
         ----------
         unseen
             The unseen site's :class:`fedmed_workflows.SiteAlgo`, or None.
+        output_dir
+            The run's folder; released features are written to its ``released`` folder.
 
         Raises
         ------
@@ -49,7 +48,7 @@ class TargetPreparation:
         if self.target == UNSEEN:
             if unseen is None:
                 raise ValueError("target 'unseen': expected an unseen site (--unseen_site), or another target")
-            path = Path(self.output_dir) / "released" / f"{unseen.site}.safetensors"
+            path = output_dir / "released" / f"{unseen.site}.safetensors"
             release_features(_features(unseen), unseen.network, path)
             return Preparation({"target": str(path)}, [TRANSDUCTIVE.format(unseen.site)])
         if unseen is not None and self.target not in (None, NOBODY) and _is_of(str(self.target), unseen):

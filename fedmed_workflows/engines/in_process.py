@@ -11,6 +11,7 @@ from monai.fl.utils.exchange_object import ExchangeObject
 
 from fedmed_workflows.aggregation import Update
 from fedmed_workflows.exchange import Manifest, Weights
+from fedmed_workflows.refusal import refusal
 from fedmed_workflows.site_algo import SiteAlgo
 
 logger = logging.getLogger(__name__)
@@ -47,8 +48,7 @@ class InProcessEngine:
     def open_unseen(self, settings: Mapping[str, Any]) -> SiteAlgo | None:
         """Builds the unseen site, which may release features before the training sites are built."""
         if self._unseen is not None:
-            self.unseen = self.make_site(*self._unseen, settings, True)
-            self.unseen.initialize()
+            self.unseen = self._built(*self._unseen, settings, True)
         return self.unseen
 
     def open(self, settings: Mapping[str, Any]) -> Manifest:
@@ -60,8 +60,7 @@ class InProcessEngine:
             A site's images are refused, or its network differs from the others'; the message names the site.
         """
         for name, folder in self.folders.items():
-            self.sites[name] = self.make_site(name, folder, settings, False)
-            self.sites[name].initialize()
+            self.sites[name] = self._built(name, folder, settings, False)
         first = next(iter(self.sites.values()))
         self._initial = first.initial_weights()
         manifest = first.manifest
@@ -119,6 +118,14 @@ class InProcessEngine:
         """Writes the whole network with an aggregate's weights, as ``{"model": state}``."""
         site = next(iter(self.sites.values()))
         return site.save_model(weights, path)
+
+    def _built(self, name: str, folder: Path, settings: Mapping[str, Any], held_out: bool) -> SiteAlgo:
+        site = self.make_site(name, folder, settings, held_out)
+        try:
+            site.initialize()
+        except Exception as error:  # MONAI wraps what a component refuses in its own error
+            raise ValueError(f"site {name!r}: {refusal(error)}") from error
+        return site
 
     def _all(self) -> dict[str, SiteAlgo]:
         return {**self.sites, **({self.unseen.site: self.unseen} if self.unseen else {})}

@@ -16,34 +16,34 @@ import torch
 from monai.transforms import Compose, Identityd, Lambdad, OneOf, RandFlipd, ScaleIntensityd, Spacingd
 
 from fedmed_transforms import ClipPreprocessd, ScaleToUnitd
-from fedmed_workflows.features import FeatureCache
 from fedmed_workflows.fingerprint import content_digest, is_random, transform_digest
+from fedmed_workflows.tensor_cache import TensorCache
 
 KEY = "ab" * 32
 
 
 def test_an_entry_comes_back(tmp_path: Path) -> None:
-    cache = FeatureCache(tmp_path / "new")
+    cache = TensorCache(tmp_path / "new")
     assert cache.get(KEY) is None
     for features in (torch.randn(3, 4), torch.randn(8, 2).t(), torch.randn(1, 1)):
-        cache.put(KEY, features)
+        cache.put(KEY, {"features": features})
         found = cache.get(KEY)
-        assert found is not None and torch.equal(found, features) and cache.get("cd" * 32) is None
+        assert found is not None and torch.equal(found["features"], features) and cache.get("cd" * 32) is None
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [f"{KEY}.safetensors"]
 
 
 def test_no_damage_to_an_entry_passes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    cache = FeatureCache(tmp_path)
-    cache.put(KEY, torch.arange(6.0).reshape(2, 3))
+    cache = TensorCache(tmp_path)
+    cache.put(KEY, {"features": torch.arange(6.0).reshape(2, 3)})
     (path,) = tmp_path.rglob("*.safetensors")
     whole = path.read_bytes()
     damaged = [whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :] for place in range(len(whole))]
     damaged += [whole[:place] for place in range(len(whole))] + [whole + b"more", bytes(300)]
-    with caplog.at_level(logging.WARNING, "fedmed_workflows.features"):
+    with caplog.at_level(logging.WARNING, "fedmed_workflows.tensor_cache"):
         for content in damaged:
             path.write_bytes(content)
             assert cache.get(KEY) is None, content
-    assert caplog.text.count(f"{path}: damaged feature entry, computed again") == len(damaged)
+    assert caplog.text.count(f"{path}: damaged entry, computed again") == len(damaged)
     path.write_bytes(whole)
     assert cache.get(KEY) is not None
 

@@ -19,7 +19,8 @@ from PIL import Image
 
 from fedmed_networks import FACMIC
 from fedmed_transforms import ClipPreprocessd, LoadMedicalImaged, ScaleToUnitd, ToPicturesd
-from fedmed_workflows.features import ENCODE_BATCH, EncodedDataset, checksum
+from fedmed_workflows.features import ENCODE_BATCH, EncodedDataset
+from fedmed_workflows.tensor_cache import checksum
 
 Data = list[dict[str, Any]]
 
@@ -153,7 +154,7 @@ def test_a_damaged_entry_alone_is_encoded_again(
     encoded.since()
     assert torch.equal(features(EncodedDataset(data, preprocessing(), network, cache)), before)
     assert encoded.since() == 2 and [entry.read_bytes() for entry in entries] == whole
-    said = [record.getMessage() for record in caplog.records if record.name == "fedmed_workflows.features"]
+    said = [record.getMessage() for record in caplog.records if record.name == "fedmed_workflows.tensor_cache"]
     assert len(said) == 2 and all(any(text.startswith(f"{entry}: damaged") for text in said) for entry in entries[1:3])
 
 
@@ -191,7 +192,8 @@ PROGRAM = """
 import json, sys
 from fedmed_networks import FACMIC
 from fedmed_transforms import ClipPreprocessd, LoadMedicalImaged, ScaleToUnitd, ToPicturesd
-from fedmed_workflows.features import EncodedDataset, checksum
+from fedmed_workflows.features import EncodedDataset
+from fedmed_workflows.tensor_cache import checksum
 from monai.transforms import Compose
 clip, data, cache = json.loads(sys.argv[1])
 steps = [LoadMedicalImaged("image"), ToPicturesd("image"), ScaleToUnitd("image")]
@@ -199,7 +201,7 @@ steps.append(ClipPreprocessd("image", image_size=16, mean=(0.5, 0.5, 0.5)))
 network = FACMIC(["other", "names"], clip=clip)
 print("ready", flush=True)
 sys.stdin.readline()
-print(checksum(EncodedDataset(data, Compose(steps), network, cache).features))
+print(checksum({"features": EncodedDataset(data, Compose(steps), network, cache).features}))
 """
 
 
@@ -213,7 +215,8 @@ def test_two_processes_fill_one_folder(
         assert other.stdin is not None and other.stdin.write("go\n") and other.stdin.flush() is None
         ours = features(EncodedDataset(data, preprocessing(), network, cache))
         theirs = other.stdout.read().strip()
-    assert theirs == checksum(ours) == checksum(features(EncodedDataset(data, preprocessing(), network)))
+    again = features(EncodedDataset(data, preprocessing(), network))
+    assert theirs == checksum({"features": ours}) == checksum({"features": again})
     files = [path.name for path in cache.rglob("*") if path.is_file()]
     assert len(files) == len(data) and all(re.fullmatch(r"[0-9a-f]{64}\.safetensors", name) for name in files)
     encoded.since()

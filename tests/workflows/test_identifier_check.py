@@ -50,7 +50,7 @@ def files_of(folder: Path) -> list[Path]:
 
 
 def check(root: Path, identifiers: str = "refuse", target: str | None = None) -> Any:
-    return IdentifierCheck(ClassificationSites(str(root), unseen_site="unseen"), identifiers, target)(None)
+    return IdentifierCheck(ClassificationSites(str(root), unseen_site="unseen"), identifiers, target)(None, root)
 
 
 def test_files_that_were_de_identified_pass(dicom_dir: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_file_that_does_not_decode_is_named_with_its_site(dicom_dir: Path) -> 
     file = files_of(dicom_dir / "harbour")[0]
     file.write_text("no image at all")
     with pytest.raises(ValueError, match=rf"site 'harbour': .*{file.name}: expected a DICOM file"):
-        IdentifierCheck(SimpleNamespace(folders={"harbour": dicom_dir / "harbour"}, unseen=None))(None)
+        IdentifierCheck(SimpleNamespace(images={"harbour": [str(file)]}))(None, dicom_dir)
 
 
 def test_pictures_pass(tmp_path: Path) -> None:
@@ -126,4 +126,4 @@ def test_pictures_pass(tmp_path: Path) -> None:
 @pytest.mark.parametrize("wrong", ["ignore", "", None, True])
 def test_another_answer_than_refuse_or_allow_is_refused(wrong: Any) -> None:
     with pytest.raises(ValueError, match="identifiers: expected 'refuse' or 'allow', found"):
-        IdentifierCheck(SimpleNamespace(folders={}, unseen=None), wrong)
+        IdentifierCheck(SimpleNamespace(images={}), wrong)

@@ -204,11 +204,11 @@ def test_a_target_that_is_none_is_refused(
 
 @pytest.mark.parametrize("target", [None, "none", "some/folder"])
 def test_other_targets_are_passed_on(target: str | None, tmp_path: Path) -> None:
-    prepared = TargetPreparation(target, str(tmp_path))(None)
+    prepared = TargetPreparation(target)(None, tmp_path)
     assert prepared.settings == {"target": target} and prepared.notes == []
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_unseen_target_needs_an_unseen_site(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="target 'unseen': expected an unseen site"):
-        TargetPreparation("unseen", str(tmp_path))(None)
+        TargetPreparation("unseen")(None, tmp_path)

@@ -1,0 +1,133 @@
+"""Who takes part in a federation: the training sites and the unseen one, side by side in one folder."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fedmed_workflows.fingerprint import content_digest
+from fedmed_workflows.site_images import check_name
+
+ALL = "all"
+"""Instead of the unseen site's name: each site in turn is the unseen one, in a run of its own."""
+
+Self = TypeVar("Self", bound="FederationSites")
+
+
+class FederationSites:
+    """The sites of a federation: a folder or a datalist each, side by side in one folder.
+
+    Parameters
+    ----------
+    dataset_dir
+        Holds ``SITE/``, ``SITE/datalist.json`` or ``SITE.json``, one a site.
+    sites
+        Names of the training sites; None for all but the unseen one.
+    unseen_site
+        Name of the site that never trains, None, or ``all``.
+
+    Attributes
+    ----------
+    folders
+        Path by name of the training sites, in alphabetical order.
+    unseen
+        ``(name, path)`` of the unseen site, or None.
+    in_turn
+        Names of the sites that are the unseen one in turn; empty unless `unseen_site` is ``all``.
+
+    Raises
+    ------
+    ValueError
+        A site does not exist, or no training site is left; the message names the site, what was found and what was
+        expected.
+    """
+
+    folders: dict[str, Path]
+    unseen: tuple[str, Path] | None
+    in_turn: list[str]
+
+    def __init__(
+        self, dataset_dir: str, sites: Sequence[str] | None = None, unseen_site: str | None = None
+    ) -> None:
+        root = Path(dataset_dir)
+        present = _sites_in(root)
+        turning = unseen_site == ALL
+        if turning and ALL in present:
+            raise ValueError(f"unseen site {ALL!r}: {root} holds a site of this name, expected another name for it")
+        unseen = None if unseen_site is None or turning else str(unseen_site)
+        named = [sites] if isinstance(sites, str) else sites
+        training = sorted(str(site) for site in named) if named else sorted(set(present) - {unseen})
+        _check_present(root, present, training, unseen)
+        if len(training) < (2 if turning else 1) or unseen in training:
+            raise ValueError(
+                f"{root}: training sites {training}, unseen site {unseen_site!r}: expected at least one "
+                "training site besides the unseen one"
+            )
+        self.folders = {site: present[site] for site in training}
+        self.unseen = (unseen, present[unseen]) if unseen else None
+        self.in_turn = training if turning else []
+
+    @property
+    def paths(self) -> dict[str, Path]:
+        """Path by name of all sites, the unseen one last."""
+        return {**self.folders, **(dict([self.unseen]) if self.unseen else {})}
+
+    def without(self: Self, unseen: str) -> Self:
+        """The same sites with one of them as the unseen one, for its run in turn."""
+        other = copy.copy(self)
+        other.folders = {name: path for name, path in self.folders.items() if name != unseen}
+        other.unseen, other.in_turn = (unseen, self.folders[unseen]), []
+        return other
+
+
+def _sites_in(root: Path) -> dict[str, Path]:
+    if not root.is_dir():
+        raise ValueError(f"dataset_dir {root}: expected a folder that holds one folder a site")
+    entries = [path for path in sorted(root.iterdir()) if not path.name.startswith(".")]
+    return {
+        path.stem if path.is_file() else path.name: path for path in entries if path.is_dir() or path.suffix == ".json"
+    }
+
+
+def _check_present(root: Path, present: Mapping[str, Path], training: Sequence[str], unseen: str | None) -> None:
+    roles = [("site", site) for site in training] + ([("unseen site", unseen)] if unseen else [])
+    for role, site in roles:
+        if site not in present:
+            raise ValueError(f"{role} {site!r}: not found in {root}, which holds {sorted(present)}")
+        check_name(site, f"{root}: site")
+
+
+def data_digest(paths: Mapping[str, Path], items: Mapping[str, Mapping[str, Sequence[tuple[str, Any]]]]) -> str:
+    """Digest of every site's items: what a run's data were.
+
+    Parameters
+    ----------
+    paths
+        Of the sites, by name.
+    items
+        (image, class or label file) by section, by site. Files count with their content.
+    """
+    digest = hashlib.sha256()
+    for site in sorted(items):
+        for section, entries in items[site].items():
+            for entry in entries:
+                parts = " ".join(_described(part, paths[site]) for part in entry)
+                digest.update(f"{site} {section} {parts}\n".encode())
+    return digest.hexdigest()
+
+
+def _described(part: Any, site: Path) -> str:
+    if isinstance(part, Path):
+        return f"{within(str(part), site)} {content_digest(part)}"
+    return str(part)
+
+
+def within(image: str, site: Path) -> str:
+    """A path without the part that differs from machine to machine."""
+    folder = site if site.is_dir() else site.parent
+    return image.removeprefix(f"{folder}{os.sep}")
+
