@@ -10,10 +10,13 @@ import pydicom
 
 from fedmed_transforms.nifti import NIFTI_SUFFIXES
 from fedmed_transforms.picture_files import PICTURE_SUFFIXES
-from fedmed_transforms.series import is_dicom
+from fedmed_transforms.series import DICOM_SUFFIXES, is_dicom
 
 IGNORED_NAMES = ("thumbs.db", "desktop.ini", "dicomdir")
 """Files that operating systems and media leave beside images, in lower case."""
+
+ENDINGS = sorted((*NIFTI_SUFFIXES, *PICTURE_SUFFIXES, *DICOM_SUFFIXES), key=len, reverse=True)
+"""Endings that are no part of an image's name, longer ones first."""
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -41,6 +44,12 @@ def list_images(folder: Path) -> list[Path]:
 def is_image(path: Path) -> bool:
     """Whether a file is an image by its suffix, or a DICOM file by its content."""
     return path.name.lower().endswith(PICTURE_SUFFIXES + NIFTI_SUFFIXES) or is_dicom(path)
+
+
+def stem_of(path: Path) -> str:
+    """The name of an image without the ending of its format; of a series' folder, the folder's name."""
+    ending = next((suffix for suffix in ENDINGS if path.name.lower().endswith(suffix) and not path.is_dir()), "")
+    return path.name[: len(path.name) - len(ending)]
 
 
 def _is_ignored(path: Path) -> bool:

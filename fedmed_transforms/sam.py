@@ -48,11 +48,15 @@ class SamPreprocess(Transform):
     def __call__(self, pictures: torch.Tensor) -> MetaTensor:
         """Pictures in [0, 1], (N, 1 or 3, H, W) -> (N, 3, S, S), which remember H and W for :class:`SamPostprocess`.
 
+        One picture (1 or 3, H, W) becomes (3, S, S).
+
         Raises
         ------
         ValueError
             The pictures have another number of dimensions or channels; the message names their file.
         """
+        if pictures.ndim == 3:
+            return self(pictures[None])[0]
         if pictures.ndim != 4 or pictures.shape[1] not in (1, 3):
             found = tuple(pictures.shape)
             raise ValueError(f"{file_of(pictures)}: expected pictures (N, 1 or 3, H, W), found shape {found}")
@@ -102,13 +106,15 @@ class SamLabels(Transform):
         self.label_size = _positive("label_size", image_size // 4 if label_size is None else label_size)
 
     def __call__(self, labels: torch.Tensor) -> torch.Tensor:
-        """Labels of any type, (N, C, H, W) -> (N, C, L, L).
+        """Labels of any type, (N, C, H, W) -> (N, C, L, L); those of one picture, (C, H, W) -> (C, L, L).
 
         Raises
         ------
         ValueError
             The labels have another number of dimensions; the message names their file.
         """
+        if labels.ndim == 3:
+            return self(labels[None])[0]
         if labels.ndim != 4:
             raise ValueError(f"{file_of(labels)}: expected labels (N, C, H, W), found shape {tuple(labels.shape)}")
         values = values_of(labels)

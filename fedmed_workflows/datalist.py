@@ -63,7 +63,7 @@ def read_datalist(
 
 
 def read_patients(site: Path) -> dict[str, str]:
-    """By image, the patients that the items of a site's datalist name; of a datalist that :func:`read_datalist` read."""
+    """By image, the patients that the items of a site's datalist name; of one that :func:`read_datalist` has read."""
     file = datalist_of(site)
     if file is None:
         return {}

@@ -249,7 +249,7 @@ class Federation:
         self, engine: InProcessEngine, manifest: Manifest, weights: Weights, history: list[dict[str, Any]]
     ) -> dict[str, Any]:
         model = engine.save_model(weights, self.output_dir / "model.pt")
-        overlay = inference_overlay(self.bundle_root, self.settings, model)
+        overlay = inference_overlay(self.bundle_root, self.settings, engine.first_site(), model)
         write_whole(self.output_dir / "model.json", json.dumps(overlay, indent=2))
         result = {
             "method": Path(self.bundle_root).resolve().name,

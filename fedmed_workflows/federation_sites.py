@@ -26,9 +26,9 @@ class FederationSites:
     dataset_dir
         Holds ``SITE/``, ``SITE/datalist.json`` or ``SITE.json``, one a site.
     sites
-        Names of the training sites; None for all but the unseen one.
+        Names of the sites that take part; None for all.
     unseen_site
-        Name of the site that never trains, None, or ``all``.
+        Name of the site that never trains, None, or ``all``. It need not be among `sites`.
 
     Attributes
     ----------
@@ -60,9 +60,9 @@ class FederationSites:
             raise ValueError(f"unseen site {ALL!r}: {root} holds a site of this name, expected another name for it")
         unseen = None if unseen_site is None or turning else str(unseen_site)
         named = [sites] if isinstance(sites, str) else sites
-        training = sorted(str(site) for site in named) if named else sorted(set(present) - {unseen})
+        training = sorted({str(site) for site in named or present} - {unseen})
         _check_present(root, present, training, unseen)
-        if len(training) < (2 if turning else 1) or unseen in training:
+        if len(training) < (2 if turning else 1):
             raise ValueError(
                 f"{root}: training sites {training}, unseen site {unseen_site!r}: expected at least one "
                 "training site besides the unseen one"
@@ -130,4 +130,3 @@ def within(image: str, site: Path) -> str:
     """A path without the part that differs from machine to machine."""
     folder = site if site.is_dir() else site.parent
     return image.removeprefix(f"{folder}{os.sep}")
-

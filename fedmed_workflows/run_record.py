@@ -11,6 +11,7 @@ from typing import Any
 
 from fedmed_workflows.exchange import ManifestError
 from fedmed_workflows.loss_watch import NonFiniteLossError
+from fedmed_workflows.site_algo import SiteAlgo
 
 PACKAGES = ("fedmed", "monai", "torch", "open_clip_torch", "pytorch-ignite", "numpy")
 
@@ -20,7 +21,11 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
 
 
-def inference_overlay(bundle_root: str, settings: Mapping[str, Any], model: Path) -> dict[str, Any]:
+OF_A_PLACE = ("bundle_root", "dataset_dir", "output_dir", "ckpt_path", "device", "batch_size")
+"""Entries of a configuration that say where and how it runs, not what was trained."""
+
+
+def inference_overlay(bundle_root: str, settings: Mapping[str, Any], site: SiteAlgo, model: Path) -> dict[str, Any]:
     """The entries of a bundle's ``configs/inference.json`` that a run decided, as an overlay for inference.
 
     Parameters
@@ -29,12 +34,23 @@ def inference_overlay(bundle_root: str, settings: Mapping[str, Any], model: Path
         The bundle's folder.
     settings
         The run's entries of the training configuration.
+    site
+        A site of the run: what its training configuration made of the plain entries that inference has too.
     model
         The trained network's file.
     """
     file = Path(bundle_root) / "configs" / "inference.json"
     known = json.loads(file.read_text()) if file.is_file() else {}
-    return {"ckpt_path": str(model.resolve()), **{name: value for name, value in settings.items() if name in known}}
+    shared = {name: site.setting(name) for name, value in known.items() if _is_plain(value) and site.has_setting(name)}
+    decided = {**shared, **{name: value for name, value in settings.items() if name in known}}
+    kept = {name: value for name, value in decided.items() if name not in OF_A_PLACE}
+    return {"ckpt_path": str(model.resolve()), **kept}
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether an entry of a configuration is a value, and neither code nor a component."""
+    text = json.dumps(value)
+    return not any(mark in text for mark in ('"$', '"@', "_target_"))
 
 
 def reported_error(error: Exception) -> str:

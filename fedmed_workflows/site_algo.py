@@ -192,6 +192,14 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
             torch.save({"model": self.network.state_dict()}, file)
         return path
 
+    def has_setting(self, name: str) -> bool:
+        """Whether the training configuration has an entry of this name."""
+        return name in self.workflow.parser
+
+    def setting(self, name: str) -> Any:
+        """The value of an entry of the training configuration."""
+        return self._parsed(name)
+
     def test_dataset(self) -> Any:
         """The dataset that :meth:`score` runs on."""
         return self._parsed("test#dataset")

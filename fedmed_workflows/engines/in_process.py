@@ -61,7 +61,7 @@ class InProcessEngine:
         """
         for name, folder in self.folders.items():
             self.sites[name] = self._built(name, folder, settings, False)
-        first = next(iter(self.sites.values()))
+        first = self.first_site()
         self._initial = first.initial_weights()
         manifest = first.manifest
         for name, site in self._all().items():
@@ -116,8 +116,11 @@ class InProcessEngine:
 
     def save_model(self, weights: Weights, path: Path) -> Path:
         """Writes the whole network with an aggregate's weights, as ``{"model": state}``."""
-        site = next(iter(self.sites.values()))
-        return site.save_model(weights, path)
+        return self.first_site().save_model(weights, path)
+
+    def first_site(self) -> SiteAlgo:
+        """The training site whose name comes first."""
+        return next(iter(self.sites.values()))
 
     def _built(self, name: str, folder: Path, settings: Mapping[str, Any], held_out: bool) -> SiteAlgo:
         site = self.make_site(name, folder, settings, held_out)
