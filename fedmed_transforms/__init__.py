@@ -3,7 +3,7 @@
 from fedmed_transforms.clip import ClipPreprocess, ClipPreprocessd
 from fedmed_transforms.dicom import DicomReader
 from fedmed_transforms.intensity import ScaleToUnit, ScaleToUnitd
-from fedmed_transforms.labels import LabelsToChannels, LabelsToChannelsd
+from fedmed_transforms.labels import ChannelsToLabels, ChannelsToLabelsd, LabelsToChannels, LabelsToChannelsd
 from fedmed_transforms.load import LoadMedicalImaged, load_image
 from fedmed_transforms.nifti import NiftiReader
 from fedmed_transforms.picture_files import PictureReader
@@ -19,6 +19,8 @@ from fedmed_transforms.uptake import ToUptake, ToUptaked
 from fedmed_transforms.window import Window, Windowd
 
 __all__ = [
+    "ChannelsToLabels",
+    "ChannelsToLabelsd",
     "ClipPreprocess",
     "ClipPreprocessd",
     "DicomReader",

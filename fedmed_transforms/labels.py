@@ -1,4 +1,4 @@
-"""Label maps to channels: one map of 0 and 1 for every structure that a network segments."""
+"""Label maps to channels, one map of 0 and 1 for every structure that a network segments, and back to one map."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ NONZERO = "nonzero"
 Values: TypeAlias = Sequence[int] | str
 
 MOST_VALUES_SHOWN = 10
+
+MOST_CHANNELS = 255
+"""Labels that fit 8 bits beside the background."""
 
 
 class LabelsToChannels(Transform):
@@ -88,6 +91,45 @@ class LabelsToChannelsd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Takes every key's label map to channels."""
         return {**data, **{key: self.to_channels(data[key]) for key in self.key_iterator(data)}}
+
+
+class ChannelsToLabels(Transform):
+    """Takes masks, a channel each, to one map of labels, as viewers and MONAI Label show it: k + 1 is channel k.
+
+    Where channels overlap, the later one lies on top: of a disc and then its cup, both stay visible.
+    """
+
+    def __call__(self, masks: torch.Tensor) -> torch.Tensor:
+        """0 and 1, (n, X, Y, Z) -> uint8 (1, X, Y, Z); of a picture (n, X, Y) -> (X, Y), as MONAI Label writes it.
+
+        Raises
+        ------
+        ValueError
+            The masks have another number of axes, no or more than 255 channels, or values besides 0 and 1; the message
+            names their file.
+        """
+        if masks.ndim not in (3, 4) or not 1 <= masks.shape[0] <= MOST_CHANNELS:
+            expected = f"masks (n, X, Y) or (n, X, Y, Z) of 1 to {MOST_CHANNELS} channels"
+            raise ValueError(f"{file_of(masks)}: expected {expected}, found {tuple(masks.shape)}")
+        values = values_of(masks)
+        if not bool(_belongs(values, [0, 1]).all()):
+            raise ValueError(f"{file_of(masks)}: expected masks of 0 and 1, found other values")
+        labels = torch.zeros(values.shape[1:], dtype=torch.uint8, device=values.device)
+        for label, mask in enumerate(values, start=1):
+            labels[mask > 0] = label
+        return like(masks, labels[None] if masks.ndim == 4 else labels)
+
+
+class ChannelsToLabelsd(MapTransform):
+    """Dictionary form of :class:`ChannelsToLabels`."""
+
+    def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.to_labels = ChannelsToLabels()
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Takes every key's masks to labels."""
+        return {**data, **{key: self.to_labels(data[key]) for key in self.key_iterator(data)}}
 
 
 def _belongs(values: torch.Tensor, rule: Values) -> torch.Tensor:

@@ -45,9 +45,7 @@ class ToPictures(Transform):
         if image.ndim not in (3, 4) or image.shape[0] not in (1, 3):
             expected = "shape (1 or 3, X, Y) or (1 or 3, X, Y, Z)"
             raise ValueError(f"{file_of(image)}: expected {expected}, found {tuple(image.shape)}")
-        if image.ndim == 3:
-            return like(image, values_of(image).permute(0, 2, 1)[None].contiguous())
-        return like(image, cut_of(image).pictures(values_of(image)))
+        return like(image, cut_of(image).pictures(slices_of(image)))
 
 
 class ToPicturesd(MapTransform):
@@ -89,12 +87,18 @@ class Cut:
         return pictures.permute(1, *axes).flip([axis + 1 for axis in self.flipped]).contiguous()
 
 
+def slices_of(image: torch.Tensor) -> torch.Tensor:
+    """The values of a volume (C, X, Y, Z), or of a picture (C, X, Y) as a volume of one slice (C, X, Y, 1)."""
+    return values_of(image) if image.ndim == 4 else values_of(image)[..., None]
+
+
 def cut_of(image: torch.Tensor) -> Cut:
     """The cut of a volume (C, X, Y, Z) across its widest spacing, as in :class:`ToPictures`.
 
-    A tensor without metadata is cut along its last axis, and its rows run along Y.
+    A tensor without metadata is cut along its last axis, and its rows run along Y; so is a picture (C, X, Y), which
+    has no place in a patient.
     """
-    if not isinstance(image, MetaTensor):
+    if not isinstance(image, MetaTensor) or image.ndim == 3:
         return Cut((), (2, 1, 0))
     lps = str(image.meta.get("space", SpaceKeys.RAS)) == SpaceKeys.LPS
     target = nib.orientations.axcodes2ornt(RADIOLOGICAL, LPS_LABELS if lps else None)

@@ -1,4 +1,4 @@
-"""A prediction's masks to files beside which a clinic finds the image: DICOM of DICOM, NIfTI of anything else."""
+"""A prediction's masks to files in the form of their image's: DICOM of DICOM, NIfTI of NIfTI, PNG of pictures."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from fedmed_transforms.dicom import is_dicom_path
 from fedmed_transforms.dicom_result import Algorithm
 from fedmed_transforms.image_metadata import SOURCE_INSTANCES, dicom_of
 from fedmed_transforms.mask_file import write_mask
+from fedmed_transforms.picture_mask import is_picture, mask_files, write_picture_masks
 from fedmed_transforms.segmentation_object import Segment, write_segmentation
 from fedmed_transforms.series import read_series
 
@@ -23,10 +24,11 @@ SUFFIXES = (".nii.gz", ".nii", ".dcm", ".dicom", ".ima", ".jpg", ".jpeg", ".png"
 
 
 class SaveSegmentationd(MapTransform):
-    """Writes masks: a DICOM file's or series' as DICOM segmentation, other images' as NIfTI.
+    """Writes masks: a DICOM file's or series' as DICOM segmentation, a NIfTI file's as NIfTI, a picture's as PNG.
 
-    The file is ``<name>_seg.dcm`` or ``<name>_seg.nii.gz`` in the output folder; the name is that of the image's file
-    or, of a series, of its folder.
+    The file is ``<name>_seg.dcm``, ``<name>_seg.nii.gz`` or ``<name>_seg.png`` in the output folder; the name is that
+    of the image's file or, of a series, of its folder. PNG files hold 0 and 255; of several channels each has its own
+    file, ``<name>_seg_<label>.png``.
 
     Parameters
     ----------
@@ -71,20 +73,30 @@ class SaveSegmentationd(MapTransform):
         source = mask.meta.get("filename_or_obj") if isinstance(mask, MetaTensor) else None
         if not source or not Path(source).exists():
             raise ValueError(f"{key}: expected a MetaTensor whose meta names an image's file, found {source!r}")
-        dicom = is_dicom_path(Path(source))
-        output = self.output_dir / f"{_name(Path(source))}_seg{'.dcm' if dicom else '.nii.gz'}"
-        if self._written.setdefault(output, str(source)) != str(source):
-            raise ValueError(f"{source}: its result {output} is that of {self._written[output]}, expected another name")
+        outputs = self._outputs(Path(source))
+        for output in outputs:
+            if self._written.setdefault(output, str(source)) != str(source):
+                taken = self._written[output]
+                raise ValueError(f"{source}: its result {output} is that of {taken}, expected another name")
         try:
-            self._write(mask, Path(source), output, dicom)
+            self._write(mask, Path(source), outputs)
         except OSError as error:
-            raise ValueError(f"{source}: its result {output} can't be written: {error.strerror}") from error
+            names = ", ".join(map(str, outputs))
+            raise ValueError(f"{source}: its result {names} can't be written: {error.strerror}") from error
 
-    def _write(self, mask: MetaTensor, source: Path, output: Path, dicom: bool) -> None:
-        if dicom:
-            write_segmentation(mask, _sources(mask, source), output, self.segments, self.algorithm)
+    def _outputs(self, source: Path) -> list[Path]:
+        name = f"{_name(source)}_seg"
+        if is_picture(source):
+            return mask_files(self.output_dir, name, [segment.label for segment in self.segments])
+        return [self.output_dir / f"{name}{'.dcm' if is_dicom_path(source) else '.nii.gz'}"]
+
+    def _write(self, mask: MetaTensor, source: Path, outputs: Sequence[Path]) -> None:
+        if is_picture(source):
+            write_picture_masks(mask, source, outputs)
+        elif is_dicom_path(source):
+            write_segmentation(mask, _sources(mask, source), outputs[0], self.segments, self.algorithm)
         else:
-            write_mask(mask, source, output, len(self.segments))
+            write_mask(mask, source, outputs[0], len(self.segments))
 
 
 def _sources(mask: MetaTensor, source: Path) -> list[Dataset]:

@@ -1,4 +1,4 @@
-"""Volumes to the slices that a network of pictures eats, and what it makes of each slice back to a volume."""
+"""Volumes and pictures to the slices that a network of pictures eats, and what it makes of each slice back again."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 
 from fedmed_transforms.image_metadata import file_of, values_of
-from fedmed_transforms.pictures import Cut, cut_of
+from fedmed_transforms.pictures import Cut, cut_of, slices_of
+from fedmed_transforms.slice_checks import check_label, check_same_geometry, check_slices
 
 SLICES = "slices"
-"""Entry of the slices' metadata: the volume's ``shape``, how it was cut, and the places of those that were ``kept``."""
-
-AFFINE_TOLERANCE = 0.01
-"""Millimetres by which the affines of an image and its label may differ, as files round them."""
+"""Entry of the slices' metadata: the ``shape`` of the volume (X, Y, Z) or picture (X, Y), how it was cut, and the
+places of those that were ``kept``."""
 
 
 class VolumeToSlices(Transform):
-    """Cuts a volume into slices, upright and across its widest spacing as :class:`ToPictures` does.
+    """Cuts a volume into slices, upright and across its widest spacing as :class:`ToPictures` does; a picture is one.
 
     FedFMS (arXiv 2403.05408, published code) shows its network three channels: a slice three times (prostate MRI, CT of
     the lung), or the slice before, the slice and the slice after (FeTS). Of the first and the last slice the missing
@@ -30,33 +29,32 @@ class VolumeToSlices(Transform):
     Parameters
     ----------
     neighbours
-        Whether the three channels of a grey slice are its neighbours and itself. A volume of several channels keeps
-        them, and cannot have neighbours.
+        Whether the three channels of a grey slice are its neighbours and itself. An image of several channels keeps
+        them, and cannot have neighbours; neither can a picture or a volume of one slice.
     """
 
     def __init__(self, neighbours: bool = False) -> None:
         self.neighbours = neighbours
 
     def __call__(self, image: torch.Tensor, kept: Sequence[int] | None = None) -> MetaTensor:
-        """(C, X, Y, Z) -> (N, 3, H, W), or (N, C, H, W) of several channels.
+        """(C, X, Y, Z) or (C, X, Y) -> (N, 3, H, W), or (N, C, H, W) of several channels.
 
         Parameters
         ----------
         image
-            The volume.
+            The volume, or the picture, which is one slice.
         kept
             Places of the slices to return, from 0; None for all.
 
         Raises
         ------
         ValueError
-            The image is no volume, or has several channels and neighbours are asked for; the message names its file.
+            The image is neither, or neighbours are asked for and it has several channels or only one slice; the
+            message names its file.
         """
-        _check_volume(image)
-        if self.neighbours and image.shape[0] != 1:
-            raise ValueError(f"{file_of(image)}: found {image.shape[0]} channels, expected one to have neighbours")
+        check_slices(image, self.neighbours)
         cut = cut_of(image)
-        pictures = cut.pictures(values_of(image))
+        pictures = cut.pictures(slices_of(image))
         places = range(len(pictures)) if kept is None else kept
         around = torch.tensor([[place - 1, place, place + 1] for place in places], device=pictures.device)
         if self.neighbours:
@@ -73,9 +71,10 @@ class VolumeToSlicesd(MapTransform):
     Parameters
     ----------
     keys
-        The images, volumes of the same geometry.
+        The images, volumes of the same geometry or pictures of the same size.
     label_key
-        Their label (n, X, Y, Z), or None; it is cut as the image is, without neighbours: (N, n, H, W).
+        Their label (n, X, Y, Z) or (n, X, Y), or None; it is cut as the image is, without neighbours: (N, n, H, W). A
+        label of one DICOM slice may be a picture of its rows and columns.
     neighbours
         As in :class:`VolumeToSlices`.
     empty_every
@@ -86,7 +85,8 @@ class VolumeToSlicesd(MapTransform):
     Raises
     ------
     ValueError
-        Images and label differ in shape or affine; the message names the files.
+        Images and label differ in shape or affine, or what is labelled is a volume of one slice in a format of volumes
+        (a single slice of DICOM is an image of its own); the message names the files.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class VolumeToSlicesd(MapTransform):
             kept = self._kept(slices)
             label = {self.label_key: _recorded(slices[kept], data[self.label_key], cut_of(first), kept)}
         for key in keys[1:]:
-            _check_geometry(first, data[key])
+            check_same_geometry(first, data[key])
         return {**data, **{key: self.cut(data[key], kept) for key in keys}, **label}
 
     def _kept(self, label: torch.Tensor) -> list[int]:
@@ -125,10 +125,10 @@ class VolumeToSlicesd(MapTransform):
 
 
 class SlicesToVolume(Transform):
-    """Puts what was made of a volume's slices back: the inverse of :class:`VolumeToSlices`, exact to the bit."""
+    """Puts what was made of the slices back: the inverse of :class:`VolumeToSlices`, exact to the bit."""
 
     def __call__(self, results: torch.Tensor, slices: torch.Tensor) -> MetaTensor:
-        """(N, C, H, W) -> (C, X, Y, Z) with the affine and the metadata of the volume; left-out slices are zero.
+        """(N, C, H, W) -> (C, X, Y, Z), or (C, X, Y) of a picture, with its affine and metadata; left-out slices are 0.
 
         Parameters
         ----------
@@ -140,13 +140,14 @@ class SlicesToVolume(Transform):
         Raises
         ------
         ValueError
-            The slices do not remember their volume, or the results do not fit them; the message names the file.
+            The slices do not remember what they were cut of, or the results do not fit them; the message names the
+            file.
         """
         if not isinstance(slices, MetaTensor) or SLICES not in slices.meta:
             raise ValueError(f"{file_of(slices)}: found no {SLICES!r} in the metadata, expected slices of a volume")
         record = slices.meta[SLICES]
         cut, kept = Cut(tuple(record["flipped"]), tuple(record["order"])), record["kept"]
-        total, rows, columns = (record["shape"][axis] for axis in cut.order)
+        total, rows, columns = ((*record["shape"], 1)[axis] for axis in cut.order)
         if results.ndim != 4 or (results.shape[0], *results.shape[2:]) != (len(kept), rows, columns):
             expected = f"({len(kept)}, C, {rows}, {columns}), one for each slice"
             raise ValueError(f"{file_of(slices)}: found results {tuple(results.shape)}, expected {expected}")
@@ -155,7 +156,8 @@ class SlicesToVolume(Transform):
             empty = every.new_zeros((total, *every.shape[1:]))
             every = empty.index_copy(0, torch.tensor(kept, device=every.device), every)
         meta = {key: value for key, value in slices.meta.items() if key != SLICES}
-        return MetaTensor(cut.volume(every), meta=meta)
+        volume = cut.volume(every)
+        return MetaTensor(volume if len(record["shape"]) == 3 else volume[..., 0], meta=meta)
 
 
 class SlicesToVolumed(MapTransform):
@@ -184,22 +186,5 @@ def _recorded(slices: torch.Tensor, image: torch.Tensor, cut: Cut, kept: Sequenc
 
 
 def _cut_along(image: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-    _check_volume(image)
-    _check_geometry(image, label)
-    return cut_of(image).pictures(values_of(label))
-
-
-def _check_volume(image: torch.Tensor) -> None:
-    if image.ndim != 4:
-        raise ValueError(f"{file_of(image)}: expected a volume (C, X, Y, Z), found shape {tuple(image.shape)}")
-
-
-def _check_geometry(image: torch.Tensor, other: torch.Tensor) -> None:
-    files = f"{file_of(image)} and {file_of(other)}"
-    if image.shape[1:] != other.shape[1:]:
-        found = f"{tuple(image.shape[1:])} and {tuple(other.shape[1:])}"
-        raise ValueError(f"{files}: found the shapes {found}, expected the same")
-    if isinstance(image, MetaTensor) and isinstance(other, MetaTensor):
-        apart = float((image.affine - other.affine.to(image.affine)).abs().max())
-        if not apart <= AFFINE_TOLERANCE:
-            raise ValueError(f"{files}: found affines {apart:g} mm apart, expected at most {AFFINE_TOLERANCE}")
+    check_label(image, label)
+    return cut_of(image).pictures(slices_of(label))

@@ -104,8 +104,8 @@ def split_by_patient(
 ) -> tuple[list[int], list[int], list[int]]:
     """Indices of training, validation and test images; no patient is in two of them, every class is split alike.
 
-    A class of three patients or more has at least one of them in each part. The split depends on the names and the
-    seed alone, not on the order of the images.
+    A class of three patients or more has at least one of them in validation and in test, unless that part's fraction
+    is 0: such a part stays empty. The split depends on the names and the seed alone, not on the order of the images.
 
     Parameters
     ----------
@@ -123,12 +123,16 @@ def split_by_patient(
     part_of: dict[str, int] = {}
     for label, group in sorted(classes.items()):
         random.Random(f"{seed}/{label}").shuffle(group)
-        least = 1 if len(group) >= 3 else 0
-        test = max(least, round(fractions[2] * len(group)))
-        validation = max(least, round(fractions[1] * len(group)))
+        validation, test = (_share(fraction, len(group)) for fraction in fractions[1:])
         for place, patient in enumerate(group):
             part_of[patient] = 2 if place < test else 1 if place < test + validation else 0
     parts: tuple[list[int], list[int], list[int]] = ([], [], [])
     for index, patient in enumerate(patients):
         parts[part_of[patient]].append(index)
     return parts
+
+
+def _share(fraction: float, patients: int) -> int:
+    """How many of a class's patients a part gets: of three or more at least one, of a fraction of 0 none."""
+    least = 1 if patients >= 3 and fraction > 0 else 0
+    return max(least, round(fraction * patients))

@@ -1,4 +1,4 @@
-"""Label maps to channels: which value belongs where, and values that nobody expects."""
+"""Label maps to channels and back: which value belongs where, what lies on top, and values that nobody expects."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from fedmed_transforms.labels import LabelsToChannels, LabelsToChannelsd
+from fedmed_transforms.labels import ChannelsToLabels, ChannelsToLabelsd, LabelsToChannels, LabelsToChannelsd
 
 
 def label_of(*values: float, dtype: torch.dtype = torch.float32) -> MetaTensor:
@@ -90,3 +90,35 @@ def test_other_shapes_are_refused_with_the_file(shape: tuple[int, ...]) -> None:
 def test_dictionary_form_keeps_the_rest() -> None:
     found = LabelsToChannelsd("label", channels=[[1]], ignored=[2])({"label": label_of(1, 2), "image": 5})
     assert found["image"] == 5 and channels_of(found["label"]) == [[1, 0]]
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int64, torch.float32, torch.float16])
+def test_a_cup_lies_over_its_disc(dtype: torch.dtype) -> None:
+    disc, cup = [[0, 1, 1], [1, 1, 0]], [[0, 0, 1], [0, 1, 0]]
+    found = ChannelsToLabels()(torch.tensor([disc, cup], dtype=dtype))
+    assert found.dtype == torch.uint8 and found.tolist() == [[0, 1, 2], [1, 2, 0]]
+    assert ChannelsToLabels()(torch.tensor([cup, disc], dtype=dtype)).tolist() == [[0, 2, 2], [2, 2, 0]]
+
+
+def test_a_volume_keeps_its_channel_axis_and_its_place() -> None:
+    masks = label_of(0, 1, 1)
+    found = ChannelsToLabelsd("pred")({"pred": masks, "site": 3})
+    assert found["site"] == 3 and found["pred"].shape == (1, 1, 1, 3)
+    assert found["pred"].meta["filename_or_obj"] == "label.nii" and torch.equal(found["pred"].affine, masks.affine)
+
+
+def test_labels_to_channels_and_back() -> None:
+    labels = torch.randint(0, 4, (1, 5, 6, 7), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(ChannelsToLabels()(LabelsToChannels([[1], [2], [3]])(labels)), labels.to(torch.uint8))
+
+
+@pytest.mark.parametrize("wrong", [0.5, -1.0, 2.0, float("nan")])
+def test_masks_of_other_values_are_refused_with_the_file(wrong: float) -> None:
+    with pytest.raises(ValueError, match=r"label\.nii: expected masks of 0 and 1, found other values"):
+        ChannelsToLabels()(label_of(0, 1, wrong))
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (1, 2, 3, 4, 5), (0, 4, 4), (256, 4, 4)])
+def test_masks_that_are_no_map_of_eight_bits_are_refused_with_the_file(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"label\.nii: expected masks .* of 1 to 255 channels"):
+        ChannelsToLabels()(MetaTensor(torch.zeros(shape), meta={"filename_or_obj": "label.nii"}))

@@ -162,8 +162,8 @@ def test_interrupted_writing_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
             raise KeyboardInterrupt
         return written(*arguments)
 
-    written = phantoms._write_patient
-    monkeypatch.setattr(phantoms, "_write_patient", interrupted)
+    written = phantoms.write_series
+    monkeypatch.setattr(phantoms, "write_series", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_sites(tmp_path / "data", images_per_class=4, size=16)
     assert list(tmp_path.iterdir()) == []

@@ -67,8 +67,12 @@ def test_neighbours_are_channels_and_edges_stand_in_for_theirs() -> None:
         assert torch.equal(slices[place], pictures[places])
 
 
-def test_neighbours_of_a_single_slice_are_itself() -> None:
-    assert VolumeToSlices(neighbours=True)(torch.rand(1, 4, 5, 1)).shape == (1, 3, 5, 4)
+@pytest.mark.parametrize("shape", [(1, 4, 5, 1), (1, 4, 1, 6), (1, 4, 5)])
+def test_a_single_slice_has_no_neighbours(shape: tuple[int, ...]) -> None:
+    image = MetaTensor(torch.rand(shape), meta={"filename_or_obj": "scan.nii"})
+    assert VolumeToSlices()(image).shape[:2] == (1, 3)
+    with pytest.raises(ValueError, match=r"scan\.nii: found one slice, expected at least two to have neighbours"):
+        VolumeToSlices(neighbours=True)(image)
 
 
 def test_several_channels_are_kept() -> None:
@@ -184,8 +188,9 @@ def test_what_does_not_fit_is_refused_with_the_file() -> None:
         SlicesToVolume()(torch.zeros(3, 1, 5, 4), slices)
     with pytest.raises(ValueError, match=r"scan\.nii: found no 'slices' in the metadata"):
         SlicesToVolume()(torch.zeros(6, 1, 5, 4), volume_of())
-    with pytest.raises(ValueError, match=r"scan\.nii: expected a volume"):
-        VolumeToSlices()(MetaTensor(torch.zeros(1, 4, 5), meta=volume_of().meta))
+    for shape in ((4, 5), (1, 4, 5, 6, 7)):
+        with pytest.raises(ValueError, match=r"scan\.nii: expected a volume \(C, X, Y, Z\) or a picture \(C, X, Y\)"):
+            VolumeToSlices()(MetaTensor(torch.zeros(shape), meta=volume_of().meta))
 
 
 @pytest.mark.parametrize("options", [{"empty_every": 5}, {"empty_every": 0, "label_key": "label"}])

@@ -74,6 +74,24 @@ def test_other_fractions() -> None:
     assert [len(part) for part in parts] == [50, 20, 30]
 
 
+@pytest.mark.parametrize("patients", [1, 2, 3, 4, 5, 12, 100])
+@pytest.mark.parametrize("fractions", [(0.9, 0.1, 0.0), (0.9, 0.0, 0.1), (1.0, 0.0, 0.0)])
+def test_a_fraction_of_zero_is_an_empty_part(patients: int, fractions: tuple[float, float, float]) -> None:
+    parts = split_by_patient([f"{number}" for number in range(patients)], [0] * patients, 0, fractions)
+    for part, fraction in zip(parts[1:], fractions[1:], strict=True):
+        least = 1 if patients >= 3 else 0
+        assert len(part) == (max(least, round(patients * fraction)) if fraction else 0)
+    assert sorted(index for part in parts for index in part) == list(range(patients))
+
+
+def test_the_split_of_facmic_stays_what_it_was() -> None:
+    """Two images a patient, two classes in turn: runs that were started before go on with it."""
+    patients = [f"p{number // 2}" for number in range(24)]
+    training, validation, test = split_by_patient(patients, [number // 2 % 2 for number in range(24)], 7)
+    assert training == [0, 1, 2, 3, 4, 5, 8, 9, 14, 15, 16, 17, 18, 19, 22, 23]
+    assert (validation, test) == ([10, 11, 12, 13], [6, 7, 20, 21])
+
+
 @pytest.mark.parametrize(("patients", "expected"), [(1, [1, 0, 0]), (2, [2, 0, 0]), (3, [1, 1, 1]), (5, [3, 1, 1])])
 def test_few_patients_train_first(patients: int, expected: list[int]) -> None:
     parts = split_by_patient([f"{number}" for number in range(patients)], [0] * patients, 0)
@@ -147,7 +165,7 @@ def test_patient_of_a_datalist_item(tmp_path: Path, letter: Any, save_dicom: Cal
 @given(
     st.lists(st.tuples(st.integers(0, 12), st.integers(0, 3)), min_size=1, max_size=60),
     st.integers(0, 10**6),
-    st.sampled_from([(0.8, 0.1, 0.1), (0.5, 0.2, 0.3), (0.34, 0.33, 0.33)]),
+    st.sampled_from([(0.8, 0.1, 0.1), (0.5, 0.2, 0.3), (0.34, 0.33, 0.33), (0.9, 0.1, 0.0)]),
 )
 def test_no_grouping_puts_a_patient_on_two_sides(
     images: list[tuple[int, int]], seed: int, fractions: tuple[float, float, float]
