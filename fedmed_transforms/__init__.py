@@ -5,6 +5,7 @@ from fedmed_transforms.dicom import DicomReader
 from fedmed_transforms.intensity import ScaleToUnit, ScaleToUnitd
 from fedmed_transforms.labels import ChannelsToLabels, ChannelsToLabelsd, LabelsToChannels, LabelsToChannelsd
 from fedmed_transforms.load import LoadMedicalImaged, load_image
+from fedmed_transforms.matched_label import MatchedLabeld
 from fedmed_transforms.nifti import NiftiReader
 from fedmed_transforms.picture_files import PictureReader
 from fedmed_transforms.pictures import ToPictures, ToPicturesd
@@ -27,6 +28,7 @@ __all__ = [
     "LabelsToChannels",
     "LabelsToChannelsd",
     "LoadMedicalImaged",
+    "MatchedLabeld",
     "NiftiReader",
     "PictureReader",
     "Prefetched",

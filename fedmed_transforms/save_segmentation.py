@@ -13,14 +13,12 @@ from pydicom.dataset import Dataset
 
 from fedmed_transforms.dicom import is_dicom_path
 from fedmed_transforms.dicom_result import Algorithm
+from fedmed_transforms.find import stem_of
 from fedmed_transforms.image_metadata import SOURCE_INSTANCES, dicom_of
 from fedmed_transforms.mask_file import write_mask
 from fedmed_transforms.picture_mask import is_picture, mask_files, write_picture_masks
 from fedmed_transforms.segmentation_object import Segment, write_segmentation
 from fedmed_transforms.series import read_series
-
-SUFFIXES = (".nii.gz", ".nii", ".dcm", ".dicom", ".ima", ".jpg", ".jpeg", ".png", ".bmp")
-"""Endings that are no part of an image's name."""
 
 
 class SaveSegmentationd(MapTransform):
@@ -85,7 +83,7 @@ class SaveSegmentationd(MapTransform):
             raise ValueError(f"{source}: its result {names} can't be written: {error.strerror}") from error
 
     def _outputs(self, source: Path) -> list[Path]:
-        name = f"{_name(source)}_seg"
+        name = f"{stem_of(source)}_seg"
         if is_picture(source):
             return mask_files(self.output_dir, name, [segment.label for segment in self.segments])
         return [self.output_dir / f"{name}{'.dcm' if is_dicom_path(source) else '.nii.gz'}"]
@@ -111,8 +109,3 @@ def _segment(segment: str | Segment | Mapping[str, Any]) -> Segment:
     if isinstance(segment, Mapping):
         return Segment(**segment)
     return segment if isinstance(segment, Segment) else Segment(segment)
-
-
-def _name(source: Path) -> str:
-    ending = next((suffix for suffix in SUFFIXES if source.is_file() and source.name.lower().endswith(suffix)), "")
-    return source.name[: len(source.name) - len(ending)]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 
-def refusal(error: BaseException, name: str = "") -> str:
-    """The message of the first of an error's causes that is a ValueError and names the input.
+def refusal(error: BaseException, *names: str) -> str:
+    """The message of the first of an error's causes that is a ValueError and names an input.
 
     MONAI wraps the errors of transforms and of configured components in its own.
 
@@ -12,12 +12,13 @@ def refusal(error: BaseException, name: str = "") -> str:
     ----------
     error
         What was raised.
-    name
-        The input, for example an image's path; it stands before the message where no cause names it.
+    names
+        The inputs, for example an image's path and its label's; the first stands before the message where no cause
+        names any.
     """
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, ValueError) and name in str(cause):
+        if isinstance(cause, ValueError) and any(name in str(cause) for name in names or ("",)):
             return str(cause)
         cause = cause.__cause__
-    return f"{name}: {error}" if name else str(error)
+    return f"{names[0]}: {error}" if names else str(error)

@@ -166,5 +166,4 @@ def prepared(
     try:
         return preprocessing(dict(entry))
     except Exception as error:
-        named = next((str(entry[key]) for key in ("label", "image") if str(entry[key]) in str(error)), None)
-        raise ValueError(refusal(error, named or str(entry["image"]))) from error
+        raise ValueError(refusal(error, *(str(entry[key]) for key in KEYS))) from error
