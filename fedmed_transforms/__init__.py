@@ -12,6 +12,7 @@ from fedmed_transforms.pictures import ToPictures, ToPicturesd
 from fedmed_transforms.prefetch import Prefetched
 from fedmed_transforms.sam import SamLabels, SamLabelsd, SamPostprocess, SamPostprocessd, SamPreprocess, SamPreprocessd
 from fedmed_transforms.save_segmentation import SaveSegmentationd
+from fedmed_transforms.segmentation_label import SegmentationToLabelsd
 from fedmed_transforms.segmentation_object import Segment, read_segmentation, write_segmentation
 from fedmed_transforms.series_rules import SeriesRules
 from fedmed_transforms.slices import SlicesToVolume, SlicesToVolumed, VolumeToSlices, VolumeToSlicesd
@@ -42,6 +43,7 @@ __all__ = [
     "ScaleToUnit",
     "ScaleToUnitd",
     "Segment",
+    "SegmentationToLabelsd",
     "SeriesRules",
     "SlicesToVolume",
     "SlicesToVolumed",

@@ -88,6 +88,18 @@ def mask_on_planes(mask: Array, affine: Array, planes: Sequence[Plane]) -> Array
     return np.stack([_slice(mask, step) for step in steps if step is not None], axis=1)
 
 
+def slices_held(affine: Array, shape: Sequence[int], planes: Sequence[Plane]) -> list[int]:
+    """Indices of those slices of an image that a mask of an affine (4, 4) and a shape (X, Y, Z) has, others aside.
+
+    Raises
+    ------
+    ValueError
+        The affine can't be inverted.
+    """
+    matrix = _regular(np.array(affine, dtype=float), shape)
+    return [index for index, plane in enumerate(planes) if _steps(matrix, shape, plane) is not None]
+
+
 def _regular(affine: Array, shape: Sequence[int]) -> Array:
     """The affine, with a step of 1 mm across the plane of a mask of one slice: a single slice's own may be anything."""
     if affine.shape == (4, 4) and list(shape).count(1) == 1:
