@@ -14,7 +14,7 @@ from torch import nn
 
 from fedmed_networks import FACMIC
 from fedmed_workflows import FACMICLoss
-from fedmed_workflows.exchange import Manifest, Weights, put, take, trainable_parameters, travels
+from fedmed_workflows.exchange import FULL, HALF, Manifest, Weights, put, take, trainable_parameters, travels
 from fedmed_workflows.facmic import AdaptationInferer
 
 PARAMETERS = {f"attention.{layer}.{kind}" for layer in (0, 1, 3) for kind in ("weight", "bias")}
@@ -111,6 +111,24 @@ def test_put_weights_are_copies(network: FACMIC, small_clip: dict[str, Any]) -> 
         value.zero_()
     assert all(bool((value == 3).all()) for value in take(network).values())
     assert not torch.equal(other.attention[3].weight, network.attention[3].weight)
+
+
+def test_bfloat16_halves_what_real_numbers_weigh(network: FACMIC) -> None:
+    full, half = (Manifest.of(network, dtype) for dtype in (FULL, HALF))
+    count = "attention.1.num_batches_tracked"
+    assert half.tensors[count] == full.tensors[count] == ([], "int64")
+    assert {dtype for name, (_, dtype) in half.tensors.items() if name != count} == {"bfloat16"}
+    assert half.bytes - 8 == (full.bytes - 8) / 2 and half.frozen == full.frozen
+    sent = take(network, HALF)
+    half.check(sent, "site 'a'")
+    with pytest.raises(ValueError, match="tensor attention.*bfloat16"):
+        full.check(sent, "site 'a'")
+    before = take(network)
+    put(network, sent)
+    for name, value in take(network).items():
+        assert value.dtype == before[name].dtype  # the network stays in float32
+        torch.testing.assert_close(value, before[name], rtol=2**-8, atol=0)
+    assert not torch.equal(network.attention[0].weight, before["attention.0.weight"])
 
 
 def test_the_manifest_of_a_network(network: FACMIC) -> None:
