@@ -83,14 +83,14 @@ def shared_clip(clip: str | Mapping[str, Any], weights: str | Path | None = None
     """
     text = None if weights is None else str(weights)
     digest = file_digest(Path(text)) if text is not None and Path(text).is_file() else ""
-    return _build(clip if isinstance(clip, str) else json.dumps(_plain(clip), sort_keys=True), text, digest)
+    return _build(clip if isinstance(clip, str) else json.dumps(plain(clip), sort_keys=True), text, digest)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A configuration without the proxies that a configuration parser wraps around it."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return {str(key): plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 @functools.lru_cache(maxsize=4)

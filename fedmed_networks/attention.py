@@ -1,0 +1,109 @@
+"""SAM's attention with relative positions, in memory that does not grow with the square of the number of tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from segment_anything.modeling.image_encoder import Attention
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+TILE = 1 << 20
+"""Scores that exist at a time on a CPU: 4 MB of float32, what its caches hold."""
+
+
+class RelativeAttention(Attention):
+    """segment_anything's attention: the same parameters and the same answer, without scores kept for the backward pass.
+
+    SAM adds to the score of a query and a key a term of the key's row and one of its column: q·R_h[row] + q·R_w[column]
+    (decomposed relative positions, Li et al., MViTv2, arXiv 2112.01526, equation 4). On an accelerator, and where a
+    graph is recorded, the terms become part of the product, q' = [q·scale, q·R_h, q·R_w] and k' = [k, one-hot row,
+    one-hot column], so that torch's scaled_dot_product_attention serves. On a CPU its kernel asks for values as long as
+    keys, three times the work in SAM's global blocks; there, tiles of scores are computed, used, dropped, and computed
+    again in the backward pass.
+    """
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Attention among the tokens of each image or window.
+
+        Parameters
+        ----------
+        tokens
+            (B, H, W, D), H and W those that the module was made for.
+
+        Returns
+        -------
+        torch.Tensor
+            (B, H, W, D).
+        """
+        batch, height, width, _ = tokens.shape
+        projected = self.qkv(tokens).reshape(batch, height * width, 3, self.num_heads, -1)
+        query, key, value = projected.permute(2, 0, 3, 1, 4).flatten(1, 2).unbind(0)
+        by_place = query.unflatten(1, (height, width))
+        rows = torch.einsum("bhwc,hkc->bhwk", by_place, relative_positions(self.rel_pos_h)).flatten(1, 2)
+        columns = torch.einsum("bhwc,wkc->bhwk", by_place, relative_positions(self.rel_pos_w)).flatten(1, 2)
+        attend = _in_tiles if tokens.device.type == "cpu" and not _recorded() else _folded
+        attended = attend(query, key, value, rows, columns)
+        attended = attended.unflatten(0, (-1, self.num_heads)).transpose(1, 2)
+        return self.proj(attended.reshape(batch, height, width, -1))
+
+
+def relative_positions(table: torch.Tensor) -> torch.Tensor:
+    """Embeddings of query place minus key place: a table (2 S - 1, D) from -(S - 1) to S - 1 -> (S, S, D)."""
+    side = (table.shape[0] + 1) // 2
+    places = torch.arange(side, device=table.device)
+    return table[places[:, None] - places[None, :] + (side - 1)]
+
+
+def _recorded() -> bool:
+    return torch.jit.is_tracing() or torch.compiler.is_compiling()
+
+
+def _in_tiles(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
+) -> torch.Tensor:
+    """(P, N, D) queries, keys, values of P pairs of image and head, terms (P, N, H) and (P, N, W) -> (P, N, D)."""
+    places = query.shape[1]
+    pairs, queries = max(1, TILE // places**2), max(1, TILE // places)
+    answers = []
+    for q, k, v, r, c in _split_all((query, key, value, rows, columns), pairs, dim=0):
+        tiles = _split_all((q, r, c), queries, dim=1)
+        answers.append(torch.cat([_forgetful(tile_q, k, v, tile_r, tile_c) for tile_q, tile_r, tile_c in tiles], 1))
+    return torch.cat(answers)
+
+
+def _split_all(tensors: Sequence[torch.Tensor], size: int, dim: int) -> list[tuple[torch.Tensor, ...]]:
+    return list(zip(*(tensor.split(size, dim) for tensor in tensors), strict=True))
+
+
+def _forgetful(*tensors: torch.Tensor) -> torch.Tensor:
+    if not torch.is_grad_enabled():
+        return _tile(*tensors)
+    return checkpoint(_tile, *tensors, use_reentrant=False, preserve_rng_state=False)
+
+
+def _tile(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
+) -> torch.Tensor:
+    terms = (rows.unsqueeze(3) + columns.unsqueeze(2)).flatten(2)
+    scores = torch.baddbmm(terms, query, key.transpose(1, 2), alpha=query.shape[2] ** -0.5)
+    return scores.softmax(dim=2) @ value
+
+
+def _folded(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
+) -> torch.Tensor:
+    """As :func:`_in_tiles`, by one call of scaled_dot_product_attention."""
+    height, width, length = rows.shape[2], columns.shape[2], value.shape[2]
+    filling = -(length + height + width) % 8  # the kernels of accelerators ask for multiples of 8
+    queries = functional.pad(torch.cat([query * length**-0.5, rows, columns], dim=2), (0, filling))
+    of_row = torch.eye(height, dtype=key.dtype, device=key.device).repeat_interleave(width, dim=0)
+    of_column = torch.eye(width, dtype=key.dtype, device=key.device).repeat(height, 1)
+    places = functional.pad(torch.cat([of_row, of_column], dim=1), (0, filling))
+    keys = torch.cat([key, places.expand(key.shape[0], -1, -1)], dim=2)
+    if value.device.type == "cpu":
+        value = functional.pad(value, (0, height + width + filling))
+    # four dimensions: with three, torch takes the kernel that keeps all scores
+    answer = functional.scaled_dot_product_attention(queries[:, None], keys[:, None], value[:, None], scale=1.0)
+    return answer[:, 0, :, :length]

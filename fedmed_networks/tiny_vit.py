@@ -1,0 +1,65 @@
+"""TinyViT as SAM's image encoder: a small one that trains as a whole."""
+
+from __future__ import annotations
+
+import torch
+from segment_anything.modeling.common import LayerNorm2d
+from timm.models.tiny_vit import Attention, TinyVit
+from torch import nn
+
+
+class UncachedAttention(Attention):
+    """timm's attention, which here looks its biases up in every pass.
+
+    timm keeps them from the first pass in evaluation mode on; weights that an aggregation writes after it would not
+    count.
+    """
+
+    def get_attention_biases(self, device: torch.device) -> torch.Tensor:
+        """Biases by head, query and key place, (heads, N, N)."""
+        return self.attention_biases[:, self.attention_bias_idxs]
+
+
+class TinyVitEncoder(nn.Module):
+    """TinyViT (5 M parameters) of the timm package with SAM's neck.
+
+    The last stage keeps its input's side, so that an image embedding has a sixteenth of the image's.
+
+    Parameters
+    ----------
+    neck
+        Channels of the image embedding.
+
+    Notes
+    -----
+    Sources: Wu et al., "TinyViT", arXiv 2207.10666; the stride as in Zhang et al., "MobileSAM", arXiv 2306.14289, and
+    Shu et al., "TinySAM", arXiv 2312.13789. Names are those of timm and of SAM's neck. No stochastic depth, as there.
+    """
+
+    def __init__(self, neck: int) -> None:
+        super().__init__()
+        widths = (64, 128, 160, 320)
+        network = TinyVit(
+            num_classes=0,
+            embed_dims=widths,
+            depths=(2, 2, 6, 2),
+            num_heads=(2, 4, 5, 10),
+            window_sizes=(7, 7, 14, 7),
+            drop_path_rate=0.0,
+        )
+        network.stages[-1].downsample.conv2.conv.stride = (1, 1)
+        for stage in network.stages[1:]:
+            for block in stage.blocks:
+                block.attn.__class__ = UncachedAttention
+        self.patch_embed = network.patch_embed
+        self.stages = network.stages
+        self.neck = nn.Sequential(
+            nn.Conv2d(widths[-1], neck, kernel_size=1, bias=False),
+            LayerNorm2d(neck),
+            nn.Conv2d(neck, neck, kernel_size=3, padding=1, bias=False),
+            LayerNorm2d(neck),
+        )
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Image embeddings: (B, 3, S, S) -> (B, neck, S / 16, S / 16)."""
+        return self.neck(self.stages(self.patch_embed(image)))
