@@ -123,7 +123,7 @@ class ScoreFile:
         self.output_dir = Path(output_dir)
 
     def attach(self, engine: Engine) -> None:
-        """Attaches to an evaluator that has :class:`ClassificationMetrics` with resamples."""
+        """Attaches to an evaluator whose metrics hold a score: one with resamples."""
         engine.add_event_handler(Events.COMPLETED, self._write)
 
     def _write(self, engine: Engine) -> None:
