@@ -27,15 +27,15 @@ class SliceDataset(Dataset[dict[str, Any]]):
     """The slices of labelled images, each a sample.
 
     Every image is read, scaled and cut on construction, before any training. Its slices are kept on disk in their own
-    size, found again by the content of image and label and by the preprocessing; a sample reads its slice alone.
+    size, found again by the content of image and label and by the transform; a sample reads its slice alone.
 
     Parameters
     ----------
     data
         ``{"image": path, "label": path}`` an image.
-    preprocessing
-        Paths to slices: ``image`` (N, 1 or 3, H, W) in [0, 1] and ``label`` (N, n, H, W), 0 and 1. Nothing random.
     transform
+        Paths to slices: ``image`` (N, 1 or 3, H, W) in [0, 1] and ``label`` (N, n, H, W), 0 and 1. Nothing random.
+    slice_transform
         A slice ``image`` (1 or 3, H, W) and ``label`` (n, H, W) to what the network eats and its loss compares with.
         It may be random.
     cache_dir
@@ -44,25 +44,25 @@ class SliceDataset(Dataset[dict[str, Any]]):
     Raises
     ------
     ValueError
-        The preprocessing is random, an image or its label is refused (the message names the file), or all labels are
+        The transform is random, an image or its label is refused (the message names the file), or all labels are
         empty.
     """
 
     def __init__(
         self,
         data: Sequence[Mapping[str, Any]],
-        preprocessing: Callable[[dict[str, Any]], Mapping[str, Any]],
         transform: Callable[[dict[str, Any]], Mapping[str, Any]],
+        slice_transform: Callable[[dict[str, Any]], Mapping[str, Any]],
         cache_dir: str | Path | None = None,
     ) -> None:
-        if is_random(preprocessing):
-            raise ValueError("preprocessing: found random transforms, which belong into the transform of the slices")
-        self.data, self.transform = [dict(entry) for entry in data], transform
-        cache = None if cache_dir is None else _SliceFiles(Path(cache_dir), preprocessing)
+        if is_random(transform):
+            raise ValueError("transform: found random transforms, which belong into slice_transform")
+        self.data, self.slice_transform = [dict(entry) for entry in data], slice_transform
+        cache = None if cache_dir is None else _SliceFiles(Path(cache_dir), transform)
         self.kept: list[Slices | Path] = []
         counts, labelled = [], False
         for entry in tqdm(self.data, "slices", leave=False):
-            slices, kept = _read(entry, preprocessing, cache)
+            slices, kept = _read(entry, transform, cache)
             labelled |= bool(slices["label"].any())
             counts.append(len(slices["label"]))
             self.kept.append(kept)
@@ -84,16 +84,16 @@ class SliceDataset(Dataset[dict[str, Any]]):
                 slices = {key: file.get_slice(key)[place : place + 1][0] for key in KEYS}
         else:
             slices = {key: kept[key][place] for key in KEYS}
-        sample = self.transform({"image": slices["image"], "label": slices["label"].float()})
+        sample = self.slice_transform({"image": slices["image"], "label": slices["label"].float()})
         return {**{key: convert_to_tensor(sample[key], track_meta=False) for key in KEYS}, "item": item}
 
 
 class _SliceFiles:
     """Where the slices of an image and its label are kept."""
 
-    def __init__(self, folder: Path, preprocessing: Any) -> None:
+    def __init__(self, folder: Path, transform: Any) -> None:
         self.cache = TensorCache(folder)
-        self.common = transform_digest(preprocessing)
+        self.common = transform_digest(transform)
 
     def key(self, entry: Mapping[str, Any]) -> str:
         contents = " ".join(content_digest(entry[key]) for key in KEYS)
@@ -101,22 +101,22 @@ class _SliceFiles:
 
 
 def _read(
-    entry: Mapping[str, Any], preprocessing: Callable[[dict[str, Any]], Mapping[str, Any]], files: _SliceFiles | None
+    entry: Mapping[str, Any], transform: Callable[[dict[str, Any]], Mapping[str, Any]], files: _SliceFiles | None
 ) -> tuple[Slices, Slices | Path]:
     """The slices of an image, and where they can be found again: on disk, or as they are."""
     if files is None:
-        slices = _cut(entry, preprocessing)
+        slices = _cut(entry, transform)
         return slices, slices
     key = files.key(entry)
     found = files.cache.get(key)
     if found is None:
-        found = _cut(entry, preprocessing)
+        found = _cut(entry, transform)
         files.cache.put(key, found)
     return found, files.cache.file(key)
 
 
-def _cut(entry: Mapping[str, Any], preprocessing: Callable[[dict[str, Any]], Mapping[str, Any]]) -> Slices:
-    read = prepared(entry, preprocessing)
+def _cut(entry: Mapping[str, Any], transform: Callable[[dict[str, Any]], Mapping[str, Any]]) -> Slices:
+    read = prepared(entry, transform)
     image, label = (convert_to_tensor(read[key], track_meta=False) for key in KEYS)
     if image.stride(1) == 0:  # a grey slice shown as three channels is kept once
         image = image[:, :1]
@@ -130,7 +130,7 @@ class ImageDataset(Dataset[dict[str, Any]]):
     ----------
     data
         ``{"image": path, "label": path}`` an image.
-    preprocessing
+    transform
         Paths to ``image`` (1 or 3, X, Y[, Z]) in [0, 1] and ``label`` (n, X, Y[, Z]) of the same geometry.
 
     Raises
@@ -140,23 +140,23 @@ class ImageDataset(Dataset[dict[str, Any]]):
     """
 
     def __init__(
-        self, data: Sequence[Mapping[str, Any]], preprocessing: Callable[[dict[str, Any]], Mapping[str, Any]]
+        self, data: Sequence[Mapping[str, Any]], transform: Callable[[dict[str, Any]], Mapping[str, Any]]
     ) -> None:
-        self.data, self.preprocessing = [dict(entry) for entry in data], preprocessing
+        self.data, self.transform = [dict(entry) for entry in data], transform
         for entry in tqdm(self.data, "images", leave=False):
-            prepared(entry, preprocessing)
+            prepared(entry, transform)
 
     def __len__(self) -> int:
         return len(self.data)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return {**prepared(self.data[index], self.preprocessing), "item": index}
+        return {**prepared(self.data[index], self.transform), "item": index}
 
 
 def prepared(
-    entry: Mapping[str, Any], preprocessing: Callable[[dict[str, Any]], Mapping[str, Any]]
+    entry: Mapping[str, Any], transform: Callable[[dict[str, Any]], Mapping[str, Any]]
 ) -> Mapping[str, Any]:
-    """What a preprocessing makes of an image and its label.
+    """What a transform makes of an image and its label.
 
     Raises
     ------
@@ -164,6 +164,6 @@ def prepared(
         The image or the label is refused; the message names the file.
     """
     try:
-        return preprocessing(dict(entry))
+        return transform(dict(entry))
     except Exception as error:
         raise ValueError(refusal(error, *(str(entry[key]) for key in KEYS))) from error
