@@ -34,8 +34,8 @@ def surface_metrics(prediction: torch.Tensor, label: torch.Tensor, spacing: Sequ
     dict
         (n, C) each. ``hd95``: the 95th percentile of the distances from one surface to the other, the larger of both
         ways, in the unit of `spacing`; infinite where one mask is empty (of which MONAI's quantile makes NaN), NaN
-        where both are. ``surface_dice``: the share of both surfaces that lies within :data:`SURFACE_TOLERANCE` of the other;
-        0 where one mask is empty, NaN where both are.
+        where both are. ``surface_dice``: the share of both surfaces that lies within :data:`SURFACE_TOLERANCE` of the
+        other; 0 where one mask is empty, NaN where both are.
 
     Notes
     -----

@@ -1,4 +1,4 @@
-"""Figures over the rounds: training loss, validation balanced accuracy, bytes."""
+"""Figures over the rounds: training loss, the key metric in validation, bytes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from fedmed_workflows.report.metric_groups import metric_of
 from fedmed_workflows.report.panels import LABEL_SIZE, LIGHT, MUTED, TRAINING, Panel, by_site, legend
 
 Series = dict[str, list[float]]
@@ -32,21 +33,23 @@ def training_loss(result: Mapping[str, Any]) -> dict[str, Figure]:
     return by_site("training_loss", _training(result), 0.62, draw, _finish("Training loss")) if rounds else {}
 
 
-def validation_balanced_accuracy(result: Mapping[str, Any]) -> dict[str, Figure]:
-    """Balanced accuracy on the validation images of every site over the rounds, and what chance would give."""
+def validation(result: Mapping[str, Any]) -> dict[str, Figure]:
+    """The key metric on the validation images of every site over the rounds, and what chance would give."""
+    key = result["key_metric"]
     entries = [entry for entry in result["history"] if entry.get("validation")]
     series = {
-        site["name"]: [_number(entry["validation"].get(site["name"], {}).get("balanced_accuracy")) for entry in entries]
+        site["name"]: [_number(entry["validation"].get(site["name"], {}).get(key)) for entry in entries]
         for site in result["sites"]
     }
 
     def draw(panel: Panel) -> None:
         axes = _curve(panel, series, [entry["round"] for entry in entries])
-        axes.axhline(1 / len(result["class_names"]), color="black", linewidth=1, linestyle=":", label="chance")
+        if result["chance"] is not None:
+            axes.axhline(result["chance"], color="black", linewidth=1, linestyle=":", label="chance")
         axes.set_ylim(0, 1.02)
 
-    finish = _finish("Validation balanced accuracy")
-    return by_site("validation_balanced_accuracy", result["sites"], 0.62, draw, finish) if entries else {}
+    finish = _finish(f"Validation {metric_of(key).noun}")
+    return by_site(f"validation_{key}", result["sites"], 0.62, draw, finish) if entries else {}
 
 
 def exchanged_bytes(result: Mapping[str, Any]) -> dict[str, Figure]:

@@ -9,8 +9,9 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from fedmed_workflows.report.curves import exchanged_bytes, training_loss, validation_balanced_accuracy
-from fedmed_workflows.report.scores import balanced_accuracy, confusion, reliability
+from fedmed_workflows.report.curves import exchanged_bytes, training_loss, validation
+from fedmed_workflows.report.intervals import key_metric, key_metric_by_class
+from fedmed_workflows.report.scores import confusion, reliability
 
 DPI = 150
 """Of the pictures: sharp on paper."""
@@ -22,16 +23,16 @@ def figures(result: Mapping[str, Any]) -> dict[str, Figure]:
     Parameters
     ----------
     result
-        The run: sites, class names, history, initial and final scores.
+        The run: sites, class names, key metric, chance, history, initial and final scores.
 
     Returns
     -------
     dict
-        ``balanced_accuracy``, ``validation_balanced_accuracy``, ``training_loss``, ``confusion``, ``reliability`` and
-        ``bytes``, without those that the run has no numbers for. Where the sites do not fit one sheet the name is
-        numbered: ``confusion_1``, ``confusion_2``.
+        The key metric's name, ``NAME_by_class``, ``validation_NAME``, ``training_loss``, ``confusion``,
+        ``reliability`` and ``bytes``, without those that the run has no numbers for. Where the sites do not fit one
+        sheet the name is numbered: ``confusion_1``, ``confusion_2``.
     """
-    drawn = (balanced_accuracy, validation_balanced_accuracy, training_loss, confusion, reliability, exchanged_bytes)
+    drawn = (key_metric, key_metric_by_class, validation, training_loss, confusion, reliability, exchanged_bytes)
     return {name: figure for draw in drawn for name, figure in draw(result).items()}
 
 

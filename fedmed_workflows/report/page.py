@@ -2,41 +2,33 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import re
-from collections.abc import Mapping
-from importlib.resources import files
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
-from matplotlib.figure import Figure
-
-from fedmed_workflows.report.curves import byte_unit, trained_rounds
-from fedmed_workflows.report.figures import figures, png
+from fedmed_workflows.case_overlays import LABEL_COLOR, PREDICTION_COLOR
+from fedmed_workflows.report.cases import case_rows
+from fedmed_workflows.report.curves import trained_rounds
+from fedmed_workflows.report.figures import figures
+from fedmed_workflows.report.metric_groups import Group, groups_of, metric_of
+from fedmed_workflows.report.rendering import render, write_figures
 from fedmed_workflows.report.tables import finite, write_tables
 from fedmed_workflows.run_folder import write_whole
 
-METRICS = {
-    "balanced_accuracy": "Balanced accuracy",
-    "accuracy": "Accuracy",
-    "macro_f1": "Macro F1",
-    "auroc": "AUROC",
-    "ece": "ECE",
-}
-"""Metrics in the order to read them; any other follows under its own name."""
-
 CAPTIONS = {
-    "balanced_accuracy": (
+    "{key}": (
         "Before and after",
         "Look for a filled point to the right of its hollow one, with lines that do not overlap: there the training "
         "helped by more than the choice of images explains.",
     ),
-    "validation_balanced_accuracy": (
+    "{key}_by_class": (
+        "Class by class",
+        "Look for classes whose points lie far to the left of the others: the mean over the classes hides them.",
+    ),
+    "validation_{key}": (
         "Validation over the rounds",
-        "Look for curves that rise above chance and level off; one that falls late shows a site that the others "
-        "pull away from its own images.",
+        "Look for curves that rise{chance} and level off; one that falls late shows a site that the others pull away "
+        "from its own images.",
     ),
     "training_loss": (
         "Training loss over the rounds",
@@ -56,7 +48,7 @@ CAPTIONS = {
         "Look for straight edges of the same steepness at every site: a kink is a round that a site missed.",
     ),
 }
-"""Title and caption of each figure."""
+"""Title and caption of each figure, of whose names the key metric's may be a part."""
 
 
 def write_report(result: Mapping[str, Any], folder: str | Path) -> Path:
@@ -65,11 +57,11 @@ def write_report(result: Mapping[str, Any], folder: str | Path) -> Path:
     Parameters
     ----------
     result
-        The run as plain data: method, settings, versions, seed, manifest, notes, class names, sites, history, initial
-        and final scores.
+        The run as plain data: method, settings, versions, seed, manifest, notes, class names, key metric and its chance
+        (None where there is none), sites, history, initial and final scores.
     folder
         Gets ``report.html``, which needs no other file, ``figures/*.png``, and the tables of
-        :func:`fedmed_workflows.report.tables.write_tables`.
+        :func:`fedmed_workflows.report.tables.write_tables`. Pictures of cases are taken from ``sites/SITE`` in it.
 
     Returns
     -------
@@ -78,51 +70,57 @@ def write_report(result: Mapping[str, Any], folder: str | Path) -> Path:
     """
     path, plain = Path(folder) / "report.html", finite(result)
     write_tables(plain, path.parent)
-    pictures = []
-    for name, figure in figures(plain).items():
-        content = png(figure)
-        write_whole(path.parent / "figures" / f"{name}.png", content)
-        pictures.append(_picture(name, figure, content))
-    write_whole(path, _render(plain, pictures))
+    pictures = write_figures(figures(plain), path.parent, captions(plain))
+    write_whole(path, _render(plain, pictures, case_rows(plain, path.parent)))
     return path
 
 
-def _picture(name: str, figure: Figure, content: bytes) -> dict[str, Any]:
-    """A picture with its words. Only the first of several sheets has the caption."""
-    kind, sheet = re.sub(r"_\d+$", "", name), re.search(r"_(\d+)$", name)
-    title, caption = CAPTIONS[kind]
-    return {
-        "title": f"{title} ({sheet[1]})" if sheet else title,
-        "caption": caption if not sheet or sheet[1] == "1" else "",
-        "base64": base64.b64encode(content).decode(),
-        "width": round(figure.get_figwidth() * 100),
-        "height": round(figure.get_figheight() * 100),
-    }
+def captions(result: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Title and caption of each of a run's figures, by the figure's name."""
+    words = {"key": result["key_metric"], "chance": "" if result["chance"] is None else " above chance"}
+    return {name.format(**words): (title, caption.format(**words)) for name, (title, caption) in CAPTIONS.items()}
 
 
-def _render(result: Mapping[str, Any], pictures: list[dict[str, Any]]) -> str:
-    # Names of sites and classes are anyone's words: everything is escaped, and what is misspelt here fails.
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"size": _size, "json": lambda value: json.dumps(value, ensure_ascii=False)}
-    template = environment.from_string(files("fedmed_workflows.report").joinpath("page.html").read_text("utf-8"))
+def _render(result: Mapping[str, Any], pictures: list[dict[str, Any]], cases: list[dict[str, Any]]) -> str:
     rounds = trained_rounds(result)
     by_role = {role: [site for site in result["sites"] if site["role"] == role] for role in ("training", "unseen")}
-    return template.render(
-        result,
-        pictures=pictures,
-        rounds=[_round(entry, [site["name"] for site in by_role["training"]]) for entry in rounds],
-        exchanged=_exchanged(rounds),
-        metrics=_metrics(result),
-        chance=1 / len(result["class_names"]),
-        **by_role,
+    return render(
+        "page.html",
+        {
+            **result,
+            **by_role,
+            "pictures": pictures,
+            "rounds": [_round(entry, [site["name"] for site in by_role["training"]]) for entry in rounds],
+            "exchanged": _exchanged(rounds),
+            "key": metric_of(result["key_metric"]),
+            "groups": groups_of([*result["initial"].values(), *result["final"].values()]),
+            "by_class": _by_class(result["final"].values()),
+            "empty": _empty_masks(result),
+            "cases": cases,
+            "shows_patients": any(case["base64"] for row in cases for case in row["cases"].values()),
+            "label_color": LABEL_COLOR,
+            "prediction_color": PREDICTION_COLOR,
+        },
     )
 
 
-def _metrics(result: Mapping[str, Any]) -> dict[str, str]:
-    """Title by name of the metrics that any site has."""
-    scores = [*result["initial"].values(), *result["final"].values()]
-    found = {metric: metric.replace("_", " ") for score in scores for metric in score["metrics"]}
-    return {metric: title for metric, title in {**METRICS, **found, **METRICS}.items() if metric in found}
+def _by_class(scores: Iterable[Mapping[str, Any]]) -> dict[str, list[Group]]:
+    """The groups of every class's metrics."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for score in scores:
+        for name, metrics in score.get("classes", {}).items():
+            found.setdefault(name, []).append({"metrics": metrics})
+    return {name: groups_of(parts) for name, parts in found.items()}
+
+
+def _empty_masks(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row of the table of empty masks for every site and class."""
+    scores = [(site, result["final"].get(site["name"], {})) for site in result["sites"]]
+    return [
+        {"site": site, "class_name": name, "counts": counts, "images": score["images"], "slices": score["slices"]}
+        for site, score in scores
+        for name, counts in score.get("empty", {}).items()
+    ]
 
 
 def _round(entry: Mapping[str, Any], training: list[str]) -> dict[str, Any]:
@@ -155,8 +153,3 @@ def _exchanged(rounds: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
 
 def _total(parts: Any, key: str) -> int:
     return sum(part.get(key) or 0 for part in parts)
-
-
-def _size(number: int) -> str:
-    size, unit = byte_unit(number)
-    return f"{number / size:.{0 if size == 1 else 2}f} {unit}"

@@ -47,10 +47,11 @@ class Panel:
         axes.spines[["top", "right"]].set_visible(False)
         return axes
 
-    def title(self, axes: Axes) -> None:
-        """Puts the site's name above axes, as much of it as fits."""
+    def title(self, axes: Axes, names: float = 0.0) -> None:
+        """Puts the site's name above axes, as much of it as fits, where names beside them take some inches."""
         role = " (unseen)" if self.site["role"] == "unseen" else ""
-        room = max(8, int(self.width * 9.5) - len(role))
+        columns = self.figure.get_figwidth() / self.width  # which share what the names leave
+        room = max(8, int((self.width - names / columns) * 9.5) - len(role))
         axes.set_title(shorten(self.site["name"], room) + role, fontsize=TITLE_SIZE, color=self.color)
 
 

@@ -1,4 +1,4 @@
-"""Figures of the scores: confusion, reliability, and balanced accuracy before round 1 and after the last round."""
+"""Figures of a classifier's scores: confusion and reliability."""
 
 from __future__ import annotations
 
@@ -16,9 +16,6 @@ from fedmed_workflows.report.panels import (
     MUTED,
     PAGE_WIDTH,
     TICK_SIZE,
-    TITLE_SIZE,
-    TRAINING,
-    UNSEEN,
     Panel,
     by_site,
     legend,
@@ -53,7 +50,8 @@ def confusion(result: Mapping[str, Any]) -> dict[str, Figure]:
         bar.ax.tick_params(labelsize=TICK_SIZE)
 
     narrowest = min(PAGE_WIDTH, max(2.0, CELL * len(names) / 0.65))
-    return by_site("confusion", _scored(result), 1.0, draw, finish, narrowest)
+    sites = _scored(result, "confusion")
+    return by_site("confusion", sites, 1.0, draw, finish, narrowest) if sites else {}
 
 
 def reliability(result: Mapping[str, Any]) -> dict[str, Figure]:
@@ -70,31 +68,12 @@ def reliability(result: Mapping[str, Any]) -> dict[str, Figure]:
         figure.supylabel("Accuracy", fontsize=LABEL_SIZE)
         legend(figure)
 
-    return by_site("reliability", _scored(result), 1.1, draw, finish)
+    sites = _scored(result, "reliability")
+    return by_site("reliability", sites, 1.1, draw, finish) if sites else {}
 
 
-def balanced_accuracy(result: Mapping[str, Any]) -> dict[str, Figure]:
-    """Balanced accuracy of every site before round 1 and after the last round, with 95% intervals."""
-    sites = [site for site in result["sites"] if site["name"] in {*result["initial"], *result["final"]}]
-    figure = Figure(figsize=(PAGE_WIDTH, 1.6 + 0.36 * len(sites)), layout="constrained")
-    axes = figure.add_subplot()
-    for row, site in enumerate(sites):
-        color = UNSEEN if site["role"] == "unseen" else TRAINING
-        before, after = (_interval(result[stage].get(site["name"])) for stage in ("initial", "final"))
-        _draw_interval(axes, row - 0.16, before, "white", color)
-        _draw_interval(axes, row + 0.16, after, color, color)
-    axes.axvline(1 / len(result["class_names"]), color="black", linewidth=1, linestyle=":", label="chance")
-    axes.plot([], [], "o", color="black", markerfacecolor="white", label="before round 1")
-    axes.plot([], [], "o", color="black", label="after the last round")
-    _name_sites(axes, sites)
-    axes.set_xlim(0, 1.02)
-    axes.set_xlabel("Balanced accuracy, 95% interval", fontsize=LABEL_SIZE)
-    legend(figure)
-    return {"balanced_accuracy": figure} if sites else {}
-
-
-def _scored(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [site for site in result["sites"] if site["name"] in result["final"]]
+def _scored(result: Mapping[str, Any], part: str) -> list[dict[str, Any]]:
+    return [site for site in result["sites"] if part in result["final"].get(site["name"], {})]
 
 
 def _write_counts(axes: Axes, counts: np.ndarray, shares: np.ndarray, cell: float) -> None:
@@ -157,31 +136,3 @@ def _draw_counts(panel: Panel, axes: Axes, bins: Mapping[str, Any]) -> None:
     axes.set_xticklabels(["0", "0.5", "1"])
     axes.spines["left"].set_visible(False)
     axes.tick_params(labelbottom=panel.lowest)
-
-
-def _interval(score: Mapping[str, Any] | None) -> dict[str, float | None]:
-    interval: dict[str, float | None] = (score or {"metrics": {}})["metrics"].get("balanced_accuracy") or {}
-    return interval
-
-
-def _draw_interval(axes: Axes, row: float, interval: Mapping[str, float | None], face: str, color: str) -> None:
-    value, low, high = (interval.get(key) for key in ("value", "low", "high"))
-    if value is None:
-        axes.text(0.01, row, "undefined", va="center", fontsize=TICK_SIZE - 1, color=color)
-        return
-    if low is not None and high is not None:
-        axes.plot([low, high], [row, row], color=color, linewidth=1.6, solid_capstyle="butt")
-    axes.plot(value, row, "o", color=color, markerfacecolor=face, markersize=6)
-
-
-def _name_sites(axes: Axes, sites: Sequence[Mapping[str, Any]]) -> None:
-    labels = [shorten(site["name"], 28) + (" (unseen)" if site["role"] == "unseen" else "") for site in sites]
-    axes.set_yticks(range(len(sites)), labels, fontsize=TITLE_SIZE - 1)
-    for label, site in zip(axes.get_yticklabels(), sites, strict=True):
-        label.set_color(UNSEEN if site["role"] == "unseen" else TRAINING)
-    axes.set_ylim(len(sites) - 0.4, -0.6)
-    axes.grid(axis="x", color="#E4E4E4", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(axis="y", length=0)
-    axes.tick_params(axis="x", labelsize=TICK_SIZE)
-    axes.spines[["top", "right", "left"]].set_visible(False)

@@ -15,7 +15,7 @@ from fedmed_workflows.run_folder import write_whole
 STAGES = ("initial", "final")
 """Before round 1, and after the last round."""
 
-METRIC_COLUMNS = ("site", "role", "stage", "split", "images", "metric", "value", "low", "high")
+METRIC_COLUMNS = ("site", "role", "stage", "split", "images", "class", "metric", "value", "low", "high")
 BYTE_COLUMNS = ("round", "site", "sent_bytes", "received_bytes", "samples", "loss", "error")
 
 
@@ -27,30 +27,32 @@ def write_tables(result: Mapping[str, Any], folder: Path) -> None:
     result
         The run: settings, sites, history, initial and final scores.
     folder
-        Gets ``metrics.csv`` (site x stage x metric), ``bytes.csv`` (round x site) and ``metrics.json`` (all of
+        Gets ``metrics.csv`` (site x stage x class x metric), ``bytes.csv`` (round x site) and ``metrics.json`` (all of
         `result`). A value that is undefined is an empty cell in the former two, ``null`` in the latter.
     """
     plain = finite(result)
-    write_whole(folder / "metrics.csv", _csv(METRIC_COLUMNS, metric_rows(plain)))
-    write_whole(folder / "bytes.csv", _csv(BYTE_COLUMNS, byte_rows(plain)))
+    write_whole(folder / "metrics.csv", csv_text(METRIC_COLUMNS, metric_rows(plain)))
+    write_whole(folder / "bytes.csv", csv_text(BYTE_COLUMNS, byte_rows(plain)))
     write_whole(folder / "metrics.json", json.dumps(plain, indent=2, allow_nan=False) + "\n")
 
 
 def metric_rows(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """One row per site, stage and metric."""
+    """One row per site, stage, class and metric. The class of the metrics of all classes together is empty."""
     for site in result["sites"]:
         for stage in STAGES:
             score = result[stage].get(site["name"], {"metrics": {}})
-            for metric, interval in score["metrics"].items():
-                yield {
-                    "site": site["name"],
-                    "role": site["role"],
-                    "stage": stage,
-                    "split": score["split"],
-                    "images": score["images"],
-                    "metric": metric,
-                    **interval,
-                }
+            for class_name, metrics in (("", score["metrics"]), *score.get("classes", {}).items()):
+                for metric, interval in metrics.items():
+                    yield {
+                        "site": site["name"],
+                        "role": site["role"],
+                        "stage": stage,
+                        "split": score["split"],
+                        "images": score["images"],
+                        "class": class_name,
+                        "metric": metric,
+                        **interval,
+                    }
 
 
 def byte_rows(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -69,7 +71,8 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
+def csv_text(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Rows as CSV, with a header; what a row holds beyond the columns is left out."""
     content = io.StringIO()
     writer = csv.DictWriter(content, list(columns), extrasaction="ignore", lineterminator="\n")
     writer.writeheader()

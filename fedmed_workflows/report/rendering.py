@@ -1,0 +1,67 @@
+"""Pages from templates, with their figures inside."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from fedmed_workflows.report.curves import byte_unit
+from fedmed_workflows.report.figures import png
+from fedmed_workflows.run_folder import write_whole
+
+
+def render(template: str, values: Mapping[str, Any]) -> str:
+    """A page from one of this package's templates. What the template asks for and `values` lack is an error."""
+    # Names of sites and classes are anyone's words: everything is escaped, and what is misspelt here fails.
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=FunctionLoader(_source)
+    )
+    environment.filters |= {
+        "size": _size,
+        "json": lambda value: json.dumps(value, ensure_ascii=False),
+        "address": lambda name: quote(name, safe=""),
+    }
+    return environment.get_template(template).render(values)
+
+
+def write_figures(
+    drawn: Mapping[str, Figure], folder: Path, captions: Mapping[str, tuple[str, str]]
+) -> list[dict[str, Any]]:
+    """Writes figures to ``figures/NAME.png`` in a folder; what a page needs to show them."""
+    pictures = []
+    for name, figure in drawn.items():
+        content = png(figure)
+        write_whole(folder / "figures" / f"{name}.png", content)
+        pictures.append(_picture(name, figure, content, captions))
+    return pictures
+
+
+def _picture(name: str, figure: Figure, content: bytes, captions: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+    """A picture with its words. Only the first of several sheets has the caption."""
+    kind, sheet = re.sub(r"_\d+$", "", name), re.search(r"_(\d+)$", name)
+    title, caption = captions[kind]
+    return {
+        "title": f"{title} ({sheet[1]})" if sheet else title,
+        "caption": caption if not sheet or sheet[1] == "1" else "",
+        "base64": base64.b64encode(content).decode(),
+        "width": round(figure.get_figwidth() * 100),
+        "height": round(figure.get_figheight() * 100),
+    }
+
+
+def _source(name: str) -> str:
+    return files("fedmed_workflows.report").joinpath(name).read_text("utf-8")
+
+
+def _size(number: int) -> str:
+    size, unit = byte_unit(number)
+    return f"{number / size:.{0 if size == 1 else 2}f} {unit}"
