@@ -1,0 +1,163 @@
+"""A federation of each segmentation bundle by its command: rounds, report, bytes, restarts, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from monai.bundle import create_workflow
+
+from fedmed_networks import FedMSA, FedSAM
+
+NETWORKS = {"fedmsa": FedMSA, "fedsam": FedSAM}
+
+
+def run(entries: dict[str, Any], **changed: Any) -> dict[str, Any]:
+    result: dict[str, Any] = create_workflow(**{**entries, **changed}).run()[0]
+    return result
+
+
+def test_a_run_leaves_what_the_other_bundles_leave(federation: dict[str, Any], method: str) -> None:
+    result, folder = run(federation), Path(federation["output_dir"])
+    names = {"report.html", "metrics.csv", "metrics.json", "bytes.csv", "run.json", "model.pt", "model.json"}
+    assert names <= {path.name for path in folder.iterdir()}
+    assert [site["samples"] for site in result["sites"]] == [18, 18, 18, 0]
+    assert result["class_names"] == ["organ"] and result["key_metric"] == "dice"
+    assert any("SAM has random weights" in note for note in result["notes"])
+    report = (folder / "report.html").read_text()
+    for site in ("harbour", "hillside", "riverbend", "unseen"):
+        assert site in report
+        overlays = {path.name for path in (folder / "sites" / site / "overlays").iterdir()}
+        assert overlays >= {"best.png"} and (site != "unseen" or overlays == {"best.png", "median.png", "worst.png"})
+    unseen = result["final"]["unseen"]
+    assert (unseen["images"], unseen["slices"], unseen["split"]) == (4, 24, "all")
+    assert result["final"]["harbour"]["split"] == "validation"
+    with (folder / "bytes.csv").open() as file:
+        assert {int(row["sent_bytes"]) for row in csv.DictReader(file)} == {result["manifest"]["bytes"]}
+    network = NETWORKS[method](model_type=federation[method]["model_type"], image_size=64)
+    network.load_state_dict(torch.load(folder / "model.pt", weights_only=True)["model"])
+    overlay = json.loads((folder / "model.json").read_text())
+    assert overlay["normalize"] is False and overlay["channels"] == {"organ": [1]} and overlay["neighbours"] is False
+
+
+def test_bfloat16_halves_the_bytes(federation: dict[str, Any], tmp_path: Path) -> None:
+    full = run(federation)
+    half = run(federation, output_dir=str(tmp_path / "half"), exchange_dtype="bfloat16")
+    assert half["manifest"]["bytes"] * 2 == full["manifest"]["bytes"]
+    last = [entry["sites"]["harbour"] for entry in (full["history"][-1], half["history"][-1])]
+    assert last[1]["sent_bytes"] * 2 == last[0]["sent_bytes"] and last[1]["received_bytes"] * 2 == last[0]["received_bytes"]
+    assert last[1]["loss"] == pytest.approx(last[0]["loss"], rel=0.05)
+
+
+def test_broken_off_after_a_round_it_ends_with_the_same_bits(federation: dict[str, Any], tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    run(federation, output_dir=str(whole))
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupted_in(patch, round_number=2, site="riverbend")
+        run(federation)
+    run(federation)
+    ends = [folder / "checkpoints" / "round_00002.safetensors" for folder in (whole, Path(federation["output_dir"]))]
+    assert ends[0].read_bytes() == ends[1].read_bytes()
+
+
+def interrupted_in(patch: pytest.MonkeyPatch, round_number: int, site: str) -> None:
+    """Makes one site's round end as a pressed Ctrl-C would end it."""
+    from fedmed_workflows import SiteAlgo
+
+    fit = SiteAlgo.fit_round
+
+    def broken(algo: SiteAlgo, weights: Any, number: int) -> Any:
+        if (number, algo.site) == (round_number, site):
+            raise KeyboardInterrupt
+        return fit(algo, weights, number)
+
+    patch.setattr(SiteAlgo, "fit_round", broken)
+
+
+def refusal_of(entries: dict[str, Any]) -> str:
+    """The first ValueError beneath those of MONAI's parser."""
+    with pytest.raises(Exception) as refused:  # noqa: B017
+        run(entries)
+    cause: BaseException | None = refused.value
+    while not isinstance(cause, ValueError):
+        assert cause is not None
+        cause = cause.__cause__
+    return str(cause)
+
+
+def other_shape(site: Path) -> str:
+    path = min((site / "labels").iterdir())
+    label = nibabel.load(path)
+    nibabel.save(nibabel.Nifti1Image(np.asarray(label.dataobj)[..., 1:], label.affine), path)
+    return "found the shapes"
+
+
+def other_affine(site: Path) -> str:
+    path = min((site / "labels").iterdir())
+    label = nibabel.load(path)
+    nibabel.save(nibabel.Nifti1Image(np.asarray(label.dataobj), label.affine + np.eye(4)), path)
+    return "mm apart"
+
+
+def unknown_value(site: Path) -> str:
+    path = min((site / "labels").iterdir())
+    label = nibabel.load(path)
+    nibabel.save(nibabel.Nifti1Image(np.asarray(label.dataobj) * 3, label.affine), path)
+    return "found the label values 3"
+
+
+def all_empty(site: Path) -> str:
+    for path in (site / "labels").iterdir():
+        label = nibabel.load(path)
+        nibabel.save(nibabel.Nifti1Image(np.asarray(label.dataobj) * 0, label.affine), path)
+    return "found no labelled voxel"
+
+
+def one_slice(site: Path) -> str:
+    name = min(path.name for path in (site / "labels").iterdir())
+    for folder in ("images", "labels"):
+        image = nibabel.load(site / folder / name)
+        nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj)[..., :1], image.affine), site / folder / name)
+    return "found a volume of one slice"
+
+
+def no_label(site: Path) -> str:
+    min((site / "labels").iterdir()).unlink()
+    return "found no file of the same stem"
+
+
+@pytest.mark.parametrize("method", ["fedmsa"], indirect=True)
+@pytest.mark.parametrize("spoil", [other_shape, other_affine, unknown_value, all_empty, one_slice, no_label])
+def test_a_spoilt_site_ends_the_run_before_training_by_name(
+    federation: dict[str, Any], tmp_path: Path, spoil: Any
+) -> None:
+    sites = tmp_path / "spoilt"
+    shutil.copytree(federation["dataset_dir"], sites)
+    named = spoil(sites / "hillside")
+    refused = refusal_of({**federation, "dataset_dir": str(sites)})
+    assert named in refused and "hillside" in refused and str(sites / "hillside") in refused
+    assert not (Path(federation["output_dir"]) / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("method", ["fedmsa"], indirect=True)
+@pytest.mark.parametrize(
+    "changed, named",
+    [
+        ({"model_type": "vit_x"}, "model_type"),
+        ({"weights": "nowhere.pth"}, "nowhere.pth"),
+        ({"window_padding": "none"}, "window_padding: expected 'sam' or 'published', found 'none'"),
+        ({"lerning_rate": 1.0}, "setting 'lerning_rate'"),
+    ],
+)
+def test_a_wrong_setting_ends_the_run_by_name(
+    federation: dict[str, Any], method: str, changed: dict[str, Any], named: str
+) -> None:
+    assert named in refusal_of({**federation, method: {**federation[method], **changed}})
+    assert not (Path(federation["output_dir"]) / "checkpoints").exists()
