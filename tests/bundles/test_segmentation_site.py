@@ -18,7 +18,7 @@ from PIL import Image
 from torch import nn
 
 from fedmed_networks import FedMSA
-from fedmed_transforms import load_image, read_segmentation
+from fedmed_transforms import SegmentationToLabelsd, load_image
 
 pytestmark = pytest.mark.filterwarnings("ignore:parsing config_file")
 
@@ -111,9 +111,10 @@ def test_masks_lie_where_the_images_lie(
     assert np.array_equal(np.asarray(mask.dataobj), np.asarray(image.dataobj) > 50) and mask.get_data_dtype() == np.uint8
     np.testing.assert_allclose(mask.affine, image.affine, atol=1e-5)
     for name in ("series", "slice"):
-        (segments, affine, _), source = read_segmentation(out / f"{name}_seg.dcm"), load_image(paths[name])
-        assert torch.equal(segments[0] > 0.5, source[0] > 500)
-        torch.testing.assert_close(affine.double(), source.affine.double(), atol=1e-4, rtol=0)
+        source, segments = load_image(paths[name]), load_image(out / f"{name}_seg.dcm")
+        label = SegmentationToLabelsd("label", "image")({"image": source, "label": segments})["label"]
+        assert torch.equal(label.as_tensor() == 1, source.as_tensor() > 500)
+        torch.testing.assert_close(label.affine, source.affine, atol=1e-5, rtol=0)
     for name in "ab":
         assert np.array_equal(np.asarray(Image.open(out / f"{name}_seg.png"))[:, [0, 63]], [[255, 0]] * 64)
 
