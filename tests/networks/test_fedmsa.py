@@ -1,0 +1,259 @@
+"""FedMSA: the published numbers, SAM's own embeddings without adapters, what trains and what its networks share."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from segment_anything.modeling import ImageEncoderViT
+from segment_anything.modeling.image_encoder import Attention
+from torch import nn
+from torch.nn import functional
+
+from fedmed_networks import FedMSA
+from fedmed_networks.adapter import Adapter
+from fedmed_networks.sam import shared_sam
+
+State = dict[str, torch.Tensor]
+UNUSED = ("Depth_Adapter.", "prompt_encoder.", "mask_decoder.iou_prediction_head.")
+UNUSED_WITH_ONE_CLASS = (
+    *(f"mask_decoder.output_hypernetworks_mlps.{place}." for place in (1, 2, 3)),
+    "mask_decoder.seg1.",
+)
+
+
+def assert_near(found: torch.Tensor, expected: torch.Tensor, name: str = "", floor: float = 0.0) -> None:
+    """To 1e-5 of the largest expected value; `floor` is what counts as rounding in any case."""
+    atol = max(1e-5 * float(expected.abs().max()), floor)
+    torch.testing.assert_close(found, expected, rtol=0, atol=atol, msg=lambda text: f"{name}: {text}")
+
+
+@pytest.fixture(params=[1, 2], ids=["one class", "two classes"])
+def published(request: pytest.FixtureRequest, small_sam: dict[str, Any], golden_sam: State) -> tuple[FedMSA, State]:
+    """The network with the golden weights, and its golden numbers."""
+    prefix = f"classes{request.param}/"
+    numbers = {name.removeprefix(prefix): value for name, value in golden_sam.items() if name.startswith(prefix)}
+    network = FedMSA(request.param, small_sam, image_size=64, window_padding="published")
+    network.load_state_dict({name: numbers[f"state/{name}"] for name in network.state_dict()})
+    return network, numbers
+
+
+def golden_loss(network: FedMSA, numbers: State) -> torch.Tensor:
+    return functional.binary_cross_entropy_with_logits(
+        network(numbers["image"]), numbers["label"], pos_weight=torch.tensor(2.0)
+    )
+
+
+def test_golden_answers(published: tuple[FedMSA, State]) -> None:
+    network, numbers = published
+    with torch.no_grad():
+        assert_near(network.image_encoder(numbers["image"]), numbers["image_embedding"])
+        assert_near(network(numbers["image"]), numbers["logits"])
+        assert_near(golden_loss(network, numbers), numbers["loss"])
+
+
+def test_golden_gradients(published: tuple[FedMSA, State]) -> None:
+    network, numbers = published
+    golden_loss(network, numbers).backward()
+    found = {f"grad/{name}": value.grad for name, value in network.named_parameters() if value.grad is not None}
+    for name, gradient in found.items():
+        # keys' biases shift all scores of a query alike: their gradients are zero but for rounding
+        assert_near(gradient, numbers[name], name, floor=1e-10)
+    others = {name: value for name, value in numbers.items() if name.startswith("grad/") and name not in found}
+    assert not any(bool(value.any()) for value in others.values())
+    assert all(name.removeprefix("grad/").startswith(UNUSED_WITH_ONE_CLASS) for name in others)
+
+
+def test_golden_step_of_adam(published: tuple[FedMSA, State]) -> None:
+    network, numbers = published
+    optimizer = torch.optim.Adam([value for value in network.parameters() if value.requires_grad], lr=1e-3)
+    golden_loss(network, numbers).backward()
+    optimizer.step()
+    with torch.no_grad():
+        assert_near(network(numbers["image"]), numbers["logits_after_adam_step"])
+    assert float((numbers["logits_after_adam_step"] - numbers["logits"]).abs().max()) > 1e-2
+
+
+def test_the_golden_state_holds_ours_and_what_is_never_used(published: tuple[FedMSA, State]) -> None:
+    network, numbers = published
+    golden = {name.removeprefix("state/") for name in numbers if name.startswith("state/")}
+    unused = (*UNUSED, *UNUSED_WITH_ONE_CLASS) if network.num_classes == 1 else UNUSED
+    own = set(network.state_dict())
+    assert own <= golden
+    assert all(any(part in name for part in unused) for name in golden - own)
+    assert {name for name in own if name.startswith("prompt_encoder.")} == {
+        "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"
+    }
+
+
+@pytest.mark.parametrize("padding", ["sam", "published"])
+def test_what_fills_windows(small_sam: dict[str, Any], drawn: Callable[..., State], padding: str) -> None:
+    """By hand, window by window; the golden numbers cannot tell, their norm1 has no bias."""
+    network = FedMSA(1, small_sam, 64, window_padding=padding)
+    network.load_state_dict(drawn(network))
+    block = network.image_encoder.blocks[0]
+    tokens = torch.randn(2, 4, 4, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        canvas = block.norm1.bias.expand(2, 6, 6, 32).clone() if padding == "published" else torch.zeros(2, 6, 6, 32)
+        canvas[:, :4, :4] = block.norm1(tokens)
+        for row in (0, 3):
+            for column in (0, 3):
+                window = canvas[:, row : row + 3, column : column + 3]
+                canvas[:, row : row + 3, column : column + 3] = Attention.forward(block.attn, window)
+        attended = canvas[:, :4, :4]
+        middle = tokens + attended + block.Space_Adapter(attended)
+        expected = middle + block.mlp(block.norm2(middle)) + 0.5 * block.MLP_Adapter(block.norm2(middle))
+        assert_near(block(tokens), expected)
+
+
+LARGER = {"width": 64, "depth": 4, "heads": 4, "window_size": 5, "global_blocks": [1, 3]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "size"), [({}, 64), (LARGER, 192), ({**LARGER, "window_size": 14}, 64)], ids=["4", "12 by 5", "4 by 14"]
+)
+def test_without_adapters_embeddings_are_those_of_segment_anything(
+    small_sam: dict[str, Any], drawn: Callable[..., State], changes: dict[str, Any], size: int
+) -> None:
+    sizes = {**small_sam, **changes}
+    network = FedMSA(1, sizes, image_size=size)
+    network.load_state_dict(drawn(network))
+    for module in network.modules():
+        if isinstance(module, Adapter):
+            for value in module.D_fc2.parameters():
+                nn.init.zeros_(value)
+    theirs = ImageEncoderViT(
+        img_size=size, embed_dim=sizes["width"], depth=sizes["depth"], num_heads=sizes["heads"], out_chans=16,
+        norm_layer=lambda width: nn.LayerNorm(width, eps=1e-6), use_rel_pos=True, window_size=sizes["window_size"],
+        global_attn_indexes=sizes["global_blocks"],
+    )  # fmt: skip
+    theirs.load_state_dict(
+        {name: value for name, value in network.image_encoder.state_dict().items() if "Adapter" not in name}
+    )
+    images = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = theirs(images)
+        torch.testing.assert_close(network.image_encoder(images), expected, rtol=1e-5, atol=2e-6)
+    assert float(expected.std()) > 0.1
+
+
+def test_new_adapters_change_nothing(small_sam: dict[str, Any], sam_file: Path, images: torch.Tensor) -> None:
+    network = FedMSA(1, small_sam, 64, weights=sam_file)
+    with torch.no_grad():
+        expected = shared_sam(small_sam, 64, sam_file).image_encoder(images)
+        torch.testing.assert_close(network.image_encoder(images), expected, rtol=1e-5, atol=2e-6)
+    first = network.image_encoder.blocks[0].Space_Adapter.D_fc1.weight
+    assert bool(first.any()) and first.shape == (8, 32)
+
+
+def test_the_formula_of_a_block(small_sam: dict[str, Any], drawn: Callable[..., State]) -> None:
+    network = FedMSA(1, small_sam, 64)
+    network.load_state_dict(drawn(network))
+    block = network.image_encoder.blocks[1]
+    tokens = torch.randn(2, 4, 4, 32, generator=torch.Generator().manual_seed(0))
+
+    def adapter(name: str, values: torch.Tensor) -> torch.Tensor:
+        first, second = getattr(block, name).D_fc1, getattr(block, name).D_fc2
+        hidden = values @ first.weight.t() + first.bias
+        return (hidden * 0.5 * (1 + torch.erf(hidden / 2**0.5))) @ second.weight.t() + second.bias
+
+    with torch.no_grad():
+        attended = block.attn(block.norm1(tokens))
+        middle = tokens + attended + adapter("Space_Adapter", attended)
+        normalised = block.norm2(middle)
+        expected = middle + block.mlp(normalised) + 0.5 * adapter("MLP_Adapter", normalised)
+        torch.testing.assert_close(block(tokens), expected, rtol=1e-5, atol=1e-5)
+
+
+def own_names(network: FedMSA) -> set[str]:
+    return {name for name, value in network.named_parameters() if value.requires_grad}
+
+
+def test_what_trains(small_sam: dict[str, Any]) -> None:
+    names = own_names(FedMSA(1, small_sam, 64))
+    assert {name.split(".")[0] for name in names} == {"image_encoder", "mask_decoder"}
+    assert all("_Adapter." in name for name in names if name.startswith("image_encoder."))
+    assert len([name for name in names if "_Adapter." in name]) == 3 * 2 * 4
+
+
+def test_number_of_trained_parameters_of_vit_b() -> None:
+    adapter = 768 * 192 + 192 + 192 * 768 + 768
+    across = 3 * (256 * 128 + 128) + 128 * 256 + 256  # attention between tokens and image
+    norms = 2 * 256
+    block = 4 * (256 * 256 + 256) + 2 * across + (256 * 2048 + 2048) + (2048 * 256 + 256) + 4 * norms
+    upscaling = (256 * 64 * 4 + 64) + 2 * 64 + (64 * 32 * 4 + 32)
+    of_mask = 2 * (256 * 256 + 256) + 256 * 32 + 32
+    decoder = 5 * 256 + 2 * block + across + norms + upscaling + of_mask
+    network = FedMSA()
+    trained = sum(value.numel() for value in network.parameters() if value.requires_grad)
+    assert trained == 12 * 2 * adapter + decoder == 10_607_232
+    assert network.image_size == 1024 and network.num_classes == 1
+
+
+def pointers(network: FedMSA, names: set[str]) -> set[int]:
+    return {value.data_ptr() for name, value in network.state_dict().items() if name in names}
+
+
+def test_networks_share_the_frozen_part_and_nothing_else(small_sam: dict[str, Any]) -> None:
+    network = FedMSA(1, small_sam, 64)
+    turned = {key: small_sam[key] for key in reversed(small_sam)}
+    for other in (FedMSA(1, turned, 64), FedMSA(2, small_sam, 64, window_padding="published", checkpointing=True)):
+        frozen = set(network.state_dict()) - own_names(network)
+        assert len(frozen) == 3 * 14 + 3 + 6 + 1
+        assert frozen == set(other.state_dict()) - own_names(other)
+        assert pointers(network, frozen) == pointers(other, frozen)
+        assert pointers(network, own_names(network)).isdisjoint(pointers(other, own_names(other)))
+
+
+def test_adapters_come_from_torchs_random_numbers_and_the_decoder_from_the_foundation(
+    small_sam: dict[str, Any],
+) -> None:
+    networks = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        networks.append(FedMSA(2, small_sam, 64))
+    first, again, other = ({name: net.state_dict()[name] for name in own_names(net)} for net in networks)
+    assert all(torch.equal(value, again[name]) for name, value in first.items())
+    drawn_anew = {name for name, value in first.items() if not torch.equal(value, other[name])}
+    layers = {f"image_encoder.blocks.{block}.{kind}_Adapter.D_fc1" for block in range(3) for kind in ("Space", "MLP")}
+    assert drawn_anew == {f"{name}.{kind}" for name in {*layers, "mask_decoder.seg1"} for kind in ("weight", "bias")}
+
+
+def test_a_state_with_another_frozen_part_is_loaded_into_one_network_alone(
+    small_sam: dict[str, Any], drawn: Callable[..., State], images: torch.Tensor
+) -> None:
+    network, other = FedMSA(1, small_sam, 64), FedMSA(1, small_sam, 64)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    trained = [value for value in other.parameters() if value.requires_grad]
+    state = drawn(other)
+    other.load_state_dict(state)
+    assert all(torch.equal(value, state[name]) for name, value in other.state_dict().items())
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert all(torch.equal(value, before[name]) for name, value in FedMSA(1, small_sam, 64).state_dict().items()
+               if name not in own_names(network))  # fmt: skip
+    still = [value for value in other.parameters() if value.requires_grad]
+    assert all(one is two for one, two in zip(trained, still, strict=True))  # an optimiser goes on with them
+    assert own_names(other) == own_names(network)
+
+
+def test_a_state_with_the_same_frozen_part_keeps_it_shared(small_sam: dict[str, Any]) -> None:
+    network, other = FedMSA(1, small_sam, 64), FedMSA(1, small_sam, 64)
+    state = {name: value * 2 if name in own_names(other) else value for name, value in other.state_dict().items()}
+    other.load_state_dict(copy.deepcopy(state))
+    frozen = set(state) - own_names(network)
+    assert pointers(network, frozen) == pointers(other, frozen)
+
+
+@pytest.mark.parametrize("padding", ["zero", "", None])
+def test_an_unknown_padding_is_refused(small_sam: dict[str, Any], padding: Any) -> None:
+    with pytest.raises(ValueError, match=f"window_padding: expected 'sam' or 'published', found {padding!r}"):
+        FedMSA(1, small_sam, 64, window_padding=padding)
+
+
+def test_tiny_vit_has_no_adapters() -> None:
+    with pytest.raises(ValueError, match="tiny_vit.*no adapters"):
+        FedMSA(1, "tiny_vit", 64)

@@ -1,0 +1,70 @@
+"""What FedSAM and FedMSA exchange: whatever travels gets a gradient, and nothing else does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from fedmed_networks import FedMSA, FedSAM
+from fedmed_workflows.exchange import Manifest, put, take, travels
+
+SMALL = {
+    "width": 32, "depth": 3, "heads": 4, "window_size": 3, "global_blocks": [1], "patch_size": 16, "neck": 16,
+    "decoder_depth": 2, "decoder_heads": 4, "decoder_mlp": 64,
+}  # fmt: skip
+NETWORKS = [
+    pytest.param(FedSAM, SMALL, id="FedSAM"),
+    pytest.param(FedMSA, SMALL, id="FedMSA"),
+    pytest.param(FedSAM, "tiny_vit", id="tiny_vit"),
+]
+
+
+@pytest.mark.parametrize("classes", [1, 2])
+@pytest.mark.parametrize(("kind", "model_type"), NETWORKS)
+def test_what_travels_gets_a_gradient_and_nothing_else_does(kind: Any, model_type: Any, classes: int) -> None:
+    network = kind(classes, model_type, 64)
+    random = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for value in travels(network).values():
+            if isinstance(value, nn.Parameter):
+                value.add_(0.1 * torch.randn(value.shape, generator=random))  # leave layers that start at zero
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    network(torch.rand(2, 3, 64, 64, generator=random)).square().sum().backward()
+    got = {name: value.grad for name, value in network.named_parameters() if value.grad is not None}
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    parameters = {name for name in travels(network) if not name.endswith(statistics)}
+    assert set(got) == parameters
+    assert all(bool(gradient.any()) for name, gradient in got.items() if not name.endswith(".bias")), {
+        name for name, gradient in got.items() if not gradient.any()
+    }
+    moved = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == set(travels(network)) - parameters
+    assert bool(moved) == (model_type == "tiny_vit")
+
+
+@pytest.mark.parametrize("classes", [1, 2])
+@pytest.mark.parametrize(("kind", "model_type"), NETWORKS)
+def test_what_travels_makes_two_networks_equal(kind: Any, model_type: Any, classes: int) -> None:
+    torch.manual_seed(0)
+    one, other = kind(classes, model_type, 64), kind(classes, model_type, 64)
+    with torch.no_grad():
+        for value in travels(one).values():
+            value.add_(1)
+    manifest = Manifest.of(one)
+    manifest.check_same(Manifest.of(other), "other")
+    manifest.check(take(one), "one")
+    put(other, take(one))
+    state = other.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in one.state_dict().items())
+
+
+def test_the_frozen_part_must_be_the_same() -> None:
+    network, other = FedMSA(1, SMALL, 64), FedMSA(1, SMALL, 64)
+    state = {name: value.clone() for name, value in other.state_dict().items()}
+    state["image_encoder.pos_embed"] += 1
+    other.load_state_dict(state)
+    with pytest.raises(ValueError, match="frozen weights"):
+        Manifest.of(network).check_same(Manifest.of(other), "other")
