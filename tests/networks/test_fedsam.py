@@ -42,7 +42,7 @@ def test_a_step_lowers_the_loss(small_sam: dict[str, Any], images: torch.Tensor)
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses == sorted(losses, reverse=True) and losses[-1] < losses[0] - 0.01
+    assert losses == sorted(losses, reverse=True) and losses[-1] < losses[0]
 
 
 @pytest.mark.parametrize("classes", [1, 2])

@@ -49,7 +49,7 @@ def test_a_batch_answers_as_its_images_do(build: Build, images: torch.Tensor) ->
     with torch.no_grad():
         single = torch.cat([network(image[None]) for image in images])
         torch.testing.assert_close(network(images), single, rtol=1e-5, atol=1e-5)
-    assert float((single[0] - single[1]).abs().max()) > 1e-2
+    assert float((single[0] - single[1]).abs().max()) > 1e-3
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 64, 48), (2, 3, 128, 128), (2, 1, 64, 64), (3, 64, 64), (2, 3, 1, 64, 64)])

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from segment_anything import sam_model_registry
 from segment_anything.modeling.image_encoder import Attention
-from torch.nn import functional
 
 from fedmed_networks import FedMSA, FedSAM
 from fedmed_networks.sam import shared_sam
@@ -54,15 +55,18 @@ def test_vit_b_has_the_tensors_of_segment_anything() -> None:
     assert {name: value.shape for name, value in shared_sam("vit_b", 1024).state_dict().items()} == expected
 
 
+@pytest.mark.parametrize("side", [6, 2, 3])
 def test_positions_are_fitted_to_another_image_size(
-    small_sam: dict[str, Any], sam_file: Path, published: State
+    small_sam: dict[str, Any], sam_file: Path, published: State, side: int
 ) -> None:
-    state = FedMSA(1, small_sam, 96, weights=sam_file).state_dict()
-    planes = published["image_encoder.pos_embed"].permute(0, 3, 1, 2)
-    expected = functional.interpolate(planes, scale_factor=1.5, mode="bicubic").permute(0, 2, 3, 1)
-    torch.testing.assert_close(state["image_encoder.pos_embed"], expected, rtol=1e-5, atol=1e-5)
+    """Pillow scales as an independent reference; with windows, relative positions stay as they are."""
+    state = FedMSA(1, small_sam, 16 * side, weights=sam_file).state_dict()
+    for channel in range(32):
+        plane = Image.fromarray(published["image_encoder.pos_embed"][0, :, :, channel].numpy())
+        expected = np.array(plane.resize((side, side), Image.Resampling.BICUBIC))
+        np.testing.assert_allclose(state["image_encoder.pos_embed"][0, :, :, channel], expected, rtol=0, atol=1e-5)
     for name in ("rel_pos_h", "rel_pos_w"):
-        assert state[f"image_encoder.blocks.1.attn.{name}"].shape == (11, 8)
+        assert state[f"image_encoder.blocks.1.attn.{name}"].shape == (2 * side - 1, 8)
         window = f"image_encoder.blocks.0.attn.{name}"
         assert torch.equal(state[window], published[window])
 
@@ -105,7 +109,7 @@ def test_a_published_encoder_is_named(small_sam: dict[str, Any], published: Stat
         (lambda s: s.pop("mask_decoder.iou_token.weight"), "missing: mask_decoder.iou_token.weight"),
         (lambda s: s.pop("image_encoder.pos_embed"), "without image_encoder.pos_embed"),
         (lambda s: s.update({"adapter.weight": torch.zeros(1)}), "unknown: adapter.weight"),
-        (lambda s: s.update({"image_encoder.neck.0.weight": torch.zeros(16, 32, 3, 3)}), "neck.0.weight: found (16, 32, 3"),
+        (lambda s: s.update({"image_encoder.neck.0.weight": torch.zeros(16, 32, 3, 3)}), "found (16, 32, 3, 3)"),
         (
             lambda s: s.update({"image_encoder.blocks.0.attn.rel_pos_h": torch.zeros(27, 8)}),
             "blocks.0.attn.rel_pos_h: found (27, 8), expected (5, 8)",
