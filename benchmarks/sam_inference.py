@@ -82,7 +82,8 @@ def main() -> None:
     found = {}
     for side in SIDES:
         command = [sys.executable, __file__, *sys.argv[1:], "--side", side]
-        found[side] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+        printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        found[side] = json.loads(printed.splitlines()[-1])
         found[side]["slices_a_second"] = options.slices / found[side]["seconds"]
         print(side, found[side], flush=True)
     speed = found["ours"]["slices_a_second"] / found["predictor"]["slices_a_second"]

@@ -13,18 +13,18 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from fedmed_networks.weights import file_digest
 from fedmed_workflows.aggregation import FedAvg, Update
 from fedmed_workflows.engines import InProcessEngine
 from fedmed_workflows.exchange import EXCHANGE_DTYPES, FULL, Manifest, Weights
-from fedmed_workflows.federation_sites import ALL, FederationSites
+from fedmed_workflows.federation_sites import FederationSites
 from fedmed_workflows.leave_one_out import leave_one_site_out
 from fedmed_workflows.preparation import Preparation
 from fedmed_workflows.report import write_report
 from fedmed_workflows.run_folder import RunFolder, write_whole
+from fedmed_workflows.run_identity import run_identity
 from fedmed_workflows.run_record import inference_overlay, reported_error, versions
 from fedmed_workflows.site_algo import SiteAlgo
-from fedmed_workflows.site_workflow import TRAIN_CONFIG, config_files
+from fedmed_workflows.site_workflow import TRAIN_CONFIG
 
 logger = logging.getLogger(__name__)
 
@@ -138,36 +138,13 @@ class Federation:
 
     def identity(self) -> dict[str, Any]:
         """What makes a run this run and no other."""
-        files = config_files(self.bundle_root, self.train_config)
-        return {
-            "bundle": Path(self.bundle_root).resolve().name,
-            "train_config": {Path(file).name: file_digest(Path(file)) for file in files},
-            "settings": self._plain_settings(),
-            "sites": sorted(self.sites.folders),
-            "unseen_site": ALL if self.sites.in_turn else self.sites.unseen[0] if self.sites.unseen else None,
-            "data": self.sites.digest,
-            "rounds": self.rounds,
-            "local_epochs": self.local_epochs,
-            "seed": self.seed,
-            "aggregation": f"{type(self.aggregation).__name__} {sorted(vars(self.aggregation).items())}",
-            "device": self.device.type,
-            "exchange_dtype": self.exchange_dtype,
-        }
+        return run_identity(self)
 
     def with_unseen(self, site: str) -> Federation:
         """The same federation with one of its sites as the unseen one, in a folder of the site's name."""
         run = copy.copy(self)
         run.sites, run.output_dir, run.notes = self.sites.without(site), self.output_dir / site, list(self.notes)
         return run
-
-    def _plain_settings(self) -> dict[str, Any]:
-        try:
-            plain: dict[str, Any] = json.loads(json.dumps(self.settings))
-            return plain
-        except TypeError as error:
-            raise ValueError(
-                f"settings: expected plain values, found: {error}; a component belongs into an overlay (train_config)"
-            ) from error
 
     def _check(self) -> None:
         for name, least in (("rounds", 1), ("local_epochs", 1), ("min_sites", 1), ("seed", 0)):

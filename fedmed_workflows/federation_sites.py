@@ -39,6 +39,10 @@ class FederationSites:
     in_turn
         Names of the sites that are the unseen one in turn; empty unless `unseen_site` is ``all``.
 
+    What a task adds: ``class_names``, in the order of the logits; ``images``, every site's files; ``digest``, of
+    all files and classes, what a run's data were; ``settings``, entries of the training configuration that the sites
+    decide; ``key_metric`` and ``chance``, what a run is judged by, and what guessing would give of it (None: nothing).
+
     Raises
     ------
     ValueError
@@ -49,6 +53,12 @@ class FederationSites:
     folders: dict[str, Path]
     unseen: tuple[str, Path] | None
     in_turn: list[str]
+    class_names: list[str]
+    images: dict[str, list[str]]
+    digest: str
+    settings: dict[str, Any]
+    key_metric: str
+    chance: float | None
 
     def __init__(
         self, dataset_dir: str, sites: Sequence[str] | None = None, unseen_site: str | None = None
@@ -101,7 +111,7 @@ def _check_present(root: Path, present: Mapping[str, Path], training: Sequence[s
         check_name(site, f"{root}: site")
 
 
-def data_digest(paths: Mapping[str, Path], items: Mapping[str, Mapping[str, Sequence[tuple[str, Any]]]]) -> str:
+def data_digest(paths: Mapping[str, Path], items: Mapping[str, Mapping[str, Sequence[tuple[Path, Any]]]]) -> str:
     """Digest of every site's items: what a run's data were.
 
     Parameters

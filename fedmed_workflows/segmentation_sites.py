@@ -122,7 +122,7 @@ class SegmentationSites(FederationSites):
             for site, parts in pairs.items()
         }
         self.digest = data_digest(self.paths, _with_paths(pairs))
-        self.settings: dict[str, Any] = {}
+        self.settings = {}
 
 
 def _with_paths(pairs: Mapping[str, Pairs]) -> dict[str, dict[str, list[tuple[Path, Path]]]]:

@@ -15,7 +15,6 @@ from monai.bundle import ckpt_export, create_workflow, onnx_export, verify_net_i
 from fedmed_networks import FACMIC
 
 
-
 def configs(bundle_root: Path) -> dict[str, Any]:
     return {path.name: json.loads(path.read_text()) for path in (bundle_root / "configs").glob("*.json")}
 

@@ -108,7 +108,8 @@ def test_masks_lie_where_the_images_lie(
         "volume_seg.nii.gz", "series_seg.dcm", "slice_seg.dcm", "a_seg.png", "b_seg.png",
     }  # fmt: skip
     image, mask = (nibabel.load(path) for path in (paths["volume"], out / "volume_seg.nii.gz"))
-    assert np.array_equal(np.asarray(mask.dataobj), np.asarray(image.dataobj) > 50) and mask.get_data_dtype() == np.uint8
+    assert np.array_equal(np.asarray(mask.dataobj), np.asarray(image.dataobj) > 50)
+    assert mask.get_data_dtype() == np.uint8
     np.testing.assert_allclose(mask.affine, image.affine, atol=1e-5)
     for name in ("series", "slice"):
         source, segments = load_image(paths[name]), load_image(out / f"{name}_seg.dcm")

@@ -132,7 +132,7 @@ def test_a_wrong_label_is_refused_by_name(
 ) -> None:
     wrong = [*data, write_volume(tmp_path / "site", "c", **of_label)]
     with pytest.raises(ValueError, match=named) as refused:
-        SliceDataset(wrong, cut(), to_network(), tmp_path / "cache") if kind == "slices" else ImageDataset(wrong, whole())
+        SliceDataset(wrong, cut(), to_network()) if kind == "slices" else ImageDataset(wrong, whole())
     assert "c_" in str(refused.value)
 
 
