@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from segment_anything.modeling.image_encoder import Attention
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-TILE = 1 << 20
-"""Scores that exist at a time on a CPU: 4 MB of float32, what its caches hold."""
+TILE = 1 << 21
+"""Scores that exist at a time on a CPU: 8 MB of float32, near what its caches hold."""
 
 
 class RelativeAttention(Attention):
@@ -38,9 +40,11 @@ class RelativeAttention(Attention):
         batch, height, width, _ = tokens.shape
         projected = self.qkv(tokens).reshape(batch, height * width, 3, self.num_heads, -1)
         query, key, value = projected.permute(2, 0, 3, 1, 4).flatten(1, 2).unbind(0)
-        of_rows, of_columns = relative_positions(self.rel_pos_h), relative_positions(self.rel_pos_w)
+        by_place = query.unflatten(1, (height, width))
+        rows = torch.einsum("phwd,hkd->phwk", by_place, relative_positions(self.rel_pos_h)).flatten(1, 2)
+        columns = torch.einsum("phwd,wkd->phwk", by_place, relative_positions(self.rel_pos_w)).flatten(1, 2)
         attend = _in_tiles if tokens.device.type == "cpu" and not _recorded() else _folded
-        attended = attend(query.unflatten(1, (height, width)), key, value, of_rows, of_columns)
+        attended = attend(query, key, value, rows, columns)
         attended = attended.unflatten(0, (-1, self.num_heads)).transpose(1, 2)
         return self.proj(attended.reshape(batch, height, width, -1))
 
@@ -56,27 +60,25 @@ def _recorded() -> bool:
     return torch.jit.is_tracing() or torch.compiler.is_compiling()
 
 
-def _terms(query: torch.Tensor, of_rows: torch.Tensor, of_columns: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Terms of every query by the key's row and by its column: (P, h, W, D) -> (P, h W, H), (P, h W, W)."""
-    rows = torch.einsum("phwd,hkd->phwk", query, of_rows)
-    columns = torch.einsum("phwd,wkd->phwk", query, of_columns)
-    return rows.flatten(1, 2), columns.flatten(1, 2)
-
-
 def _in_tiles(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, of_rows: torch.Tensor, of_columns: torch.Tensor
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
 ) -> torch.Tensor:
-    """Attention of P pairs of image and head: (P, H, W, D) queries, (P, H W, D) keys and values -> (P, H W, D).
+    """Attention of P pairs of image and head.
 
-    A tile holds whole rows of queries, of several pairs where they are small.
+    (P, N, D) queries, keys and values, and the terms of every query by the key's row, (P, N, H), and by its column,
+    (P, N, W) -> (P, N, D).
     """
-    places = key.shape[1]
-    pairs, height = max(1, TILE // places**2), max(1, TILE // (places * query.shape[2]))
+    places = query.shape[1]
+    pairs, queries = max(1, TILE // places**2), max(1, TILE // places)
     answers = []
-    for q, k, v in zip(query.split(pairs), key.split(pairs), value.split(pairs), strict=True):
-        tiles = zip(q.split(height, dim=1), of_rows.split(height), strict=True)
-        answers.append(torch.cat([_forgetful(rows, k, v, of_these, of_columns) for rows, of_these in tiles], dim=1))
+    for q, k, v, r, c in _split_all((query, key, value, rows, columns), pairs, dim=0):
+        tiles = _split_all((q, r, c), queries, dim=1)
+        answers.append(torch.cat([_forgetful(tile_q, k, v, tile_r, tile_c) for tile_q, tile_r, tile_c in tiles], 1))
     return torch.cat(answers)
+
+
+def _split_all(tensors: Sequence[torch.Tensor], size: int, dim: int) -> list[tuple[torch.Tensor, ...]]:
+    return list(zip(*(tensor.split(size, dim) for tensor in tensors), strict=True))
 
 
 def _forgetful(*tensors: torch.Tensor) -> torch.Tensor:
@@ -86,22 +88,20 @@ def _forgetful(*tensors: torch.Tensor) -> torch.Tensor:
 
 
 def _tile(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, of_rows: torch.Tensor, of_columns: torch.Tensor
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
 ) -> torch.Tensor:
-    rows, columns = _terms(query, of_rows, of_columns)
     terms = (rows.unsqueeze(3) + columns.unsqueeze(2)).flatten(2)
-    scale = key.shape[2] ** -0.5
-    return torch.baddbmm(terms, query.flatten(1, 2), key.transpose(1, 2), alpha=scale).softmax(dim=2) @ value
+    scores = torch.baddbmm(terms, query, key.transpose(1, 2), alpha=query.shape[2] ** -0.5)
+    return scores.softmax(dim=2) @ value
 
 
 def _folded(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, of_rows: torch.Tensor, of_columns: torch.Tensor
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
 ) -> torch.Tensor:
     """As :func:`_in_tiles`, by one call of scaled_dot_product_attention."""
-    height, width, length = query.shape[1], query.shape[2], query.shape[3]
+    height, width, length = rows.shape[2], columns.shape[2], value.shape[2]
     filling = -(length + height + width) % 8  # the kernels of accelerators ask for multiples of 8
-    scaled = query.flatten(1, 2) * length**-0.5
-    queries = functional.pad(torch.cat([scaled, *_terms(query, of_rows, of_columns)], dim=2), (0, filling))
+    queries = functional.pad(torch.cat([query * length**-0.5, rows, columns], dim=2), (0, filling))
     of_row = torch.eye(height, dtype=key.dtype, device=key.device).repeat_interleave(width, dim=0)
     of_column = torch.eye(width, dtype=key.dtype, device=key.device).repeat(height, 1)
     places = functional.pad(torch.cat([of_row, of_column], dim=1), (0, filling))

@@ -27,7 +27,7 @@ def pair(side: int) -> tuple[RelativeAttention, Attention]:
 
 @pytest.fixture(params=["tiles", "one tile", "folded"])
 def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Each way to compute: in tiles of a row of queries, in one tile, by scaled_dot_product_attention."""
+    """Each way to compute: in tiles of at most 60 scores, in one tile, by scaled_dot_product_attention."""
     if request.param == "tiles":
         monkeypatch.setattr(attention_module, "TILE", 60)
     if request.param == "folded":
