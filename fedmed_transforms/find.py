@@ -53,7 +53,15 @@ def stem_of(path: Path) -> str:
 
 
 def _is_ignored(path: Path) -> bool:
-    return path.name.startswith(".") or path.name.lower() in IGNORED_NAMES
+    return path.name.startswith(".") or path.name.lower() in IGNORED_NAMES or _is_half(path)
+
+
+def _is_half(path: Path) -> bool:
+    """Whether a file is the values of a NIfTI pair, whose image is named by its header."""
+    name = path.name
+    return name.lower().endswith((".img", ".img.gz")) and any(
+        path.with_name(f"{name[: name.lower().rindex('.img')]}{ending}").is_file() for ending in (".hdr", ".hdr.gz")
+    )
 
 
 def _is_series(folder: Path) -> bool:

@@ -46,7 +46,7 @@ class LabelsToChannels(Transform):
 
     def __init__(self, channels: Mapping[str, Values] | Sequence[Values], ignored: Sequence[int] = ()) -> None:
         named = channels if isinstance(channels, Mapping) else dict(zip(map(str, range(len(channels))), channels))
-        wrong = [name for name, values in named.items() if not values or isinstance(values, str) and values != NONZERO]
+        wrong = [name for name, values in named.items() if not _is_rule(values)]
         if wrong or not named:
             raise ValueError(f"channels: expected label values or {NONZERO!r} for each, found {dict(named)}")
         self.names = list(named)
@@ -68,7 +68,8 @@ class LabelsToChannels(Transform):
         if NONZERO in self.rules:
             expected |= (values > 0) & (values == values.round())
         if not bool(expected.all()):
-            found = values[~expected].unique().tolist()
+            strange = values[~expected]
+            found = strange[~strange.isnan()].unique().tolist() + [float("nan")] * bool(strange.isnan().any())
             shown = ", ".join(f"{value:g}" for value in found[:MOST_VALUES_SHOWN])
             more = f" and {len(found) - MOST_VALUES_SHOWN} more" if len(found) > MOST_VALUES_SHOWN else ""
             above = " and above" if NONZERO in self.rules else ""
@@ -130,6 +131,12 @@ class ChannelsToLabelsd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Takes every key's masks to labels."""
         return {**data, **{key: self.to_labels(data[key]) for key in self.key_iterator(data)}}
+
+
+def _is_rule(values: Any) -> bool:
+    if isinstance(values, (str, int, float)) or values is None:
+        return values == NONZERO
+    return len(values) > 0 and all(value == int(value) for value in values)
 
 
 def _belongs(values: torch.Tensor, rule: Values) -> torch.Tensor:

@@ -34,7 +34,7 @@ class SegmentationToLabelsd(MapTransform):
     Raises
     ------
     ValueError
-        The segmentation's slices are not the image's; the message names both files and what was measured.
+        The segmentation's slices, or its frame of reference, are not the image's; the message names both files.
     """
 
     def __init__(self, keys: KeysCollection, image_key: str, allow_missing_keys: bool = False) -> None:
@@ -49,11 +49,20 @@ class SegmentationToLabelsd(MapTransform):
         return {**data, **{key: self._labels(label, image) for key, label in labels.items() if _is_segments(label)}}
 
     def _labels(self, segments: MetaTensor, image: torch.Tensor) -> MetaTensor:
+        _check_same_frame(segments, image)
         masks = _in_slices(segments, image) if image.ndim == 4 else _of_picture(segments, image)
         labels = self.to_labels(masks).float()
         found = MetaTensor(labels if labels.ndim == image.ndim else labels[None], meta=dict(segments.meta))
         found.affine = image.affine if isinstance(image, MetaTensor) else segments.affine
         return found
+
+
+def _check_same_frame(segments: torch.Tensor, image: torch.Tensor) -> None:
+    """Refuses a segmentation whose coordinates are another patient's or visit's, even where the numbers agree."""
+    frames = {dicom_of(part).get("FrameOfReferenceUID") or "" for part in (segments, image)} - {""}
+    if len(frames) > 1:
+        files = f"{file_of(segments)} and {file_of(image)}"
+        raise ValueError(f"{files}: found two frames of reference, expected a segmentation of this image")
 
 
 def _is_segments(label: torch.Tensor) -> bool:

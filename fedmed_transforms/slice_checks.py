@@ -8,8 +8,8 @@ from monai.data import MetaTensor
 from fedmed_transforms.image_metadata import dicom_of, file_of
 from fedmed_transforms.pictures import cut_of, slices_of
 
-AFFINE_TOLERANCE = 0.01
-"""Millimetres by which the affines of an image and its label may differ, as files round them."""
+AFFINE_TOLERANCE = 0.1
+"""Millimetres by which a corner of an image and that of its label may lie apart, as files round them."""
 
 
 def check_slices(image: torch.Tensor, neighbours: bool) -> None:
@@ -79,9 +79,17 @@ def check_same_geometry(image: torch.Tensor, other: torch.Tensor) -> None:
         found = f"{tuple(image.shape[1:])} and {tuple(other.shape[1:])}"
         raise ValueError(f"{files}: found the shapes {found}, expected the same")
     if image.ndim == 4 and isinstance(image, MetaTensor) and isinstance(other, MetaTensor):
-        apart = float((image.affine - other.affine.to(image.affine)).abs().max())
+        apart = corners_apart(image, other)
         if not apart <= AFFINE_TOLERANCE:
-            raise ValueError(f"{files}: found affines {apart:g} mm apart, expected at most {AFFINE_TOLERANCE}")
+            raise ValueError(f"{files}: found corners {apart:g} mm apart, expected at most {AFFINE_TOLERANCE}")
+
+
+def corners_apart(image: MetaTensor, other: MetaTensor) -> float:
+    """The largest distance in mm between the same corners of two volumes (C, X, Y, Z) of one shape."""
+    ends = [torch.tensor([0.0, side - 1]) for side in image.shape[1:]]
+    corners = torch.cat([torch.cartesian_prod(*ends), torch.ones(8, 1)], dim=1).double()
+    difference = (image.affine.cpu().double() - other.affine.cpu().double())[:3]
+    return float((corners @ difference.T).norm(dim=1).max())
 
 
 def slice_count(image: torch.Tensor) -> int:

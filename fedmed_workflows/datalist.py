@@ -82,7 +82,7 @@ def existing(file: Path, name: str) -> str:
     """
     path = file.parent / name
     if not path.exists():
-        raise ValueError(f"the image {path}, which does not exist")
+        raise ValueError(f"the file {path}, which does not exist")
     return str(path)
 
 

@@ -69,7 +69,10 @@ class SegmentationSite:
         self.test = test or self.validation
         for part, items in (("training", self.training), ("validation", self.validation)):
             if not items:
-                raise ValueError(f"{self.path}: found no {part} image after the split, expected images of 3 patients")
+                raise ValueError(
+                    f"{self.path}: found no {part} image after the split, expected images of 3 patients, "
+                    f"or a {DATALIST} with sections of its own"
+                )
 
 
 class SegmentationSites(FederationSites):

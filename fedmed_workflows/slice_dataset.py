@@ -67,10 +67,7 @@ class SliceDataset(Dataset[dict[str, Any]]):
             counts.append(len(slices["label"]))
             self.kept.append(kept)
         if self.data and not labelled:
-            raise ValueError(
-                f"{self.data[0]['label']}: found no labelled voxel in this label and the {len(self.data) - 1} others "
-                "for training, expected some"
-            )
+            raise ValueError(f"{_all_empty(self.data)} among those that the split left for training")
         self.samples = [(item, place) for item, count in enumerate(counts) for place in range(count)]
 
     def __len__(self) -> int:
@@ -132,25 +129,36 @@ class ImageDataset(Dataset[dict[str, Any]]):
         ``{"image": path, "label": path}`` an image.
     transform
         Paths to ``image`` (1 or 3, X, Y[, Z]) in [0, 1] and ``label`` (n, X, Y[, Z]) of the same geometry.
+    labelled
+        Whether some label must hold something, as of a site that is judged by all its images.
 
     Raises
     ------
     ValueError
-        An image or its label is refused; the message names the file.
+        An image or its label is refused, or all labels are empty and must not be; the message names the file.
     """
 
     def __init__(
-        self, data: Sequence[Mapping[str, Any]], transform: Callable[[dict[str, Any]], Mapping[str, Any]]
+        self,
+        data: Sequence[Mapping[str, Any]],
+        transform: Callable[[dict[str, Any]], Mapping[str, Any]],
+        labelled: bool = False,
     ) -> None:
         self.data, self.transform = [dict(entry) for entry in data], transform
-        for entry in tqdm(self.data, "images", leave=False):
-            prepared(entry, transform)
+        found = [bool(prepared(entry, transform)["label"].any()) for entry in tqdm(self.data, "images", leave=False)]
+        if labelled and not any(found):
+            raise ValueError(_all_empty(self.data))
 
     def __len__(self) -> int:
         return len(self.data)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return {**prepared(self.data[index], self.transform), "item": index}
+
+
+def _all_empty(data: Sequence[Mapping[str, Any]]) -> str:
+    others = len(data) - 1
+    return f"{data[0]['label']}: found no labelled voxel in this label and the {others} others, expected some"
 
 
 def prepared(

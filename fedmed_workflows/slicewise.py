@@ -8,6 +8,7 @@ import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
 
+from fedmed_transforms.image_metadata import file_of
 from fedmed_transforms.sam import SamPostprocess, SamPreprocess
 from fedmed_transforms.slices import SlicesToVolume, VolumeToSlices
 
@@ -65,6 +66,8 @@ class SlicewiseInferer(Inferer):
         return MetaTensor(logits).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else logits
 
     def _segment(self, image: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> MetaTensor:
+        if image.shape[0] not in (1, 3):
+            raise ValueError(f"{file_of(image)}: found {image.shape[0]} channels, expected 1 or 3")
         slices = self.cut(image)
         size = (int(slices.shape[2]), int(slices.shape[3]))
         parts = [

@@ -122,3 +122,14 @@ def test_masks_of_other_values_are_refused_with_the_file(wrong: float) -> None:
 def test_masks_that_are_no_map_of_eight_bits_are_refused_with_the_file(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"label\.nii: expected masks .* of 1 to 255 channels"):
         ChannelsToLabels()(MetaTensor(torch.zeros(shape), meta={"filename_or_obj": "label.nii"}))
+
+
+@pytest.mark.parametrize("values", [1, 1.0, [1.5], [], "some", None])
+def test_what_is_no_list_of_whole_numbers_is_no_rule(values: Any) -> None:
+    with pytest.raises(ValueError, match="channels: expected label values or 'nonzero' for each, found"):
+        LabelsToChannels({"organ": values})
+
+
+def test_values_that_are_no_numbers_are_named_once() -> None:
+    with pytest.raises(ValueError, match=r"found the label values nan, expected \[0, 1\]"):
+        LabelsToChannels({"organ": [1]})(torch.full((1, 3, 3), float("nan")))

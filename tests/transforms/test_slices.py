@@ -177,7 +177,7 @@ def test_label_of_another_geometry_is_refused_with_both_files() -> None:
     with pytest.raises(ValueError, match=r"scan\.nii and label\.nii: found the shapes \(4, 5, 6\) and \(4, 5, 7\)"):
         transform({"image": volume_of(), "label": MetaTensor(torch.zeros(1, 4, 5, 7), meta=label_with().meta)})
     with pytest.raises(
-        ValueError, match=r"scan\.nii and label\.nii: found affines .* mm apart, expected at most 0\.01"
+        ValueError, match=r"scan\.nii and label\.nii: found corners .* mm apart, expected at most 0\.1"
     ):
         transform({"image": volume_of(codes="LAS"), "label": label_with()})
 
