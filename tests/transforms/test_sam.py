@@ -151,13 +151,20 @@ def test_size_and_metadata_make_the_way_there_and_back() -> None:
 
 def test_other_shapes_are_refused_with_the_file() -> None:
     meta = {"filename_or_obj": "scan.nii"}
-    for shape in ((3, 16, 16), (1, 2, 16, 16), (1, 1, 1, 16, 16)):
+    for shape in ((16, 16), (2, 16, 16), (1, 2, 16, 16), (1, 1, 1, 16, 16)):
         with pytest.raises(ValueError, match=r"scan\.nii: expected pictures"):
             SamPreprocess(16)(MetaTensor(torch.zeros(shape), meta=meta))
     with pytest.raises(ValueError, match=r"scan\.nii: expected labels"):
-        SamLabels(16)(MetaTensor(torch.zeros(1, 16, 16), meta=meta))
+        SamLabels(16)(MetaTensor(torch.zeros(16, 16), meta=meta))
     with pytest.raises(ValueError, match=r"scan\.nii: expected logits"):
         SamPostprocess(16)(MetaTensor(torch.zeros(1, 1, 4, 5), meta=meta), (16, 16))
+
+
+def test_one_picture_is_a_stack_of_one() -> None:
+    picture = torch.rand(1, 12, 16, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(SamPreprocess(16)(picture).as_tensor(), SamPreprocess(16)(picture[None])[0].as_tensor())
+    label = (picture > 0.5).float()
+    assert torch.equal(SamLabels(16)(label), SamLabels(16)(label[None])[0])
 
 
 def test_sizes_must_be_positive() -> None:
