@@ -48,12 +48,13 @@ def resident() -> int:
 def run(folder: str) -> None:
     """Two rounds over all sites of a folder; prints the resident memory after them and its peak."""
     from fedmed_workflows import Federation
+    from fedmed_workflows.engines.in_process import opened
     from fedmed_workflows.sites import ClassificationSites
 
     bundle = str(Path(__file__).parents[1] / "bundles" / "facmic_classification")
     settings = {"clip": CLIP, "image_size": 16, "batch_size": 32, "target": None}
     federation = Federation(bundle, ClassificationSites(folder), f"{folder}-run", rounds=2, settings=settings)
-    engine, manifest = federation._open()
+    engine, manifest, _ = opened(federation)
     weights = engine.initial_weights()
     for number in (1, 2):
         updates = {name: update for name, update in engine.train(weights, number) if not isinstance(update, Exception)}

@@ -1,38 +1,34 @@
-"""The rounds of a federation: who takes part, what is kept, how it goes on after an interruption, when it ends."""
+"""A federation: its bundle, sites and settings, and the run of it from the first check to the report."""
 
 from __future__ import annotations
 
 import copy
 import json
-import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from fedmed_workflows.aggregation import FedAvg, Update
-from fedmed_workflows.engines import InProcessEngine
-from fedmed_workflows.exchange import EXCHANGE_DTYPES, FULL, Manifest, Weights
+from fedmed_workflows.engines.engine import Outcome
+from fedmed_workflows.exchange import EXCHANGE_DTYPES, FULL, Weights
 from fedmed_workflows.federation_sites import FederationSites
 from fedmed_workflows.leave_one_out import leave_one_site_out
 from fedmed_workflows.preparation import Preparation
 from fedmed_workflows.report import write_report
 from fedmed_workflows.run_folder import RunFolder, write_whole
 from fedmed_workflows.run_identity import run_identity
-from fedmed_workflows.run_record import inference_overlay, reported_error, versions
+from fedmed_workflows.run_record import inference_overlay, versions
 from fedmed_workflows.site_algo import SiteAlgo
 from fedmed_workflows.site_workflow import TRAIN_CONFIG
 
-logger = logging.getLogger(__name__)
-
-ENGINES = {"in_process": InProcessEngine}
-
-
-class FederationError(RuntimeError):
-    """Too few sites contributed to a round. The last good aggregate stays in the run's folder."""
+ENGINES = {
+    "in_process": "fedmed_workflows.engines.in_process:run_in_process",
+    "nvflare": "fedmed_workflows.engines.nvflare_simulator:run_in_simulator",
+}
+"""What runs a federation's rounds, by the engine's name. Imported when it is chosen, with the packages it needs."""
 
 
 class Federation:
@@ -55,7 +51,7 @@ class Federation:
     settings
         Entries of the training configuration to replace at every site.
     engine
-        How a site's round is called: ``in_process``.
+        How a site's round is called: ``in_process``, or ``nvflare`` for NVFlare's simulator.
     aggregation
         From ``{site: Update}`` to the aggregate.
     min_sites
@@ -72,6 +68,11 @@ class Federation:
         The training configuration and its overlays, in the bundle's folder or elsewhere.
     exchange_dtype
         Type in which real numbers are sent, one of :data:`fedmed_workflows.exchange.EXCHANGE_DTYPES`.
+    agreed
+        Entries of the bundle's ``configs/federated.json`` that all sites must have in common, by id: what a site
+        of NVFlare gets of this configuration. Plain values only.
+    round_seconds
+        Time after which a round of NVFlare goes on without the sites that have not answered; None for no limit.
 
     Raises
     ------
@@ -97,6 +98,8 @@ class Federation:
         notes: Sequence[str] = (),
         train_config: Sequence[str] = (TRAIN_CONFIG,),
         exchange_dtype: str = FULL,
+        agreed: Mapping[str, Any] | None = None,
+        round_seconds: float | None = None,
     ) -> None:
         self.bundle_root, self.sites, self.output_dir = bundle_root, sites, Path(output_dir)
         self.train_config = list(train_config)
@@ -109,6 +112,7 @@ class Federation:
         self.preparations = list(preparations)
         self.cache_dir = str(self.output_dir / "features") if cache_dir is None else cache_dir
         self.device, self.notes = torch.device(device), [note for note in notes if note]
+        self.agreed, self.round_seconds = dict(agreed or {}), round_seconds
         self._check()
 
     def run(self) -> dict[str, Any]:
@@ -125,16 +129,12 @@ class Federation:
         """
         if self.sites.in_turn:
             return leave_one_site_out(self)
+        return self.run_with(resolve_name(ENGINES[self.engine]))
+
+    def run_with(self, engine: Callable[[Federation, RunFolder], Outcome]) -> dict[str, Any]:
+        """Runs the rounds that are left with an engine's function, as :meth:`run` does."""
         with RunFolder(self.output_dir, self.identity()) as folder:
-            engine, manifest = self._open()
-            weights, history = folder.resume(manifest) or self._start(folder, engine, manifest)
-            engine.check_states(history)
-            with self._progress(done=len(history) - 1) as bar:
-                for number in range(len(history), self.rounds + 1):
-                    weights, entry = self._round(engine, manifest, weights, number, bar)
-                    history.append(entry)
-                    folder.commit(weights, history, manifest)
-            return self._finish(engine, manifest, weights, history)
+            return self._finish(engine(self, folder))
 
     def identity(self) -> dict[str, Any]:
         """What makes a run this run and no other."""
@@ -143,8 +143,38 @@ class Federation:
     def with_unseen(self, site: str) -> Federation:
         """The same federation with one of its sites as the unseen one, in a folder of the site's name."""
         run = copy.copy(self)
-        run.sites, run.output_dir, run.notes = self.sites.without(site), self.output_dir / site, list(self.notes)
+        run.sites, run.output_dir = self.sites.without(site), self.output_dir / site
         return run
+
+    def site(self, name: str, folder: Path, settings: Mapping[str, Any], held_out: bool) -> SiteAlgo:
+        """A site that is not initialized yet, with its state in the run's folder.
+
+        Parameters
+        ----------
+        name, folder
+            The site and its images.
+        settings
+            Entries of the training configuration to replace at this site.
+        held_out
+            An unseen site.
+        """
+        state_dir = self.output_dir / "sites" / name
+        common = {**self.settings, "cache_dir": self.cache_dir, "device": self.device, "output_dir": str(state_dir)}
+        return SiteAlgo(
+            self.bundle_root, name, str(folder), str(state_dir), self.seed, self.local_epochs,
+            {**common, **settings}, held_out, self.train_config, self.exchange_dtype,
+        )  # fmt: skip
+
+    @property
+    def unseen_settings(self) -> dict[str, Any]:
+        """Entries of the training configuration that differ at the unseen site: it aligns to nobody."""
+        return {"target": None} if "target" in self.settings else {}
+
+    def prepare(self, unseen: SiteAlgo | None) -> Preparation:
+        """Runs the preparations; the training sites' settings and the notes of all of them together."""
+        prepared = [step(unseen, self.output_dir) for step in self.preparations]
+        settings = {name: value for step in prepared for name, value in step.settings.items()}
+        return Preparation(settings, [note for step in prepared for note in step.notes])
 
     def _check(self) -> None:
         for name, least in (("rounds", 1), ("local_epochs", 1), ("min_sites", 1), ("seed", 0)):
@@ -156,92 +186,28 @@ class Federation:
         for name, known in (("engine", ENGINES), ("exchange_dtype", EXCHANGE_DTYPES)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}: found {getattr(self, name)!r}, expected one of {sorted(known)}")
+        limit = self.round_seconds
+        if limit is not None and not (isinstance(limit, (int, float)) and limit > 0):
+            raise ValueError(f"round_seconds: expected a number above 0 or null, found {limit!r}")
 
-    def _make_site(self, name: str, folder: Path, settings: Mapping[str, Any], held_out: bool) -> SiteAlgo:
-        state_dir = self.output_dir / "sites" / name
-        common = {**self.settings, "cache_dir": self.cache_dir, "device": self.device, "output_dir": str(state_dir)}
-        return SiteAlgo(
-            self.bundle_root, name, str(folder), str(state_dir), self.seed, self.local_epochs,
-            {**common, **settings}, held_out, self.train_config, self.exchange_dtype,
-        )  # fmt: skip
-
-    def _open(self) -> tuple[InProcessEngine, Manifest]:
-        engine = ENGINES[self.engine](self._make_site, self.sites.folders, self.sites.unseen)
-        unseen = engine.open_unseen({"target": None} if "target" in self.settings else {})
-        prepared = [step(unseen, self.output_dir) for step in self.preparations]
-        self.notes += [note for step in prepared for note in step.notes]
-        return engine, engine.open({name: value for step in prepared for name, value in step.settings.items()})
-
-    def _start(
-        self, folder: RunFolder, engine: InProcessEngine, manifest: Manifest
-    ) -> tuple[Weights, list[dict[str, Any]]]:
-        weights = engine.initial_weights()
-        history: list[dict[str, Any]] = [{"round": 0, "validation": engine.validate(weights)}]
-        folder.commit(weights, history, manifest)
-        return weights, history
-
-    def _progress(self, done: int) -> Any:
-        sites = len(self.sites.folders)
-        return tqdm(total=self.rounds * sites, initial=done * sites, desc="federation", unit="site")
-
-    def _round(
-        self, engine: InProcessEngine, manifest: Manifest, weights: Weights, number: int, bar: Any
-    ) -> tuple[Weights, dict[str, Any]]:
-        started = time.monotonic()
-        updates: dict[str, Update] = {}
-        sites: dict[str, dict[str, Any]] = {}
-        for name, result in engine.train(weights, number):
-            sites[name] = self._accept(name, result, manifest, updates)
-            loss = sites[name].get("loss")
-            megabytes = sum(part["received_bytes"] + part.get("sent_bytes", 0) for part in sites.values()) / 1e6
-            bar.set_description(f"round {number}/{self.rounds} {name}")
-            bar.set_postfix({"loss": "failed" if loss is None else f"{loss:.4f}", "MB this round": f"{megabytes:.1f}"})
-            bar.update()
-        if len(updates) < self.min_sites:
-            failed = {name: entry["error"] for name, entry in sites.items() if "error" in entry}
-            raise FederationError(
-                f"round {number}: {len(updates)} sites contributed, expected at least {self.min_sites}; "
-                f"failed: {failed}; the aggregate of round {number - 1} stays in {self.output_dir / 'checkpoints'}"
-            )
-        weights, seconds = self.aggregation(updates), time.monotonic() - started
-        return weights, {"round": number, "seconds": seconds, "sites": sites, "validation": engine.validate(weights)}
-
-    def _accept(
-        self, name: str, result: Update | Exception, manifest: Manifest, updates: dict[str, Update]
-    ) -> dict[str, Any]:
-        """Takes up a site's update if it is sound; the round's entry of the site."""
-        received = {"received_bytes": manifest.bytes}
-        try:
-            if isinstance(result, Exception):
-                raise result
-            manifest.check(result.weights, f"site {name!r}: sent weights")
-        except Exception as error:
-            logger.warning("round without site %s: %s", name, error)
-            return {**received, "error": reported_error(error)}
-        updates[name] = result
-        sent = sum(value.numel() * value.element_size() for value in result.weights.values())
-        return {**received, "samples": result.samples, "sent_bytes": sent, **result.metrics}
-
-    def _finish(
-        self, engine: InProcessEngine, manifest: Manifest, weights: Weights, history: list[dict[str, Any]]
-    ) -> dict[str, Any]:
-        model = engine.save_model(weights, self.output_dir / "model.pt")
-        overlay = inference_overlay(self.bundle_root, self.settings, engine.first_site(), model)
+    def _finish(self, outcome: Outcome) -> dict[str, Any]:
+        model = outcome.trained.save_model(outcome.weights, self.output_dir / "model.pt")
+        overlay = inference_overlay(self.bundle_root, self.settings, outcome.trained, model)
         write_whole(self.output_dir / "model.json", json.dumps(overlay, indent=2))
         result = {
             "method": Path(self.bundle_root).resolve().name,
             "settings": {**self.identity(), "min_sites": self.min_sites, "engine": self.engine},
             "versions": versions(),
             "seed": self.seed,
-            "manifest": manifest.to_json(),
-            "notes": self.notes,
+            "manifest": outcome.manifest.to_json(),
+            "notes": [*self.notes, *outcome.notes],
             "class_names": list(self.sites.class_names),
             "key_metric": self.sites.key_metric,
             "chance": self.sites.chance,
-            "sites": engine.roles(),
-            "history": history,
-            "initial": engine.score(engine.initial_weights()),
-            "final": engine.score(weights),
+            "sites": outcome.sites,
+            "history": outcome.history,
+            "initial": outcome.initial,
+            "final": outcome.final,
         }
         run = {key: result[key] for key in ("method", "settings", "versions", "seed", "manifest", "notes")}
         write_whole(self.output_dir / "run.json", json.dumps({"identity": self.identity(), **run}, indent=2))

@@ -70,6 +70,15 @@ class RunFolder:
     ) -> None:
         self._lock.release()
 
+    @property
+    def rounds_done(self) -> int:
+        """Number of the last whole round; 0 in a new run."""
+        pointer = self.path / "checkpoints" / "last.json"
+        try:
+            return int(json.loads(pointer.read_text())["history"][-1]["round"])
+        except (OSError, ValueError, KeyError, IndexError):  # resume says what is wrong with it
+            return 0
+
     def resume(self, manifest: Manifest) -> tuple[Weights, list[dict[str, Any]]] | None:
         """The aggregate after the last whole round and the history up to it, or None in a new run.
 

@@ -1,4 +1,4 @@
-"""What a run records of itself: versions, sites' errors, and what inference needs to know of it."""
+"""What a run records of itself: versions, and what inference needs to know of it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from fedmed_workflows.exchange import ManifestError
-from fedmed_workflows.loss_watch import NonFiniteLossError
-from fedmed_workflows.site_algo import SiteAlgo
+from fedmed_workflows.engines.engine import Trained
 
 PACKAGES = ("fedmed", "monai", "torch", "open_clip_torch", "pytorch-ignite", "numpy")
 
@@ -25,7 +23,7 @@ OF_A_PLACE = ("bundle_root", "dataset_dir", "output_dir", "ckpt_path", "device",
 """Entries of a configuration that say where and how it runs, not what was trained."""
 
 
-def inference_overlay(bundle_root: str, settings: Mapping[str, Any], site: SiteAlgo, model: Path) -> dict[str, Any]:
+def inference_overlay(bundle_root: str, settings: Mapping[str, Any], trained: Trained, model: Path) -> dict[str, Any]:
     """The entries of a bundle's ``configs/inference.json`` that a run decided, as an overlay for inference.
 
     Parameters
@@ -34,14 +32,14 @@ def inference_overlay(bundle_root: str, settings: Mapping[str, Any], site: SiteA
         The bundle's folder.
     settings
         The run's entries of the training configuration.
-    site
-        A site of the run: what its training configuration made of the plain entries that inference has too.
+    trained
+        The run's network: what the training configuration made of the plain entries that inference has too.
     model
         The trained network's file.
     """
     file = Path(bundle_root) / "configs" / "inference.json"
     known = json.loads(file.read_text()) if file.is_file() else {}
-    shared = {name: site.setting(name) for name, value in known.items() if _is_plain(value) and site.has_setting(name)}
+    shared = {name: trained.setting(name) for name, value in known.items() if _is_plain(value) and trained.has_setting(name)}
     decided = {**shared, **{name: value for name, value in settings.items() if name in known}}
     kept = {name: value for name, value in decided.items() if name not in OF_A_PLACE}
     return {"ckpt_path": str(model.resolve()), **kept}
@@ -51,10 +49,3 @@ def _is_plain(value: Any) -> bool:
     """Whether an entry of a configuration is a value, and neither code nor a component."""
     text = json.dumps(value)
     return not any(mark in text for mark in ('"$', '"@', "_target_"))
-
-
-def reported_error(error: Exception) -> str:
-    """What of a site's error leaves the site: its other messages may name files, and files may name patients."""
-    if isinstance(error, (NonFiniteLossError, ManifestError)):
-        return str(error)
-    return f"the site's round ended with {type(error).__name__}; the site's own log says more"

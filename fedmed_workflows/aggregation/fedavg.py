@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -17,14 +17,14 @@ class Update:
     Attributes
     ----------
     weights
-        The exchanged tensors.
+        The exchanged tensors; a mapping that reads each of them when it is asked for will do.
     samples
         n_k, the number of the site's training samples.
     metrics
         The round's figures of the site, for curves; they do not enter the aggregate.
     """
 
-    weights: Weights
+    weights: Mapping[str, torch.Tensor]
     samples: int
     metrics: dict[str, float] = field(default_factory=dict)
 
@@ -57,17 +57,22 @@ class FedAvg:
             raise ValueError("found no update to aggregate, expected at least one")
         total = sum(updates[site].samples for site in sites)
         return {
-            name: _mean(
-                [updates[site].weights[name] for site in sites], [updates[site].samples / total for site in sites]
-            )
+            name: _mean((updates[site].weights[name], updates[site].samples / total) for site in sites)
             for name in updates[sites[0]].weights
         }
 
 
-def _mean(values: list[torch.Tensor], shares: list[float]) -> torch.Tensor:
-    if not values[0].is_floating_point():
-        return torch.stack(values).amax(dim=0)
-    total = torch.zeros_like(values[0], dtype=torch.float64)
-    for value, share in zip(values, shares, strict=True):
-        total += value.double() * share
-    return total.to(values[0].dtype)
+def _mean(parts: Iterable[tuple[torch.Tensor, float]]) -> torch.Tensor:
+    """The mean of (value, share); one value is held at a time, as each may be read from a disk."""
+    total: torch.Tensor | None = None
+    for value, share in parts:
+        real = value.is_floating_point()
+        part = value.double() * share if real else value
+        if total is None:
+            total = part.clone()
+        elif real:
+            total += part
+        else:
+            total = torch.maximum(total, part)
+    assert total is not None
+    return total.to(value.dtype)

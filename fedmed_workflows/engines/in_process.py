@@ -5,16 +5,49 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from monai.fl.utils.exchange_object import ExchangeObject
 
 from fedmed_workflows.aggregation import Update
+from fedmed_workflows.engines.engine import Outcome
 from fedmed_workflows.exchange import Manifest, Weights
 from fedmed_workflows.refusal import refusal
+from fedmed_workflows.rounds import Rounds
+from fedmed_workflows.rounds_shown import RoundsShown
+from fedmed_workflows.run_folder import RunFolder
 from fedmed_workflows.site_algo import SiteAlgo
 
+if TYPE_CHECKING:
+    from fedmed_workflows.federation import Federation
+
 logger = logging.getLogger(__name__)
+
+
+def run_in_process(federation: Federation, folder: RunFolder) -> Outcome:
+    """Runs a federation's rounds with all sites in this process.
+
+    Raises
+    ------
+    ValueError
+        Bad input, named with its site and file, before any training.
+    FederationError
+        Too few sites contributed to a round.
+    """
+    engine, manifest, notes = opened(federation)
+    rounds = Rounds(engine, folder, manifest, federation.aggregation, federation.rounds, federation.min_sites)
+    with RoundsShown(federation.rounds, len(federation.sites.folders), folder.rounds_done) as shown:
+        weights, history = rounds.run(shown)
+    initial, final = (engine.score(values) for values in (engine.initial_weights(), weights))
+    return Outcome(manifest, weights, history, engine.roles(), initial, final, engine.first_site(), notes)
+
+
+def opened(federation: Federation) -> tuple[InProcessEngine, Manifest, list[str]]:
+    """The engine with all sites built, what they exchange, and what the preparations have to say."""
+    engine = InProcessEngine(federation.site, federation.sites.folders, federation.sites.unseen)
+    unseen = engine.open_unseen(federation.unseen_settings)
+    prepared = federation.prepare(unseen)
+    return engine, engine.open(prepared.settings), prepared.notes
 
 
 class InProcessEngine:
@@ -97,8 +130,8 @@ class InProcessEngine:
                 logger.warning("site %s, round %d: %s", name, round_number, error)
                 yield name, error
 
-    def validate(self, weights: Weights) -> dict[str, dict[str, float]]:
-        """Metrics of an aggregate on every site's validation images and on the unseen site."""
+    def validate(self, weights: Weights, round_number: int) -> dict[str, dict[str, float]]:
+        """Metrics of a round's aggregate on every site's validation images and on the unseen site."""
         return {
             name: site.evaluate(ExchangeObject(weights=dict(weights))).metrics for name, site in self._all().items()
         }
@@ -113,10 +146,6 @@ class InProcessEngine:
             {"name": name, "role": "unseen" if site.held_out else "training", "samples": site.samples}
             for name, site in self._all().items()
         ]
-
-    def save_model(self, weights: Weights, path: Path) -> Path:
-        """Writes the whole network with an aggregate's weights, as ``{"model": state}``."""
-        return self.first_site().save_model(weights, path)
 
     def first_site(self) -> SiteAlgo:
         """The training site whose name comes first."""

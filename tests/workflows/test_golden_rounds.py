@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from fedmed_networks import FACMIC
 from fedmed_workflows.aggregation import FedAvg
-from fedmed_workflows.engines import InProcessEngine
+from fedmed_workflows.engines.in_process import InProcessEngine
 from fedmed_workflows.site_algo import SiteAlgo
 
 SITES = ("site0", "site1", "site2")

@@ -1,0 +1,72 @@
+"""What the rounds of a federation ask of an engine, whatever lies between them and the sites."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from fedmed_workflows.aggregation import Update
+from fedmed_workflows.exchange import Manifest, Weights
+
+
+class Engine(Protocol):
+    """Calls the sites: a function call in one process, a message on a wire."""
+
+    def initial_weights(self) -> Weights:
+        """The exchanged tensors before round 1."""
+
+    def check_states(self, history: Sequence[Mapping[str, Any]]) -> None:
+        """Refuses to go on where a site has lost the state of its last contribution."""
+
+    def train(self, weights: Weights, round_number: int) -> Iterator[tuple[str, Update | Exception]]:
+        """One round: every training site's name with its update, or with the error that ended its round."""
+
+    def validate(self, weights: Weights, round_number: int) -> dict[str, dict[str, float]]:
+        """Metrics of a round's aggregate on every site's validation images and on the unseen site."""
+
+
+class Trained(Protocol):
+    """The network of a run, as the one who writes its results needs it."""
+
+    def save_model(self, weights: Mapping[str, Any], path: Path) -> Path:
+        """Writes the whole network with the given weights, as ``{"model": state}``."""
+
+    def has_setting(self, name: str) -> bool:
+        """Whether the training configuration has an entry of this name."""
+
+    def setting(self, name: str) -> Any:
+        """The value of an entry of the training configuration."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an engine made of a run.
+
+    Attributes
+    ----------
+    manifest
+        What was exchanged.
+    weights
+        The last aggregate.
+    history
+        An entry a round, of round 0 first.
+    sites
+        Every site's name, role and number of training samples.
+    initial, final
+        Scores of the untrained and the trained network by site.
+    trained
+        The network.
+    notes
+        Remarks for the report's reader.
+    """
+
+    manifest: Manifest
+    weights: Weights
+    history: list[dict[str, Any]]
+    sites: list[dict[str, Any]]
+    initial: dict[str, Any]
+    final: dict[str, Any]
+    trained: Trained
+    notes: list[str] = field(default_factory=list)

@@ -1,0 +1,123 @@
+"""The rounds of a federation: who contributed, what is aggregated and kept, when it ends. The same on every engine."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fedmed_workflows.aggregation import Update
+from fedmed_workflows.engines.engine import Engine
+from fedmed_workflows.exchange import Manifest, Weights
+from fedmed_workflows.run_folder import RunFolder
+from fedmed_workflows.site_error import UpdateError, reported_error
+
+logger = logging.getLogger(__name__)
+
+Sites = dict[str, dict[str, Any]]
+"""A round's entry of each site that answered, by the site's name."""
+
+
+class FederationError(RuntimeError):
+    """Too few sites contributed to a round. The last good aggregate stays in the run's folder."""
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """The rounds of one run, from the folder's last whole round on.
+
+    Attributes
+    ----------
+    engine
+        Calls the sites.
+    folder
+        Keeps an aggregate and the history after every round.
+    manifest
+        What an update must be.
+    aggregation
+        From ``{site: Update}`` to the aggregate.
+    rounds
+        Number of the last round.
+    min_sites
+        Sites that must contribute to every round.
+    """
+
+    engine: Engine
+    folder: RunFolder
+    manifest: Manifest
+    aggregation: Callable[[Mapping[str, Update]], Weights]
+    rounds: int
+    min_sites: int
+
+    def run(self, show: Callable[[int, Sites], None]) -> tuple[Weights, list[dict[str, Any]]]:
+        """Runs the rounds that are left; the last aggregate and the history.
+
+        Parameters
+        ----------
+        show
+            Gets the round's number and the sites' entries so far, after every site's answer.
+
+        Raises
+        ------
+        FederationError
+            Too few sites contributed to a round.
+        """
+        weights, history = self.folder.resume(self.manifest) or self._start()
+        self.engine.check_states(history)
+        for number in range(len(history), self.rounds + 1):
+            weights, entry = self._round(weights, number, show)
+            history.append(entry)
+            self.folder.commit(weights, history, self.manifest)
+        return weights, history
+
+    def _start(self) -> tuple[Weights, list[dict[str, Any]]]:
+        weights = self.engine.initial_weights()
+        history: list[dict[str, Any]] = [{"round": 0, "validation": self.engine.validate(weights, 0)}]
+        self.folder.commit(weights, history, self.manifest)
+        return weights, history
+
+    def _round(
+        self, weights: Weights, number: int, show: Callable[[int, Sites], None]
+    ) -> tuple[Weights, dict[str, Any]]:
+        started = time.monotonic()
+        updates: dict[str, Update] = {}
+        sites: Sites = {}
+        for name, result in self.engine.train(weights, number):
+            sites[name] = self._accept(name, result, updates)
+            show(number, sites)
+        self._check(number, sites, updates)
+        weights, seconds = self.aggregation(updates), time.monotonic() - started
+        entry = {"round": number, "seconds": seconds, "sites": dict(sorted(sites.items()))}
+        return weights, {**entry, "validation": self.engine.validate(weights, number)}
+
+    def _accept(self, name: str, result: Update | Exception, updates: dict[str, Update]) -> dict[str, Any]:
+        """Takes up a site's update if it is sound; the round's entry of the site."""
+        received = {"received_bytes": self.manifest.bytes}
+        try:
+            if isinstance(result, Exception):
+                raise result
+            _check_samples(name, result.samples)
+            self.manifest.check(result.weights, f"site {name!r}: sent weights")
+        except Exception as error:
+            logger.warning("round without site %s: %s", name, error)
+            return {**received, "error": reported_error(error)}
+        updates[name] = result
+        return {**received, "samples": result.samples, "sent_bytes": self.manifest.bytes, **result.metrics}
+
+    def _check(self, number: int, sites: Sites, updates: Mapping[str, Update]) -> None:
+        if len(updates) < self.min_sites:
+            failed = {name: entry["error"] for name, entry in sorted(sites.items()) if "error" in entry}
+            raise FederationError(
+                f"round {number}: {len(updates)} sites contributed, expected at least {self.min_sites}; "
+                f"failed: {failed}; the aggregate of round {number - 1} stays in {self.folder.path / 'checkpoints'}"
+            )
+
+
+def _check_samples(name: str, samples: Any) -> None:
+    """Refuses a number of samples that no site can have, as it is the site's weight in the aggregate."""
+    whole = isinstance(samples, int) and not isinstance(samples, bool)
+    if not whole or not math.isfinite(samples) or samples <= 0:
+        raise UpdateError(f"site {name!r}: claims {samples!r} samples, expected a positive whole number")
