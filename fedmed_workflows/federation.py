@@ -108,7 +108,7 @@ class Federation:
         self.engine, self.aggregation = engine, aggregation or FedAvg()
         self.exchange_dtype = exchange_dtype
         self.least = len(sites.folders) - bool(sites.in_turn)
-        self.min_sites = self.least if min_sites is None else min_sites
+        self.min_sites = max(self.least, 1) if min_sites is None else min_sites
         self.preparations = list(preparations)
         self.cache_dir = str(self.output_dir / "features") if cache_dir is None else cache_dir
         self.device, self.notes = torch.device(device), [note for note in notes if note]
@@ -127,6 +127,8 @@ class Federation:
         FederationError
             Too few sites contributed to a round.
         """
+        if not self.sites.folders:
+            raise ValueError("sites: found no training site, expected at least one besides the unseen one")
         if self.sites.in_turn:
             return leave_one_site_out(self)
         return self.run_with(resolve_name(ENGINES[self.engine]))
@@ -181,7 +183,7 @@ class Federation:
             value = getattr(self, name)
             if not isinstance(value, int) or value < least:
                 raise ValueError(f"{name}: expected a whole number of at least {least}, found {value!r}")
-        if self.min_sites > self.least:
+        if self.min_sites > max(self.least, 1):
             raise ValueError(f"min_sites: found {self.min_sites}, expected at most the {self.least} sites")
         for name, known in (("engine", ENGINES), ("exchange_dtype", EXCHANGE_DTYPES)):
             if getattr(self, name) not in known:

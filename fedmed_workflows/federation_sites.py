@@ -24,9 +24,10 @@ class FederationSites:
     Parameters
     ----------
     dataset_dir
-        Holds ``SITE/``, ``SITE/datalist.json`` or ``SITE.json``, one a site.
+        Holds ``SITE/``, ``SITE/datalist.json`` or ``SITE.json``, one a site. None if the images are at the sites
+        themselves and nothing of them is here: then `sites` names them.
     sites
-        Names of the sites that take part; None for all.
+        Names of the sites that take part; None for all. An empty list beside an unseen site: the unseen one alone.
     unseen_site
         Name of the site that never trains, None, or ``all``. It need not be among `sites`.
 
@@ -38,6 +39,8 @@ class FederationSites:
         ``(name, path)`` of the unseen site, or None.
     in_turn
         Names of the sites that are the unseen one in turn; empty unless `unseen_site` is ``all``.
+    elsewhere
+        Whether nothing of the sites' images is here.
 
     What a task adds: ``class_names``, in the order of the logits; ``images``, every site's files; ``digest``, of
     all files and classes, what a run's data were; ``settings``, entries of the training configuration that the sites
@@ -53,6 +56,7 @@ class FederationSites:
     folders: dict[str, Path]
     unseen: tuple[str, Path] | None
     in_turn: list[str]
+    elsewhere: bool
     class_names: list[str]
     images: dict[str, list[str]]
     digest: str
@@ -61,18 +65,19 @@ class FederationSites:
     chance: float | None
 
     def __init__(
-        self, dataset_dir: str, sites: Sequence[str] | None = None, unseen_site: str | None = None
+        self, dataset_dir: str | None, sites: Sequence[str] | None = None, unseen_site: str | None = None
     ) -> None:
-        root = Path(dataset_dir)
-        present = _sites_in(root)
+        named = [sites] if isinstance(sites, str) else sites
+        self.elsewhere = dataset_dir is None
+        root, present = _present(dataset_dir, named, unseen_site)
         turning = unseen_site == ALL
         if turning and ALL in present:
             raise ValueError(f"unseen site {ALL!r}: {root} holds a site of this name, expected another name for it")
         unseen = None if unseen_site is None or turning else str(unseen_site)
-        named = [sites] if isinstance(sites, str) else sites
-        training = sorted({str(site) for site in named or present} - {unseen})
+        training = sorted({str(site) for site in (present if named is None else named)} - {unseen})
         _check_present(root, present, training, unseen)
-        if len(training) < (2 if turning else 1):
+        alone = named is not None and not named and unseen is not None
+        if len(training) < (2 if turning else 1) and not alone:
             raise ValueError(
                 f"{root}: training sites {training}, unseen site {unseen_site!r}: expected at least one "
                 "training site besides the unseen one"
@@ -94,6 +99,20 @@ class FederationSites:
         return other
 
 
+def _present(
+    dataset_dir: str | None, named: Sequence[str] | None, unseen_site: str | None
+) -> tuple[Path | str, dict[str, Path]]:
+    """Where the sites are, in words, and the path of each of them."""
+    if dataset_dir is not None:
+        return Path(dataset_dir), _sites_in(Path(dataset_dir))
+    if not named or unseen_site == ALL:
+        raise ValueError(
+            f"dataset_dir null: the images are at the sites; found sites {named}, unseen site {unseen_site!r}, "
+            "expected the names of the sites, and one unseen site or none"
+        )
+    return "the federation", {str(site): Path(site) for site in [*named, *([unseen_site] if unseen_site else [])]}
+
+
 def _sites_in(root: Path) -> dict[str, Path]:
     if not root.is_dir():
         raise ValueError(f"dataset_dir {root}: expected a folder that holds one folder a site")
@@ -103,7 +122,7 @@ def _sites_in(root: Path) -> dict[str, Path]:
     }
 
 
-def _check_present(root: Path, present: Mapping[str, Path], training: Sequence[str], unseen: str | None) -> None:
+def _check_present(root: Path | str, present: Mapping[str, Path], training: Sequence[str], unseen: str | None) -> None:
     roles = [("site", site) for site in training] + ([("unseen site", unseen)] if unseen else [])
     for role, site in roles:
         if site not in present:

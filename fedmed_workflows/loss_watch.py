@@ -6,9 +6,7 @@ import math
 
 from ignite.engine import Engine, Events
 
-
-class NonFiniteLossError(RuntimeError):
-    """A loss became NaN or infinite. The message names no file."""
+from fedmed_workflows.site_error import NonFiniteLossError
 
 
 class LossWatch:

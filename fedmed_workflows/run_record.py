@@ -39,7 +39,8 @@ def inference_overlay(bundle_root: str, settings: Mapping[str, Any], trained: Tr
     """
     file = Path(bundle_root) / "configs" / "inference.json"
     known = json.loads(file.read_text()) if file.is_file() else {}
-    shared = {name: trained.setting(name) for name, value in known.items() if _is_plain(value) and trained.has_setting(name)}
+    plain = [name for name, value in known.items() if _is_plain(value)]
+    shared = {name: trained.setting(name) for name in plain if trained.has_setting(name)}
     decided = {**shared, **{name: value for name, value in settings.items() if name in known}}
     kept = {name: value for name, value in decided.items() if name not in OF_A_PLACE}
     return {"ckpt_path": str(model.resolve()), **kept}

@@ -112,13 +112,13 @@ class SegmentationSites(FederationSites):
 
     def __init__(
         self,
-        dataset_dir: str,
+        dataset_dir: str | None,
         sites: Sequence[str] | None = None,
         unseen_site: str | None = None,
         channels: Mapping[str, Values] | Sequence[Values] = ("nonzero",),
     ) -> None:
         super().__init__(dataset_dir, sites, unseen_site)
-        pairs = {site: read_pairs(path) for site, path in self.paths.items()}
+        pairs = {} if self.elsewhere else {site: read_pairs(path) for site, path in self.paths.items()}
         self.class_names = LabelsToChannels(channels).names
         self.images = {
             site: [file for entries in parts.values() for pair in entries for file in pair]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from fedmed_workflows.exchange import ManifestError
-from fedmed_workflows.loss_watch import NonFiniteLossError
+
+
+class NonFiniteLossError(RuntimeError):
+    """A loss became NaN or infinite. The message names no file."""
 
 
 class UpdateError(ValueError):

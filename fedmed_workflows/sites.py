@@ -91,7 +91,8 @@ class ClassificationSites(FederationSites):
     Parameters
     ----------
     dataset_dir
-        Holds ``SITE/CLASS/*``, ``SITE/datalist.json`` or ``SITE.json``, one a site.
+        Holds ``SITE/CLASS/*``, ``SITE/datalist.json`` or ``SITE.json``, one a site. None if the images are at the
+        sites themselves: then `sites` and `class_names` are named.
     sites, unseen_site
         As of :class:`fedmed_workflows.federation_sites.FederationSites`.
     class_names
@@ -122,13 +123,15 @@ class ClassificationSites(FederationSites):
 
     def __init__(
         self,
-        dataset_dir: str,
+        dataset_dir: str | None,
         sites: Sequence[str] | None = None,
         unseen_site: str | None = None,
         class_names: Sequence[str] | None = None,
     ) -> None:
         super().__init__(dataset_dir, sites, unseen_site)
-        items = {site: read_site(path) for site, path in self.paths.items()}
+        if self.elsewhere and not given_classes(class_names):
+            raise ValueError("class_names: the images are at the sites, expected the names of all classes")
+        items = {} if self.elsewhere else {site: read_site(path) for site, path in self.paths.items()}
         by_site = {site: {name for part in parts.values() for _, name in part} for site, parts in items.items()}
         self.class_names = given_classes(class_names) or sorted(set().union(*by_site.values()))
         _check_classes(self.paths, by_site, self.class_names if class_names else None)

@@ -1,0 +1,143 @@
+"""A site that joins a federation from elsewhere: its own bundle, images and weights, and the values all agreed on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from fedmed_workflows.bundle_files import check_bundle
+from fedmed_workflows.federation import Federation
+from fedmed_workflows.plain_values import check_plain
+from fedmed_workflows.preparation import Preparation
+from fedmed_workflows.refusal import refusal
+from fedmed_workflows.site_algo import SiteAlgo
+from fedmed_workflows.site_environment import RELEASE, WEIGHTS, SiteEnvironment
+from fedmed_workflows.site_error import SiteError
+from fedmed_workflows.target import NOBODY
+from fedmed_workflows.target_preparation import UNSEEN
+
+FEDERATED = "configs/federated.json"
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A site that is ready for its first round.
+
+    Attributes
+    ----------
+    algo
+        The site, initialized: its images are read and checked.
+    data
+        Digest of its images and labels.
+    prepared
+        What its preparations decided; the unseen site's settings are those of the training sites.
+    """
+
+    algo: SiteAlgo
+    data: str
+    prepared: Preparation
+
+
+def join(job: Mapping[str, Any], site: str, environment: SiteEnvironment, settings: Mapping[str, Any]) -> Joined:
+    """Builds a site from what is installed there and what a job says.
+
+    Nothing of the job is run: its values are checked to be plain, the bundle's files are compared with the job's
+    digests before one of them is parsed, and only entries that the bundle's own ``agreed`` lists are replaced.
+
+    Parameters
+    ----------
+    job
+        ``bundle`` (name), ``files`` (SHA-256 by path), ``agreed`` (values by id), ``unseen`` (the unseen site's name
+        or None), ``folder`` (name of the folder in the state folder).
+    site
+        The name that the federation knows this site by.
+    environment
+        Of the site.
+    settings
+        What the unseen site's preparations decided for the training sites.
+
+    Raises
+    ------
+    SiteError
+        The message may leave the site: it names no file of its images.
+    """
+    check_plain({"bundle": job["bundle"], "folder": job["folder"], "agreed": job["agreed"]}, "job")
+    for name in (job["bundle"], job["folder"]):
+        if Path(name).name != name:
+            raise SiteError(f"job: expected the name of a folder, found {name!r}")
+    bundle_root = environment.bundles / job["bundle"]
+    check_bundle(bundle_root, job["files"])
+    unseen = site == job["unseen"]
+    parser = ConfigParser(ConfigParser.load_config_file(str(bundle_root / FEDERATED)))
+    _agree(parser, job["agreed"], environment, settings)
+    _place(parser, bundle_root, environment, job["folder"], site, unseen)
+    try:
+        return _initialized(parser.get_parsed_content("federation"), site, unseen, environment)
+    except SiteError:
+        raise
+    except Exception as error:  # MONAI wraps what a component refuses in its own error
+        raise ValueError(f"site {site!r}: {refusal(error)}") from error
+
+
+def _agree(
+    parser: ConfigParser, agreed: Mapping[str, Any], environment: SiteEnvironment, settings: Mapping[str, Any]
+) -> None:
+    known = parser.get("agreed", {})
+    if set(agreed) != set(known):
+        raise SiteError(f"job: agreed entries {sorted(agreed)}, the bundle expects {sorted(known)}")
+    for name, value in agreed.items():
+        own = parser[name]
+        strange = sorted(set(value) - set(own)) if isinstance(value, dict) and isinstance(own, dict) else []
+        if strange:
+            raise SiteError(f"job: agreed entry {name!r}: unknown settings {strange}, expected some of {sorted(own)}")
+        parser[name] = _at_this_site(value, environment, settings) if isinstance(value, dict) else value
+
+
+def _at_this_site(
+    value: dict[str, Any], environment: SiteEnvironment, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A method's settings with what differs from site to site: its own weights, and the target that was released."""
+    local = {**value, **{name: setting for name, setting in settings.items() if name in value}}
+    if value.get("weights") is not None:
+        if environment.weights is None:
+            raise SiteError(f"weights: the federation uses {value['weights']!r}; {WEIGHTS} is not set at this site")
+        local["weights"] = environment.weights
+    if value.get("target") not in (None, NOBODY, UNSEEN):
+        raise SiteError(f"target: expected {UNSEEN!r} or {NOBODY!r}, as a job names no folder of a site")
+    return local
+
+
+def _place(
+    parser: ConfigParser, bundle_root: Path, environment: SiteEnvironment, folder: str, site: str, unseen: bool
+) -> None:
+    place = {
+        "bundle_root": str(bundle_root),
+        "dataset_dir": str(environment.dataset_dir),
+        "sites": [] if unseen else [site],
+        "unseen_site": site if unseen else None,
+        "output_dir": str(environment.state_dir / folder),
+        "cache_dir": None,
+        "min_sites": None,
+        "engine": "in_process",
+        **({"device": environment.device} if environment.device else {}),
+    }
+    for name, value in place.items():
+        parser[name] = value
+
+
+def _initialized(federation: Federation, site: str, unseen: bool, environment: SiteEnvironment) -> Joined:
+    data = federation.sites.digest
+    if not unseen:
+        prepared = federation.prepare(None)
+        algo = federation.site(site, federation.sites.folders[site], prepared.settings, False)
+        algo.initialize()
+        return Joined(algo, data, prepared)
+    if federation.settings.get("target") == UNSEEN and not environment.releases_features:
+        raise SiteError(f"the federation aligns to the unseen site's features; {RELEASE} is not 'yes' at this site")
+    algo = federation.site(site, federation.sites.paths[site], federation.unseen_settings, True)
+    algo.initialize()
+    return Joined(algo, data, federation.prepare(algo))
