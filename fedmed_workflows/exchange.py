@@ -56,6 +56,14 @@ def take(network: nn.Module, dtype: str = FULL) -> Weights:
     return {name: value.detach().to(_sent(value, dtype), copy=True).cpu() for name, value in travels(network).items()}
 
 
+def weights_digest(weights: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 over the names and values of exchanged tensors."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(f"{name} {tensor_digest(weights[name])}\n".encode())
+    return digest.hexdigest()
+
+
 @torch.no_grad()
 def put(network: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
     """Writes exchanged tensors into a network; check them against the manifest first."""

@@ -42,6 +42,8 @@ class RunFolder:
         ``output_dir``.
     identity
         What makes it this run and no other: settings, seeds, data, manifest.
+    lock
+        Name of the file that marks the process that holds the folder.
 
     Raises
     ------
@@ -49,10 +51,10 @@ class RunFolder:
         The folder belongs to another run, to a running process, or to something else; the message names what differs.
     """
 
-    def __init__(self, path: str | Path, identity: Mapping[str, Any]) -> None:
+    def __init__(self, path: str | Path, identity: Mapping[str, Any], lock: str = ".lock") -> None:
         self.path = Path(path)
         self.identity = json.loads(json.dumps(identity))
-        self._lock = FileLock(self.path / ".lock")
+        self._lock = FileLock(self.path / lock)
 
     def __enter__(self) -> RunFolder:
         check_folder(self.path, self.identity)
@@ -71,13 +73,17 @@ class RunFolder:
         self._lock.release()
 
     @property
+    def history(self) -> list[dict[str, Any]]:
+        """The entries of the whole rounds so far, round 0 first; none in a new run."""
+        try:
+            return list(json.loads((self.path / "checkpoints" / "last.json").read_text())["history"])
+        except (OSError, ValueError, KeyError):  # resume says what is wrong with it
+            return []
+
+    @property
     def rounds_done(self) -> int:
         """Number of the last whole round; 0 in a new run."""
-        pointer = self.path / "checkpoints" / "last.json"
-        try:
-            return int(json.loads(pointer.read_text())["history"][-1]["round"])
-        except (OSError, ValueError, KeyError, IndexError):  # resume says what is wrong with it
-            return 0
+        return max(0, len(self.history) - 1)
 
     def resume(self, manifest: Manifest) -> tuple[Weights, list[dict[str, Any]]] | None:
         """The aggregate after the last whole round and the history up to it, or None in a new run.

@@ -1,0 +1,137 @@
+"""A site's side of a federation on NVFlare: its tasks, answered by the same site class as in one process."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from monai.fl.utils.exchange_object import ExchangeObject
+from nvflare.apis.executor import Executor
+from nvflare.apis.fl_constant import ReservedKey
+from nvflare.apis.fl_context import FLContext
+from nvflare.apis.shareable import Shareable
+from nvflare.apis.signal import Signal
+
+from fedmed_workflows.engines.nvflare_messages import (
+    OPEN,
+    SAMPLES,
+    SCORE,
+    TRAIN,
+    VALIDATE,
+    failure,
+    message,
+    register_tensors,
+    values_of,
+    weights_of,
+    with_weights,
+)
+from fedmed_workflows.engines.nvflare_released import released_files, stored_files
+from fedmed_workflows.exchange import Weights, weights_digest
+from fedmed_workflows.joined_site import Joined, join
+from fedmed_workflows.run_record import versions
+from fedmed_workflows.site_environment import SiteEnvironment
+from fedmed_workflows.site_error import SiteError, reported_error
+
+logger = logging.getLogger(__name__)
+
+JOB = "federation.json"
+"""The part of a job that a site reads, beside NVFlare's own configuration."""
+
+
+class SiteExecutor(Executor):  # type: ignore[misc]
+    """Answers the tasks of a federation with the bundle, the images and the weights that are installed at this site.
+
+    It takes no arguments: what a job says is in its ``federation.json``, plain values that :func:`join` checks. An
+    answer holds tensors that train, figures, and errors that name no file; everything else is in the site's own log.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        register_tensors()
+        self._joined: Joined | None = None
+        self._initial: Weights = {}
+        self._held: tuple[int, Weights] | None = None
+
+    def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
+        """Answers one task; a failure is an answer too."""
+        site = fl_ctx.get_identity_name()
+        tasks = {OPEN: self._open, TRAIN: self._train, VALIDATE: self._validate, SCORE: self._score}
+        try:
+            return tasks[task_name](site, shareable, fl_ctx)
+        except Exception as error:  # whatever it is, the federation must hear of it and no other site may stop
+            logger.exception("site %s, task %s", site, task_name)
+            return failure(f"site {site!r}: {reported_error(error).removeprefix(f'site {site!r}: ')}")
+
+    def _open(self, site: str, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
+        task = values_of(shareable, "server")
+        joined = self._join(site, fl_ctx, task.get("files", {}), task.get("settings", {}))
+        contributed = task.get("contributed", {}).get(site)
+        if contributed and not joined.algo.state.file(contributed).is_file():
+            raise SiteError(
+                f"the state after round {contributed} is missing at this site; "
+                "without it the run would not end with the same weights"
+            )
+        released = joined.prepared if joined.algo.held_out else None
+        return message(
+            manifest=joined.algo.manifest.to_json(),
+            initial=weights_digest(self._initial),
+            samples=joined.algo.samples,
+            data=joined.data,
+            notes=joined.prepared.notes,
+            versions=versions(),
+            **(released_files(released.settings) if released else {}),
+        )
+
+    def _join(self, site: str, fl_ctx: FLContext, files: Mapping[str, bytes], settings: dict[str, Any]) -> Joined:
+        """The site, built once in a process; what was released for it is kept beside its state."""
+        if self._joined is None:
+            environment = SiteEnvironment.read()
+            job = _job(fl_ctx)
+            folder = environment.state_dir / Path(job["folder"]).name
+            self._joined = join(job, site, environment, stored_files(folder, site, files, settings))
+            self._initial = self._joined.algo.initial_weights()
+        return self._joined
+
+    def _validate(self, site: str, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
+        algo = self._join(site, fl_ctx, {}, {}).algo
+        weights = self._weights(shareable)
+        return message(metrics=algo.evaluate(ExchangeObject(weights=weights)).metrics)
+
+    def _train(self, site: str, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
+        algo = self._join(site, fl_ctx, {}, {}).algo
+        if not self._has(shareable):
+            return message(needs_weights=True)
+        update = algo.fit_round(self._weights(shareable), values_of(shareable, "server")["round"])
+        return with_weights(update.weights, metrics=update.metrics, **{SAMPLES: update.samples})
+
+    def _score(self, site: str, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
+        algo = self._join(site, fl_ctx, {}, {}).algo
+        initial = values_of(shareable, "server").get("initial")
+        if not initial and not self._has(shareable):
+            return message(needs_weights=True)
+        weights = self._initial if initial else self._weights(shareable)
+        return message(score=json.dumps(algo.score(weights)))
+
+    def _has(self, shareable: Shareable) -> bool:
+        """Whether the aggregate that a task is about came with it or is here from the task before."""
+        number = values_of(shareable, "server")["aggregate"]
+        return weights_of(shareable, "server") is not None or (self._held is not None and self._held[0] == number)
+
+    def _weights(self, shareable: Shareable) -> Weights:
+        sent = weights_of(shareable, "server")
+        if sent is not None:
+            self._held = (values_of(shareable, "server")["aggregate"], dict(sent))
+        if self._held is None:
+            raise SiteError("received no weights")
+        return self._held[1]
+
+
+def _job(fl_ctx: FLContext) -> dict[str, Any]:
+    workspace = fl_ctx.get_engine().get_workspace()
+    job: dict[str, Any] = json.loads(
+        (Path(workspace.get_app_config_dir(fl_ctx.get_prop(ReservedKey.RUN_NUM))) / JOB).read_text()
+    )
+    return job

@@ -1,0 +1,131 @@
+"""A federation as a job of NVFlare: configuration and the initial tensors, no code."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nvflare.job_config.fed_app_config import ClientAppConfig, FedAppConfig, ServerAppConfig
+from nvflare.job_config.fed_job_config import FedJobConfig
+from safetensors.torch import save
+
+from fedmed_workflows.bundle_files import bundle_files
+from fedmed_workflows.bundle_network import BundleNetwork
+from fedmed_workflows.engines.nvflare_controller import INITIAL, JOB, FederationController
+from fedmed_workflows.engines.nvflare_executor import SiteExecutor
+from fedmed_workflows.plain_values import check_plain
+from fedmed_workflows.run_folder import write_whole
+
+if TYPE_CHECKING:
+    from fedmed_workflows.federation import Federation
+
+PACKAGES = ["fedmed_workflows", "fedmed_networks", "fedmed_transforms"]
+"""Installed at the server and the sites; NVFlare would otherwise copy their code into the job."""
+
+TASK_SECONDS = 0.5
+"""How often a site asks the server for a task."""
+
+
+def network_of(federation: Federation) -> BundleNetwork:
+    """The network that the sites of a federation build, without their data."""
+    settings = {**federation.settings, **federation.unseen_settings}
+    return BundleNetwork(
+        federation.bundle_root, settings, {"class_names": list(federation.sites.class_names)},
+        federation.seed, federation.train_config, federation.exchange_dtype,
+    )  # fmt: skip
+
+
+def write_job(federation: Federation, network: BundleNetwork, name: str, job_dir: Path) -> Path:
+    """Writes the job's folder, as ``nvflare job submit`` takes it; all of it or nothing.
+
+    Parameters
+    ----------
+    federation
+        Whose sites have names that NVFlare takes.
+    network
+        Of :func:`network_of`.
+    name
+        Of the job, and of the folder in which server and sites keep this run.
+    job_dir
+        The folder in which the job's folder is made.
+
+    Returns
+    -------
+    Path
+        ``job_dir/name``.
+
+    Raises
+    ------
+    ValueError
+        An entry that all agree on is no plain value, a configuration lies outside the bundle, or NVFlare takes no such
+        name.
+    """
+    sites = [*federation.sites.folders, *([federation.sites.unseen[0]] if federation.sites.unseen else [])]
+    job = FedJobConfig(_job_name(name), min_clients=min(federation.min_sites, len(sites)))
+    job.set_app_packages(PACKAGES)
+    with tempfile.TemporaryDirectory() as folder:
+        server, site = (Path(folder) / part for part in ("server", "site"))
+        write_whole(server / JOB, json.dumps(_server_part(federation, network, name), indent=2))
+        write_whole(server / INITIAL, save(network.initial_weights()))
+        write_whole(site / JOB, json.dumps(_site_part(federation, name), indent=2))
+        job.add_fed_app("server", FedAppConfig(server_app=_server_app(server)))
+        job.add_fed_app("site", FedAppConfig(client_app=_site_app(site)))
+        job.set_site_app("server", "server")
+        for name_of_site in sites:
+            job.set_site_app(name_of_site, "site")
+        job.generate_job_config(str(job_dir))
+    return job_dir / job.job_name
+
+
+def _job_name(name: str) -> str:
+    return "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in name).lstrip("_") or "run"
+
+
+def _server_app(folder: Path) -> ServerAppConfig:
+    app = ServerAppConfig()
+    app.add_workflow("federation", FederationController())
+    app.add_file_source(str(folder), app_folder_type="config")
+    app.add_params({"server": {"task_request_interval": TASK_SECONDS}})
+    return app
+
+
+def _site_app(folder: Path) -> ClientAppConfig:
+    app = ClientAppConfig()
+    app.add_executor(["*"], SiteExecutor())
+    app.add_file_source(str(folder), app_folder_type="config")
+    return app
+
+
+def _server_part(federation: Federation, network: BundleNetwork, name: str) -> dict[str, Any]:
+    aggregation = federation.aggregation
+    return {
+        "folder": name,
+        "identity": federation.identity(),
+        "sites": sorted(federation.sites.folders),
+        "unseen": federation.sites.unseen[0] if federation.sites.unseen else None,
+        "rounds": federation.rounds,
+        "min_sites": federation.min_sites,
+        "round_seconds": federation.round_seconds,
+        "manifest": network.manifest.to_json(),
+        "aggregation": {
+            "name": f"{type(aggregation).__module__}.{type(aggregation).__qualname__}",
+            "arguments": vars(aggregation),
+        },
+    }
+
+
+def _site_part(federation: Federation, name: str) -> dict[str, Any]:
+    check_plain(federation.agreed, "agreed")
+    root = Path(federation.bundle_root).resolve()
+    for file in federation.train_config:
+        if not (root / file).is_file() or root not in (root / file).resolve().parents:
+            raise ValueError(f"train_config {file}: expected a file of the bundle {root}, as every site has it")
+    return {
+        "folder": name,
+        "bundle": root.name,
+        "files": bundle_files(root),
+        "agreed": federation.agreed,
+        "unseen": federation.sites.unseen[0] if federation.sites.unseen else None,
+    }

@@ -1,0 +1,46 @@
+"""Settings whose values are files that one site made for the others: on their way as bytes, kept at each site."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fedmed_workflows.plain_values import check_plain
+from fedmed_workflows.run_folder import write_whole
+
+
+def released_files(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as ``{"settings": plain values, "files": bytes}``, each by the setting's name."""
+    files = {name: Path(value) for name, value in settings.items() if isinstance(value, str) and Path(value).is_file()}
+    return {
+        "settings": {name: value for name, value in settings.items() if name not in files},
+        "files": {name: path.read_bytes() for name, path in files.items()},
+    }
+
+
+def stored_files(
+    folder: Path, site: str, files: Mapping[str, bytes], settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Keeps what came with a task and returns the settings; those kept before, if nothing came.
+
+    Parameters
+    ----------
+    folder
+        Of the run, at the site.
+    site
+        Its name.
+    files, settings
+        As :func:`released_files` makes them.
+    """
+    check_plain(dict(settings), "settings")
+    own = folder / "received" / site
+    record = own / "settings.json"
+    if files or settings:
+        for name, content in files.items():
+            write_whole(own / f"{Path(name).name}.safetensors", content)
+        paths = {name: str(own / f"{Path(name).name}.safetensors") for name in files}
+        write_whole(record, json.dumps({**settings, **paths}))
+    known: dict[str, Any] = json.loads(record.read_text()) if record.is_file() else {}
+    return known

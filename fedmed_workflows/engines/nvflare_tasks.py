@@ -1,0 +1,99 @@
+"""Asking sites on NVFlare: a task to some of them, and their answers one by one, or why there is none."""
+
+from __future__ import annotations
+
+import math
+import queue
+from collections.abc import Callable, Iterator, Sequence
+
+from nvflare.apis.controller_spec import ClientTask, Task, TaskCompletionStatus
+from nvflare.apis.fl_context import FLContext
+from nvflare.apis.impl.controller import Controller
+from nvflare.apis.shareable import Shareable
+from nvflare.apis.signal import Signal
+
+from fedmed_workflows.site_error import SiteError
+
+POLL_SECONDS = 0.2
+"""How long the server waits for an answer before it looks whether the job was aborted."""
+
+
+class AbortedError(RuntimeError):
+    """The job was aborted."""
+
+
+class SiteTasks:
+    """The tasks of one job.
+
+    Parameters
+    ----------
+    controller
+        NVFlare's controller of the job.
+    fl_ctx, abort_signal
+        As NVFlare hands them to the controller's flow.
+    """
+
+    def __init__(self, controller: Controller, fl_ctx: FLContext, abort_signal: Signal) -> None:
+        self.controller, self.fl_ctx, self.abort_signal = controller, fl_ctx, abort_signal
+
+    def ask(
+        self, name: str, data: Shareable, sites: Sequence[str], seconds: float | None
+    ) -> Iterator[tuple[str, Shareable | SiteError]]:
+        """Sends a task and yields each site's answer as it comes; at the end, an error for each that is missing.
+
+        Parameters
+        ----------
+        name, data
+            Of the task.
+        sites
+            Who gets it.
+        seconds
+            Time limit; None for none but that all connections of those still missing are lost.
+
+        Raises
+        ------
+        AbortedError
+            The job was aborted meanwhile.
+        """
+        answers: queue.SimpleQueue[tuple[str, Shareable]] = queue.SimpleQueue()
+        task = self._task(name, data, seconds, lambda site, answer: answers.put((site, answer)))
+        if not sites:
+            return
+        self.controller.broadcast(task, self.fl_ctx, targets=list(sites), min_responses=len(sites))
+        missing = set(sites)
+        while missing:
+            try:
+                site, answer = answers.get(timeout=POLL_SECONDS)
+            except queue.Empty:
+                if self.abort_signal.triggered:
+                    raise AbortedError(f"the job was aborted during task {name!r}") from None
+                if task.completion_status is not None and answers.empty():
+                    break
+                continue
+            missing.discard(site)
+            yield site, answer
+        for site in sorted(missing):
+            yield site, SiteError(f"site {site!r}: {_reason(task, seconds)}")
+
+    def stand(self, name: str, data: Shareable, site: str, answered: Callable[[str, Shareable], None]) -> None:
+        """Leaves a task for a site that is away, for when it comes back; nobody waits for it."""
+        self.controller.broadcast(
+            self._task(name, data, None, answered), self.fl_ctx, targets=[site], min_responses=1
+        )
+
+    def _task(
+        self, name: str, data: Shareable, seconds: float | None, answered: Callable[[str, Shareable], None]
+    ) -> Task:
+        def received(client_task: ClientTask, fl_ctx: FLContext) -> None:
+            answer, client_task.result = client_task.result, None
+            answered(client_task.client.name, answer)
+
+        return Task(name, data, timeout=math.ceil(seconds or 0), result_received_cb=received)
+
+
+def _reason(task: Task, seconds: float | None) -> str:
+    if task.completion_status == TaskCompletionStatus.TIMEOUT:
+        return f"no answer within {seconds:g} seconds"
+    if task.completion_status == TaskCompletionStatus.CLIENT_DEAD:
+        return "its connection was lost"
+    return f"no answer, the task ended as {task.completion_status}"
