@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fedmed_workflows.bundle_network import BundleNetwork
     from fedmed_workflows.federation import Federation
 
-WORKSPACE = "nvflare"
+PLACE = "nvflare"
 """Where NVFlare's own files of the run lie, in the run's folder: logs, and the job as it was run."""
 
 POLL_SECONDS = 0.5
@@ -47,12 +47,12 @@ def run_in_simulator(federation: Federation, folder: RunFolder) -> Outcome:
         The simulator ended otherwise; the message holds the end of its log and the log's file.
     """
     network = network_of(federation)
-    workspace = federation.output_dir.resolve() / WORKSPACE
-    job = write_job(federation, network, federation.output_dir.resolve().name, workspace / "job")
-    _write_policy(workspace)
+    place = federation.output_dir.resolve() / PLACE
+    job = write_job(federation, network, federation.output_dir.resolve().name, place / "job")
+    _write_policy(place / "workspace")
     for name in (OUTCOME, FAILURE):
         (folder.path / name).unlink(missing_ok=True)
-    _simulate(federation, folder, job, workspace)
+    _simulate(federation, folder, job, place)
     return read_outcome(folder.path, folder.path / "checkpoints", network)
 
 
@@ -97,10 +97,10 @@ def _environment(federation: Federation) -> dict[str, str]:
     }
 
 
-def _simulate(federation: Federation, folder: RunFolder, job: Path, workspace: Path) -> None:
+def _simulate(federation: Federation, folder: RunFolder, job: Path, place: Path) -> None:
     sites = [*federation.sites.folders, *([federation.sites.unseen[0]] if federation.sites.unseen else [])]
-    log = workspace / "simulator.log"
-    command = [sys.executable, "-m", "nvflare.private.fed.app.simulator.simulator", str(job), "-w", str(workspace)]
+    log, workspace = place / "simulator.log", str(place / "workspace")
+    command = [sys.executable, "-m", "nvflare.private.fed.app.simulator.simulator", str(job), "-w", workspace]
     with log.open("w") as output:
         process = subprocess.Popen(
             [*command, "-c", ",".join(sites), "-t", str(len(sites))], env=_environment(federation), stdout=output,
