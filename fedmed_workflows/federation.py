@@ -131,12 +131,12 @@ class Federation:
             raise ValueError("sites: found no training site, expected at least one besides the unseen one")
         if self.sites.in_turn:
             return leave_one_site_out(self)
-        return self.run_with(resolve_name(ENGINES[self.engine]))
+        return self.run_with(resolve_name(ENGINES[self.engine]), self.engine)
 
-    def run_with(self, engine: Callable[[Federation, RunFolder], Outcome]) -> dict[str, Any]:
-        """Runs the rounds that are left with an engine's function, as :meth:`run` does."""
+    def run_with(self, engine: Callable[[Federation, RunFolder], Outcome], name: str) -> dict[str, Any]:
+        """Runs the rounds that are left with an engine's function, and its name for the report, as :meth:`run` does."""
         with RunFolder(self.output_dir, self.identity()) as folder:
-            return self._finish(engine(self, folder))
+            return self._finish(engine(self, folder), name)
 
     def identity(self) -> dict[str, Any]:
         """What makes a run this run and no other."""
@@ -192,13 +192,13 @@ class Federation:
         if limit is not None and not (isinstance(limit, (int, float)) and limit > 0):
             raise ValueError(f"round_seconds: expected a number above 0 or null, found {limit!r}")
 
-    def _finish(self, outcome: Outcome) -> dict[str, Any]:
+    def _finish(self, outcome: Outcome, engine: str) -> dict[str, Any]:
         model = outcome.trained.save_model(outcome.weights, self.output_dir / "model.pt")
         overlay = inference_overlay(self.bundle_root, self.settings, outcome.trained, model)
         write_whole(self.output_dir / "model.json", json.dumps(overlay, indent=2))
         result = {
             "method": Path(self.bundle_root).resolve().name,
-            "settings": {**self.identity(), "min_sites": self.min_sites, "engine": self.engine},
+            "settings": {**self.identity(), "min_sites": self.min_sites, "engine": engine},
             "versions": versions(),
             "seed": self.seed,
             "manifest": outcome.manifest.to_json(),

@@ -15,6 +15,9 @@ from fedmed_workflows.site_images import check_name
 ALL = "all"
 """Instead of the unseen site's name: each site in turn is the unseen one, in a run of its own."""
 
+NOWHERE = "none"
+"""Instead of a folder of images: they are at the sites, and nothing of them is here."""
+
 Self = TypeVar("Self", bound="FederationSites")
 
 
@@ -24,7 +27,7 @@ class FederationSites:
     Parameters
     ----------
     dataset_dir
-        Holds ``SITE/``, ``SITE/datalist.json`` or ``SITE.json``, one a site. None if the images are at the sites
+        Holds ``SITE/``, ``SITE/datalist.json`` or ``SITE.json``, one a site. ``none`` if the images are at the sites
         themselves and nothing of them is here: then `sites` names them.
     sites
         Names of the sites that take part; None for all. An empty list beside an unseen site: the unseen one alone.
@@ -65,10 +68,10 @@ class FederationSites:
     chance: float | None
 
     def __init__(
-        self, dataset_dir: str | None, sites: Sequence[str] | None = None, unseen_site: str | None = None
+        self, dataset_dir: str, sites: Sequence[str] | None = None, unseen_site: str | None = None
     ) -> None:
         named = [sites] if isinstance(sites, str) else sites
-        self.elsewhere = dataset_dir is None
+        self.elsewhere = dataset_dir == NOWHERE
         root, present = _present(dataset_dir, named, unseen_site)
         turning = unseen_site == ALL
         if turning and ALL in present:
@@ -100,14 +103,14 @@ class FederationSites:
 
 
 def _present(
-    dataset_dir: str | None, named: Sequence[str] | None, unseen_site: str | None
+    dataset_dir: str, named: Sequence[str] | None, unseen_site: str | None
 ) -> tuple[Path | str, dict[str, Path]]:
     """Where the sites are, in words, and the path of each of them."""
-    if dataset_dir is not None:
+    if dataset_dir != NOWHERE:
         return Path(dataset_dir), _sites_in(Path(dataset_dir))
     if not named or unseen_site == ALL:
         raise ValueError(
-            f"dataset_dir null: the images are at the sites; found sites {named}, unseen site {unseen_site!r}, "
+            f"dataset_dir {NOWHERE!r}: the images are at the sites; found sites {named}, unseen site {unseen_site!r}, "
             "expected the names of the sites, and one unseen site or none"
         )
     return "the federation", {str(site): Path(site) for site in [*named, *([unseen_site] if unseen_site else [])]}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from types import TracebackType
+from typing import Any
 
 from tqdm import tqdm
 
@@ -25,7 +27,7 @@ class RoundsShown:
     """
 
     def __init__(self, rounds: int, sites: int, done: int = 0) -> None:
-        self.rounds = rounds
+        self.rounds, self.done = rounds, done
         self.bar = tqdm(total=rounds * sites, initial=done * sites, desc="federation", unit="site")
 
     def __enter__(self) -> RoundsShown:
@@ -44,3 +46,11 @@ class RoundsShown:
         self.bar.set_description(f"round {number}/{self.rounds} {name}")
         self.bar.set_postfix({"loss": "failed" if loss is None else f"{loss:.4f}", "MB this round": f"{megabytes:.1f}"})
         self.bar.update()
+
+    def catch_up(self, history: Sequence[Mapping[str, Any]]) -> None:
+        """Shows the entries of a history that were not shown yet."""
+        for entry in history[self.done + 1 :]:
+            self.done = entry["round"]
+            names = list(entry["sites"])
+            for count in range(1, len(names) + 1):
+                self(self.done, {name: entry["sites"][name] for name in names[:count]})

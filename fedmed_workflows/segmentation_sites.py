@@ -112,7 +112,7 @@ class SegmentationSites(FederationSites):
 
     def __init__(
         self,
-        dataset_dir: str | None,
+        dataset_dir: str,
         sites: Sequence[str] | None = None,
         unseen_site: str | None = None,
         channels: Mapping[str, Values] | Sequence[Values] = ("nonzero",),

@@ -91,7 +91,7 @@ class ClassificationSites(FederationSites):
     Parameters
     ----------
     dataset_dir
-        Holds ``SITE/CLASS/*``, ``SITE/datalist.json`` or ``SITE.json``, one a site. None if the images are at the
+        Holds ``SITE/CLASS/*``, ``SITE/datalist.json`` or ``SITE.json``, one a site. ``none`` if the images are at the
         sites themselves: then `sites` and `class_names` are named.
     sites, unseen_site
         As of :class:`fedmed_workflows.federation_sites.FederationSites`.
@@ -123,7 +123,7 @@ class ClassificationSites(FederationSites):
 
     def __init__(
         self,
-        dataset_dir: str | None,
+        dataset_dir: str,
         sites: Sequence[str] | None = None,
         unseen_site: str | None = None,
         class_names: Sequence[str] | None = None,

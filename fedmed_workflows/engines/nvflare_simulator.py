@@ -117,18 +117,12 @@ def _simulate(federation: Federation, folder: RunFolder, job: Path, place: Path)
         raise FederationError(json.loads(failure.read_text())["error"])
     if not (folder.path / OUTCOME).is_file():
         last = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES:])
-        raise RuntimeError(f"NVFlare's simulator ended with {process.returncode}, without a result; {log} ends:\n{last}")
+        raise RuntimeError(f"NVFlare's simulator ended ({process.returncode}) without a result; {log} ends:\n{last}")
 
 
 def _watch(process: subprocess.Popen[bytes], federation: Federation, folder: RunFolder) -> None:
     """Shows the rounds as the server commits them, until the simulator ends."""
-    done = folder.rounds_done
-    with RoundsShown(federation.rounds, len(federation.sites.folders), done) as shown:
+    with RoundsShown(federation.rounds, len(federation.sites.folders), folder.rounds_done) as shown:
         while process.poll() is None:
             time.sleep(POLL_SECONDS)
-            for entry in folder.history[done + 1 :]:
-                done = entry["round"]
-                parts: dict[str, dict[str, Any]] = {}
-                for name, part in entry["sites"].items():
-                    parts[name] = part
-                    shown(done, parts)
+            shown.catch_up(folder.history)

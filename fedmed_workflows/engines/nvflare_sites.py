@@ -21,7 +21,7 @@ from fedmed_workflows.engines.nvflare_messages import (
     with_weights,
 )
 from fedmed_workflows.engines.nvflare_tasks import SiteTasks
-from fedmed_workflows.exchange import Manifest, Weights, weights_digest
+from fedmed_workflows.exchange import Weights
 from fedmed_workflows.opened_sites import OpenedSites
 from fedmed_workflows.site_error import SiteError, reported_error
 
