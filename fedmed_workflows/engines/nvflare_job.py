@@ -24,8 +24,16 @@ if TYPE_CHECKING:
 PACKAGES = ["fedmed_workflows", "fedmed_networks", "fedmed_transforms"]
 """Installed at the server and the sites; NVFlare would otherwise copy their code into the job."""
 
-TASK_SECONDS = 0.5
-"""How often a site asks the server for a task."""
+SERVER_PARAMETERS = {
+    "server": {"task_request_interval": 0.5},
+    "dead_client_grace_period": 10.0,
+    "dead_client_check_lead_time": 10.0,
+}
+"""How often a site asks for a task, and how long after the server has given a site up the rounds go on without it:
+seconds, beside NVFlare's 2, 60 and 30."""
+
+SITE_PARAMETERS = {"get_task_timeout": 60.0}
+"""Seconds after which a site asks again for a task when its link was cut while it asked, beside NVFlare's 300."""
 
 
 def network_of(federation: Federation) -> BundleNetwork:
@@ -87,7 +95,7 @@ def _server_app(folder: Path) -> ServerAppConfig:
     app = ServerAppConfig()
     app.add_workflow("federation", FederationController())
     app.add_file_source(str(folder), app_folder_type="config")
-    app.add_params({"server": {"task_request_interval": TASK_SECONDS}})
+    app.add_params(SERVER_PARAMETERS)
     return app
 
 
@@ -95,6 +103,7 @@ def _site_app(folder: Path) -> ClientAppConfig:
     app = ClientAppConfig()
     app.add_executor(["*"], SiteExecutor())
     app.add_file_source(str(folder), app_folder_type="config")
+    app.add_params(SITE_PARAMETERS)
     return app
 
 

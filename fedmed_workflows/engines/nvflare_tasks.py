@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import queue
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 from nvflare.apis.controller_spec import ClientTask, Task, TaskCompletionStatus
@@ -16,6 +17,9 @@ from fedmed_workflows.site_error import SiteError
 
 POLL_SECONDS = 0.2
 """How long the server waits for an answer before it looks whether the job was aborted."""
+
+SYNC_SECONDS = 2.0
+"""How often the job's process learns from the server which sites have registered anew."""
 
 
 class AbortedError(RuntimeError):
@@ -35,6 +39,7 @@ class SiteTasks:
 
     def __init__(self, controller: Controller, fl_ctx: FLContext, abort_signal: Signal) -> None:
         self.controller, self.fl_ctx, self.abort_signal = controller, fl_ctx, abort_signal
+        self._synced = time.monotonic()
 
     def ask(
         self, name: str, data: Shareable, sites: Sequence[str], seconds: float | None
@@ -65,6 +70,7 @@ class SiteTasks:
             try:
                 site, answer = answers.get(timeout=POLL_SECONDS)
             except queue.Empty:
+                self._sync()
                 if self.abort_signal.triggered:
                     raise AbortedError(f"the job was aborted during task {name!r}") from None
                 if task.completion_status is not None and answers.empty():
@@ -80,6 +86,11 @@ class SiteTasks:
         self.controller.broadcast(
             self._task(name, data, None, answered), self.fl_ctx, targets=[site], min_responses=1
         )
+
+    def _sync(self) -> None:
+        if time.monotonic() - self._synced > SYNC_SECONDS:
+            self._synced = time.monotonic()
+            self.fl_ctx.get_engine().sync_clients_from_main_process()
 
     def _task(
         self, name: str, data: Shareable, seconds: float | None, answered: Callable[[str, Shareable], None]

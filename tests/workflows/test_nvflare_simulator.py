@@ -1,0 +1,96 @@
+"""The same federation in NVFlare's simulator: the same bits as in one process, and the same refusals."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from monai.bundle import create_workflow
+from safetensors.torch import load_file
+
+from fedmed_workflows.rounds import FederationError
+
+
+def run(entries: dict[str, Any], engine: str, output_dir: Path) -> dict[str, Any]:
+    workflow = create_workflow(**copy.deepcopy({**entries, "engine": engine, "output_dir": str(output_dir)}))
+    result: dict[str, Any] = workflow.parser.get_parsed_content("federation").run()
+    return result
+
+
+def checkpoints(folder: Path) -> dict[str, dict[str, torch.Tensor]]:
+    return {file.name: load_file(file) for file in sorted((folder / "checkpoints").glob("*.safetensors"))}
+
+
+def assert_same_bits(one: Path, other: Path) -> None:
+    ours, theirs = checkpoints(one), checkpoints(other)
+    assert set(ours) == set(theirs) and len(ours) > 1
+    for file, tensors in theirs.items():
+        assert set(ours[file]) == set(tensors)
+        assert all(torch.equal(ours[file][name], value) for name, value in tensors.items()), file
+    models = [torch.load(folder / "model.pt", weights_only=True)["model"] for folder in (one, other)]
+    assert all(torch.equal(models[0][name], value) for name, value in models[1].items())
+
+
+def without_times(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in entry.items() if key != "seconds"} for entry in history]
+
+
+def test_facmic_ends_with_the_same_bits_and_the_same_report(federated: dict[str, Any], tmp_path: Path) -> None:
+    here = run(federated, "in_process", tmp_path / "here")
+    there = run(federated, "nvflare", tmp_path / "there")
+    assert_same_bits(tmp_path / "here", tmp_path / "there")
+    assert without_times(there["history"]) == without_times(here["history"])
+    for part in ("initial", "final", "sites", "manifest", "notes", "class_names"):
+        assert there[part] == here[part], part
+    assert there["settings"]["engine"] == "nvflare"
+    assert (tmp_path / "there" / "report.html").is_file()
+
+
+def test_a_run_is_taken_up_by_the_other_engine_and_a_refusal_names_the_site(
+    federated: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(federated, "in_process", tmp_path / "whole")
+    from fedmed_workflows.engines.in_process import InProcessEngine
+
+    train = InProcessEngine.train
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(InProcessEngine, "train", lambda engine, weights, number: _until_2(train, engine, weights, number))
+        run(federated, "in_process", tmp_path / "broken")
+    (state,) = (tmp_path / "broken" / "sites" / "site_b").glob("round_00001.pt")
+    hidden = state.rename(state.with_suffix(".hidden"))
+    with pytest.raises(FederationError, match="site_b.*the state after round 1 is missing"):
+        run(federated, "nvflare", tmp_path / "broken")
+    hidden.rename(state)
+    run(federated, "nvflare", tmp_path / "broken")
+    assert_same_bits(tmp_path / "broken", tmp_path / "whole")
+
+
+def _until_2(train: Any, engine: Any, weights: Any, number: int) -> Any:
+    if number == 2:
+        raise KeyboardInterrupt
+    return train(engine, weights, number)
+
+
+def test_what_the_engine_leaves_of_the_job_is_configuration_and_tensors(
+    federated: dict[str, Any], tmp_path: Path
+) -> None:
+    from fedmed_workflows.engines.nvflare_production import Production
+
+    workflow = create_workflow(**copy.deepcopy({**federated, "dataset_dir": "none", "sites": ["site_a", "site_b"],
+                                                "class_names": ["dots", "stripes"]}))  # fmt: skip
+    production = Production(workflow.parser.get_parsed_content("federation"))
+    job = Path(production.export(str(tmp_path / "jobs")))
+    files = {str(path.relative_to(job)) for path in job.rglob("*") if path.is_file()}
+    assert files == {
+        "meta.json", "server/config/config_fed_server.json", "server/config/federation.json",
+        "server/config/initial.safetensors", "site/config/config_fed_client.json", "site/config/federation.json",
+    }  # fmt: skip
+    meta = json.loads((job / "meta.json").read_text())
+    assert meta["deploy_map"] == {"server": ["server"], "site": ["site_a", "site_b", "unseen"]}
+    assert str(tmp_path) not in (job / "site" / "config" / "federation.json").read_text()
+    tensors = load_file(job / "server" / "config" / "initial.safetensors")
+    assert all(name.startswith("attention.") for name in tensors)
