@@ -67,9 +67,7 @@ class FederationSites:
     key_metric: str
     chance: float | None
 
-    def __init__(
-        self, dataset_dir: str, sites: Sequence[str] | None = None, unseen_site: str | None = None
-    ) -> None:
+    def __init__(self, dataset_dir: str, sites: Sequence[str] | None = None, unseen_site: str | None = None) -> None:
         named = [sites] if isinstance(sites, str) else sites
         self.elsewhere = dataset_dir == NOWHERE
         root, present = _present(dataset_dir, named, unseen_site)

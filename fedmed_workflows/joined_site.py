@@ -97,9 +97,7 @@ def _agree(
         parser[name] = _at_this_site(value, environment, settings) if isinstance(value, dict) else value
 
 
-def _at_this_site(
-    value: dict[str, Any], environment: SiteEnvironment, settings: Mapping[str, Any]
-) -> dict[str, Any]:
+def _at_this_site(value: dict[str, Any], environment: SiteEnvironment, settings: Mapping[str, Any]) -> dict[str, Any]:
     """A method's settings with what differs from site to site: its own weights, and the target that was released."""
     local = {**value, **{name: setting for name, setting in settings.items() if name in value}}
     if value.get("weights") is not None:

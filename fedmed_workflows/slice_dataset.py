@@ -161,9 +161,7 @@ def _all_empty(data: Sequence[Mapping[str, Any]]) -> str:
     return f"{data[0]['label']}: found no labelled voxel in this label and the {others} others, expected some"
 
 
-def prepared(
-    entry: Mapping[str, Any], transform: Callable[[dict[str, Any]], Mapping[str, Any]]
-) -> Mapping[str, Any]:
+def prepared(entry: Mapping[str, Any], transform: Callable[[dict[str, Any]], Mapping[str, Any]]) -> Mapping[str, Any]:
     """What a transform makes of an image and its label.
 
     Raises

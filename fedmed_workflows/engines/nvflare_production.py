@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -31,6 +32,11 @@ POLL_SECONDS = 2.0
 
 AWAY_SECONDS = 600.0
 """How long the administrator's side waits for a server that does not answer."""
+
+LOST_SECONDS = 20.0
+"""How long a job may be said to run while no process runs it: a restarted server knows nothing of its jobs' end."""
+
+LOST = "lost with the server's process"
 
 SUBMISSIONS = 5
 """How often a job that ended without a result is submitted, before its state is reported instead."""
@@ -88,12 +94,14 @@ class Production:
     def _run(self, federation: Federation, folder: RunFolder) -> Outcome:
         user = self._user()
         network = network_of(federation)
-        with tempfile.TemporaryDirectory() as temporary, RoundsShown(
-            federation.rounds, len(federation.sites.folders)
-        ) as shown:
+        with (
+            tempfile.TemporaryDirectory() as temporary,
+            RoundsShown(federation.rounds, len(federation.sites.folders)) as shown,
+        ):
             job = write_job(federation, network, self.name, Path(temporary))
             with _Server(user, str(self.startup_kit)) as server:
                 result = _completed(server, job, Path(temporary), shown)
+            shutil.copytree(result, folder.path / "checkpoints", dirs_exist_ok=True)
             return read_outcome(result, result, network)
 
     def _user(self) -> str:
@@ -148,24 +156,34 @@ def _completed(server: _Server, job: Path, temporary: Path, shown: RoundsShown) 
         job_id = server.ask(lambda session: session.submit_job(str(job)))
         logger.info("submitted job %s (%d)", job_id, submission)
         state = _ended(server, job_id, shown)
-        place = server.ask(lambda session: session.download_job_result(job_id, str(temporary)))
-        for failure in Path(place).rglob(FAILURE):
-            raise FederationError(json.loads(failure.read_text())["error"])
-        for outcome in Path(place).rglob(OUTCOME):
-            return outcome.parent
+        if state != LOST:
+            place = Path(server.ask(lambda session: session.download_job_result(job_id, str(temporary))))
+            for failure in place.rglob(FAILURE):
+                raise FederationError(json.loads(failure.read_text())["error"])
+            for outcome in place.rglob(OUTCOME):
+                return outcome.parent
         logger.warning("job %s ended as %s, without a result; submitting it again", job_id, state)
     raise FederationError(f"{SUBMISSIONS} jobs ended without a result, the last one as {state}")
 
 
 def _ended(server: _Server, job_id: str, shown: RoundsShown) -> str:
     """Follows a job to its end; the state it ended in."""
+    seen = time.monotonic()
     while True:
         status = str(server.ask(lambda session: session.get_job_status(job_id)))
         if status.startswith("FINISHED") or status == "ABANDONED":
             return status
-        if status == "RUNNING":
-            try:
-                shown.catch_up(server.ask(lambda session: session.do_app_command(job_id, PROGRESS, {}), 0.0)["history"])
-            except Exception as error:  # it may have ended in between
-                logger.debug("no progress: %s", error)
+        if status != "RUNNING" or server.ask(lambda session: _runs(session, job_id)):
+            seen = time.monotonic()
+        if time.monotonic() - seen > LOST_SECONDS:
+            return LOST
+        try:
+            shown.catch_up(server.ask(lambda session: session.do_app_command(job_id, PROGRESS, {}), 0.0)["history"])
+        except Exception as error:  # it has not begun, or has ended in between
+            logger.debug("no progress: %s", error)
         time.sleep(POLL_SECONDS)
+
+
+def _runs(session: Session, job_id: str) -> bool:
+    """Whether a process of the server runs the job."""
+    return any(job.job_id == job_id for job in session.get_system_info().job_info or ())

@@ -7,7 +7,7 @@ from typing import Any
 
 from nvflare.apis.event_type import EventType
 from nvflare.apis.fl_component import FLComponent
-from nvflare.apis.fl_constant import RunProcessKey, SystemComponents
+from nvflare.apis.fl_constant import RunProcessKey
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.job_scheduler_spec import DispatchInfo
 from nvflare.private.fed.utils.fed_utils import extract_participants
@@ -16,9 +16,9 @@ from nvflare.private.fed.utils.fed_utils import extract_participants
 class RejoiningSites(FLComponent):  # type: ignore[misc]
     """Deploys and starts running jobs at a site that registers again.
 
-    NVFlare starts a job at its sites once. A site that was restarted as a whole has a new token, which no running job
-    knows, and would be left out of it to its end. This component sees the site's first heartbeat and does for the one
-    site what NVFlare did for all at the job's start; the site's own policies are checked again there.
+    NVFlare starts a job once, at the sites that are connected then. A site that was away, or was restarted as a whole
+    and has a new token, would be left out of the job to its end. This component sees the site's first heartbeat and
+    does for the one site what NVFlare did for all at the job's start; the site's own policies are checked again there.
 
     It stands among the components of the server's ``local/resources.json``.
     """
@@ -36,24 +36,23 @@ class RejoiningSites(FLComponent):  # type: ignore[misc]
         if client is None:
             return
         for job_id, process in list(engine.run_processes.items()):
-            if self._replaced(process[RunProcessKey.PARTICIPANTS], client):
-                threading.Thread(target=self._start, args=(engine, job_id, client), daemon=True).start()
+            job = engine.job_runner.running_jobs.get(job_id)
+            if job is not None and self._is_new(job, process[RunProcessKey.PARTICIPANTS], client):
+                threading.Thread(target=self._start, args=(engine, job_id, job, client), daemon=True).start()
 
-    def _replaced(self, members: dict[str, Any], client: Any) -> bool:
-        """Puts a site's new token in place of its old one; whether there was an old one."""
+    def _is_new(self, job: Any, members: dict[str, Any], client: Any) -> bool:
+        """Whether a site of the job has a token that the job does not know; the job knows it from now on."""
         with self._lock:
-            old = [token for token, member in members.items() if member.name == client.name]
-            if not old or client.token in members:
+            if client.token in members or _app_of(job, client.name) is None:
                 return False
-            for token in old:
+            for token in [token for token, member in members.items() if member.name == client.name]:
                 del members[token]
             members[client.token] = client
         return True
 
-    def _start(self, engine: Any, job_id: str, client: Any) -> None:
+    def _start(self, engine: Any, job_id: str, job: Any, client: Any) -> None:
         try:
             with engine.new_context() as fl_ctx:
-                job = self._job(engine, job_id, fl_ctx)
                 app = _app_of(job, client.name)
                 self._deploy(engine, job, app, client, fl_ctx)
                 _, reserved = engine.check_client_resources(job, {client.name: {}}, fl_ctx)[client.name]
@@ -63,11 +62,7 @@ class RejoiningSites(FLComponent):  # type: ignore[misc]
         except Exception:  # a thread's error is nobody else's to report
             self.logger.exception(f"job {job_id} could not be started again at site {client.name}")
 
-    def _job(self, engine: Any, job_id: str, fl_ctx: FLContext) -> Any:
-        running = engine.job_runner.running_jobs.get(job_id)
-        return running or engine.get_component(SystemComponents.JOB_MANAGER).get_job(job_id, fl_ctx)
-
-    def _deploy(self, engine: Any, job: Any, app: str, client: Any, fl_ctx: FLContext) -> None:
+    def _deploy(self, engine: Any, job: Any, app: str | None, client: Any, fl_ctx: FLContext) -> None:
         message = engine.job_runner._make_deploy_message(job, job.get_application(app, fl_ctx), app, fl_ctx)
         admin = engine.server.admin_server
         replies = admin.send_requests_and_get_reply_dict({client.token: message}, timeout_secs=admin.timeout)
@@ -75,10 +70,10 @@ class RejoiningSites(FLComponent):  # type: ignore[misc]
             raise RuntimeError(f"site {client.name} did not take the job's app {app}")
 
 
-def _app_of(job: Any, site: str) -> str:
-    """The app that a job deploys at a site."""
+def _app_of(job: Any, site: str) -> str | None:
+    """The app that a job deploys at a site, or None if the site is not part of it."""
     for app, participants in job.get_deployment().items():
         names = extract_participants(participants)
         if site in names or "@ALL" in [name.upper() for name in names]:
             return str(app)
-    raise RuntimeError(f"the job has no app for site {site}")
+    return None

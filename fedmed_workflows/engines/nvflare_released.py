@@ -20,9 +20,7 @@ def released_files(settings: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def stored_files(
-    folder: Path, site: str, files: Mapping[str, bytes], settings: Mapping[str, Any]
-) -> dict[str, Any]:
+def stored_files(folder: Path, site: str, files: Mapping[str, bytes], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Keeps what came with a task and returns the settings; those kept before, if nothing came.
 
     Parameters

@@ -78,9 +78,10 @@ class NVFlareSites:
     def train(self, weights: Weights, round_number: int) -> Iterator[tuple[str, Update | Exception]]:
         """One round: every training site's name with its update, or with the error that ended its round."""
         present = [site for site in self.opened.training if site in self.opened.ready]
-        for site in sorted(set(self.opened.training) - set(present)):
+        for site in (name for name in self.opened.names if name not in self.opened.ready):
             self._wait_for(site)
-            yield site, SiteError(f"site {site!r}: {self.opened.said.get(site, 'is away')}")
+            if site != self.opened.unseen:
+                yield site, SiteError(f"site {site!r}: {self.opened.said.get(site, 'is away')}")
         for site, answer in self._ask_holding(TRAIN, weights, round_number - 1, present, round=round_number):
             yield site, answer if isinstance(answer, Exception) else self._update(site, answer)
 
@@ -132,7 +133,7 @@ class NVFlareSites:
 
     def _open(self, sites: Sequence[str], contributed: Mapping[str, int]) -> None:
         task = self._open_task(contributed)
-        for site, answer in self.tasks.ask(OPEN, task, sites, None):
+        for site, answer in self.tasks.ask(OPEN, task, sites, self.seconds):
             self._take_up(site, answer)
 
     def _open_task(self, contributed: Mapping[str, int]) -> Shareable:
@@ -183,8 +184,5 @@ class NVFlareSites:
 def _contributed(history: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """The last round that each site contributed to."""
     return {
-        site: entry["round"]
-        for entry in history[1:]
-        for site, part in entry["sites"].items()
-        if "error" not in part
+        site: entry["round"] for entry in history[1:] for site, part in entry["sites"].items() if "error" not in part
     }

@@ -62,10 +62,12 @@ class SiteTasks:
         """
         answers: queue.SimpleQueue[tuple[str, Shareable]] = queue.SimpleQueue()
         task = self._task(name, data, seconds, lambda site, answer: answers.put((site, answer)))
-        if not sites:
-            return
-        self.controller.broadcast(task, self.fl_ctx, targets=list(sites), min_responses=len(sites))
-        missing = set(sites)
+        known = {client.name for client in self.fl_ctx.get_engine().get_clients()}
+        for site in sorted(set(sites) - known):
+            yield site, SiteError(f"site {site!r}: is not connected")
+        missing = set(sites) & known
+        if missing:
+            self.controller.broadcast(task, self.fl_ctx, targets=sorted(missing), min_responses=len(missing))
         while missing:
             try:
                 site, answer = answers.get(timeout=POLL_SECONDS)
@@ -83,9 +85,7 @@ class SiteTasks:
 
     def stand(self, name: str, data: Shareable, site: str, answered: Callable[[str, Shareable], None]) -> None:
         """Leaves a task for a site that is away, for when it comes back; nobody waits for it."""
-        self.controller.broadcast(
-            self._task(name, data, None, answered), self.fl_ctx, targets=[site], min_responses=1
-        )
+        self.controller.broadcast(self._task(name, data, None, answered), self.fl_ctx, targets=[site], min_responses=1)
 
     def _sync(self) -> None:
         if time.monotonic() - self._synced > SYNC_SECONDS:

@@ -162,3 +162,13 @@ def test_a_wrong_setting_ends_the_run_by_name(
 ) -> None:
     assert named in refusal_of({**federation, method: {**federation[method], **changed}})
     assert not (Path(federation["output_dir"]) / "checkpoints").exists()
+
+
+def test_nvflare_s_simulator_ends_with_the_same_bits(federation: dict[str, Any], tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    result = run(federation, output_dir=str(here))
+    simulated = run(federation, output_dir=str(there), engine="nvflare")
+    for number in range(len(result["history"])):
+        name = Path("checkpoints") / f"round_{number:05d}.safetensors"
+        assert (here / name).read_bytes() == (there / name).read_bytes()
+    assert simulated["final"] == result["final"] and simulated["sites"] == result["sites"]

@@ -1,4 +1,4 @@
-"""A site that joins from elsewhere: what it takes from a job, and what it refuses before it parses or reads anything."""
+"""A site that joins from elsewhere: what it takes from a job, and what it refuses before it parses or reads."""
 
 from __future__ import annotations
 

@@ -58,7 +58,9 @@ def test_a_run_is_taken_up_by_the_other_engine_and_a_refusal_names_the_site(
 
     train = InProcessEngine.train
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(InProcessEngine, "train", lambda engine, weights, number: _until_2(train, engine, weights, number))
+        patch.setattr(
+            InProcessEngine, "train", lambda engine, weights, number: _until_2(train, engine, weights, number)
+        )
         run(federated, "in_process", tmp_path / "broken")
     (state,) = (tmp_path / "broken" / "sites" / "site_b").glob("round_00001.pt")
     hidden = state.rename(state.with_suffix(".hidden"))
