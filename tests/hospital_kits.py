@@ -17,7 +17,7 @@ PROJECT = "hospitals"
 ADMIN = "admin@fedmed.org"
 PORT = 8002
 BUILDERS = ("workspace.WorkspaceBuilder", "static_file.StaticFileBuilder", "cert.CertBuilder")
-RIGHTS = ("submit_job", "clone_job", "manage_job", "download_job", "view", "operate", "shell_commands")
+RIGHTS = ("submit_job", "clone_job", "manage_job", "download_job", "view", "operate", "shell_commands", "app_command")
 
 
 def provision(folder: Path, address: str, sites: Sequence[str], allowed: Sequence[str]) -> Path:
@@ -43,11 +43,12 @@ def provision(folder: Path, address: str, sites: Sequence[str], allowed: Sequenc
     Raises
     ------
     ValueError
-        NVFlare does not accept a site's name.
+        NVFlare does not accept a site's name, or two have the same.
     RuntimeError
         NVFlare's provisioning failed.
     """
     description = project(address, sites)
+    folder.mkdir(exist_ok=True)
     (folder / "project.yml").write_text(yaml.safe_dump(description, sort_keys=False))
     provisioner = Provisioner(str(folder), prepare_builders(description), prepare_packager(description))
     context = provisioner.provision(prepare_project(description))

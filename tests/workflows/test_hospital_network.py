@@ -6,12 +6,15 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import DEVNULL
 from typing import Any
 
 import pytest
 
+from tests.hospital_kits import PORT
 from tests.hospital_network import HospitalNetwork
 
 SITES = ("north", "south", "west")
@@ -72,7 +75,8 @@ def test_a_class_outside_the_allow_list_is_refused(hospitals: HospitalNetwork, t
     assert done["status"] != "FINISHED:COMPLETED"
     assert "Component 'tests.tally.Unlisted'" in hospitals.log("north")
     assert "is not in allow_list" in hospitals.log("north")
-    assert not (Path(done["folder"]) / "workspace" / "tally.json").exists()
+    tally = Path(done["folder"]) / "workspace" / "tally.json"
+    assert not tally.exists() or json.loads(tally.read_text()) == {"sum": 0}
 
 
 def test_code_in_a_job_is_refused(hospitals: HospitalNetwork, tmp_path: Path) -> None:
@@ -82,6 +86,42 @@ def test_code_in_a_job_is_refused(hospitals: HospitalNetwork, tmp_path: Path) ->
     done = submit(hospitals, folder)
     assert done["status"] == "FINISHED:FAILED_TO_RUN"
     assert done["deployment"] == ["server: BYOC not permitted"]
+
+
+def test_a_site_refuses_code_that_its_server_lets_through(tmp_path: Path) -> None:
+    network = HospitalNetwork(tmp_path / "hospitals", ["only"], ALLOWED)
+    (network.kits / "server" / "local" / "authorization.json").unlink()
+    folder = job(tmp_path / "code")
+    (folder / "app" / "custom").mkdir()
+    (folder / "app" / "custom" / "more.py").write_text("more = True\n")
+    with network:
+        done = submit(network, folder)
+    assert done["status"] == "FINISHED:FAILED_TO_RUN"
+    assert done["deployment"][:2] == ["server: OK", "only: NVFLARE_ERROR: BYOC not permitted"]
+
+
+def test_hosts_leave_and_come_back(hospitals: HospitalNetwork) -> None:
+    addresses = hospitals.peers()
+    hospitals.kill_site("west")
+    assert hospitals.network.process_ids("west") == []
+    hospitals.start_site("west")
+    hospitals.cut_link("south")
+    assert not reaches_server(hospitals, "south")
+    assert reaches_server(hospitals, "west")
+    hospitals.restore_link("south")
+    assert reaches_server(hospitals, "south")
+    hospitals.kill_server()
+    assert hospitals.peers() == set()
+    hospitals.start_server()
+    hospitals.wait_registered(SITES)
+    assert hospitals.peers() == addresses
+
+
+def reaches_server(hospitals: HospitalNetwork, site: str) -> bool:
+    """Whether a site can open a connection to the server's port within a second."""
+    address = hospitals.network.addresses["server"]
+    code = f"import socket; socket.create_connection(({address!r}, {PORT}), 1)"
+    return not subprocess.run(hospitals.network.command(site, [sys.executable, "-c", code]), stderr=DEVNULL).returncode
 
 
 def test_a_network_leaves_nothing_behind(tmp_path: Path) -> None:
