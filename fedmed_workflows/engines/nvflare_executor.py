@@ -14,6 +14,7 @@ from nvflare.apis.fl_constant import ReservedKey
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
+from nvflare.app_common.logging.constants import is_log_streaming_allowed
 
 from fedmed_workflows.engines.nvflare_messages import (
     OPEN,
@@ -88,6 +89,7 @@ class SiteExecutor(Executor):  # type: ignore[misc]
     def _join(self, site: str, fl_ctx: FLContext, files: Mapping[str, bytes], settings: dict[str, Any]) -> Joined:
         """The site, built once in a process; what was released for it is kept beside its state."""
         if self._joined is None:
+            _check_log_stays(fl_ctx)
             environment = SiteEnvironment.read()
             job = _job(fl_ctx)
             folder = environment.state_dir / Path(job["folder"]).name
@@ -127,6 +129,15 @@ class SiteExecutor(Executor):  # type: ignore[misc]
         if self._held is None:
             raise SiteError("received no weights")
         return self._held[1]
+
+
+def _check_log_stays(fl_ctx: FLContext) -> None:
+    """Refuses to work at a site whose NVFlare would send its logs to the server: they name files and tell errors."""
+    if is_log_streaming_allowed(fl_ctx):
+        raise SiteError(
+            "NVFlare would send this site's logs to the server; "
+            "expected '\"allow_log_streaming\": false' in local/resources.json"
+        )
 
 
 def _job(fl_ctx: FLContext) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nvflare.app_common.logging.constants import ALLOW_LOG_STREAMING_VAR
 from nvflare.app_common.widgets.component_path_authorizer import CLASS_ALLOW_LIST
 from safetensors.torch import load_file
 
@@ -77,7 +78,7 @@ def read_outcome(folder: Path, checkpoints: Path, network: BundleNetwork) -> Out
 def _write_policy(workspace: Path) -> None:
     """The policy that a real site has: the classes of this package that a job may name, and no other."""
     allowed = [f"{cls.__module__}.{cls.__name__}" for cls in (FederationController, SiteExecutor)]
-    policy = {"format_version": 2, CLASS_ALLOW_LIST: allowed}
+    policy = {"format_version": 2, CLASS_ALLOW_LIST: allowed, ALLOW_LOG_STREAMING_VAR: False}
     write_whole(workspace / "local" / "resources.json", json.dumps(policy, indent=2))
 
 

@@ -1,0 +1,188 @@
+"""A federation as hospitals run it: kits with mutual TLS, hosts of their own, the documented policies, broken links."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from monai.bundle import create_workflow
+from safetensors.torch import load_file
+
+from tests.hospital_network import JOB_PROCESS, HospitalNetwork
+
+ROOT = Path(__file__).parents[2]
+TRAINING, UNSEEN = ("north", "south", "west"), "harbour"
+ROUND_SECONDS = 20
+
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("ip") is None, reason="network namespaces need root and iproute2"
+)
+
+
+def documented(name: str) -> dict[str, Any]:
+    """A block of JSON of the documentation, by the comment before it."""
+    text = (ROOT / "docs" / "nvflare.md").read_text()
+    (block,) = re.findall(rf"<!-- {name} -->\n```json\n(.*?)```", text, re.DOTALL)
+    content: dict[str, Any] = json.loads(block)
+    return content
+
+
+def follow_documentation(kit: Path, role: str) -> None:
+    """Writes the policies that the documentation names into a start-up kit."""
+    (kit / "local" / "authorization.json").write_text(json.dumps(documented("authorization.json")))
+    file = kit / "local" / "resources.json"
+    resources, lines = json.loads(file.read_text()), documented(f"{role} resources.json")
+    names = {entry["id"] for entry in lines["components"]}
+    kept = [entry for entry in resources["components"] if entry["id"] not in names]
+    file.write_text(json.dumps({**resources, **lines, "components": kept + lines["components"]}))
+
+
+@pytest.fixture(scope="module")
+def data_dir(sites_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four sites in one folder, for the run in one process."""
+    root = tmp_path_factory.mktemp("data")
+    for site, source in zip((*TRAINING, UNSEEN), ("site_a", "site_b", "site_a", "unseen"), strict=True):
+        shutil.copytree(sites_dir / source, root / site)
+    return root
+
+
+@pytest.fixture(scope="module")
+def hospitals(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HospitalNetwork]:
+    """A server and four sites, each with its own folders: images, bundles and state."""
+    root = tmp_path_factory.mktemp("hospitals")
+    environments = {"server": {"FEDMED_STATE_DIR": str(root / "own" / "server")}}
+    for site in (*TRAINING, UNSEEN):
+        own = root / "own" / site
+        shutil.copytree(data_dir / site, own / "images" / site)
+        shutil.copytree(ROOT / "bundles" / "facmic_classification", own / "bundles" / "facmic_classification")
+        environments[site] = {
+            "FEDMED_BUNDLES": str(own / "bundles"), "FEDMED_DATASET_DIR": str(own / "images"),
+            "FEDMED_STATE_DIR": str(own / "state"), "FEDMED_DEVICE": "cpu", "FEDMED_RELEASE_FEATURES": "yes",
+        }  # fmt: skip
+    network = HospitalNetwork(root, (*TRAINING, UNSEEN), (), environments, heart_beat_timeout=20)
+    for host in ("server", *TRAINING, UNSEEN):
+        follow_documentation(network.kits / host, "server" if host == "server" else "site")
+    with network:
+        yield network
+
+
+@pytest.fixture
+def entries(federated: dict[str, Any]) -> dict[str, Any]:
+    return {**federated, "unseen_site": UNSEEN, "sites": list(TRAINING), "class_names": ["dots", "stripes"]}
+
+
+def prod(hospitals: HospitalNetwork, entries: dict[str, Any], output_dir: Path, **changed: Any) -> str:
+    """``python -m monai.bundle run prod`` at the administrator's address."""
+    given = {**entries, "dataset_dir": "none", "output_dir": str(output_dir), **changed}
+    options = [part for name, value in given.items() for part in (f"--{name}", str(value))]
+    return hospitals.run_admin("-m", "monai.bundle", "run", "prod", *options, "--startup_kit", timeout=300)
+
+
+def history(output_dir: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((output_dir / "metrics.json").read_text())["history"]
+    return found
+
+
+def test_three_rounds_across_hospitals_end_with_the_bits_of_one_process(
+    hospitals: HospitalNetwork, entries: dict[str, Any], data_dir: Path, tmp_path: Path
+) -> None:
+    prod(hospitals, entries, tmp_path / "there")
+    here = {**entries, "dataset_dir": str(data_dir), "output_dir": str(tmp_path / "here")}
+    create_workflow(**here).run()
+    ours, theirs = (load_file(tmp_path / end / "checkpoints" / "round_00003.safetensors") for end in ("there", "here"))
+    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+    report = (tmp_path / "there" / "report.html").read_text()
+    assert all(site in report for site in (*TRAINING, UNSEEN)) and "transductive" in report
+    models = [torch.load(tmp_path / end / "model.pt", weights_only=True)["model"] for end in ("there", "here")]
+    assert all(torch.equal(models[0][name], value) for name, value in models[1].items())
+    assert len(hospitals.peers()) >= 4
+
+
+class Running:
+    """A run that goes on while a test breaks things; its rounds as the server has kept them so far."""
+
+    def __init__(self, hospitals: HospitalNetwork, entries: dict[str, Any], output_dir: Path, **changed: Any) -> None:
+        self.pool, self.state = ThreadPoolExecutor(1), hospitals.folder / "own" / "server"
+        self.known = set(self.state.glob("*/checkpoints/last.json"))
+        self.admin: Future[str] = self.pool.submit(prod, hospitals, entries, output_dir, **changed)
+
+    def rounds(self) -> list[dict[str, Any]]:
+        for file in set(self.state.glob("*/checkpoints/last.json")) - self.known:
+            found: list[dict[str, Any]] = json.loads(file.read_text())["history"]
+            return found
+        return []
+
+    def wait(self, ready: Callable[[list[dict[str, Any]]], bool], seconds: float = 90) -> None:
+        until = time.monotonic() + seconds
+        while not ready(self.rounds()):
+            if self.admin.done():
+                raise AssertionError(f"the run ended: {self.admin.result()}")
+            assert time.monotonic() < until, self.rounds()
+            time.sleep(0.1)
+
+    def wait_for_round(self, number: int) -> None:
+        self.wait(lambda rounds: len(rounds) > number)
+
+
+def test_links_drop_processes_die_and_the_federation_goes_on(
+    hospitals: HospitalNetwork, entries: dict[str, Any], tmp_path: Path
+) -> None:
+    changed = {"rounds": 60, "min_sites": 2, "round_seconds": ROUND_SECONDS, "local_epochs": 30}
+    run = Running(hospitals, entries, tmp_path / "run", **changed)
+    run.wait_for_round(1)
+    hospitals.kill_job_process("north")
+    run.wait_for_round(len(run.rounds()) + 1)
+
+    hospitals.kill_site("south")
+    run.wait(lambda rounds: "error" in rounds[-1]["sites"]["south"])
+    hospitals.start_site("south")
+    run.wait(lambda rounds: "error" not in rounds[-1]["sites"]["south"])
+
+    (process,) = (pid for pid in hospitals.network.process_ids("west") if JOB_PROCESS in command(pid))
+    os.kill(process, signal.SIGSTOP)
+    run.wait(lambda rounds: "error" in rounds[-1]["sites"]["west"])
+    os.kill(process, signal.SIGCONT)
+    run.wait(lambda rounds: "error" not in rounds[-1]["sites"]["west"])
+
+    before = len(run.rounds())
+    hospitals.kill_server()
+    hospitals.start_server()
+    run.wait_for_round(before + 1)
+    run.admin.result(timeout=300)
+
+    rounds = history(tmp_path / "run")
+    assert [entry["round"] for entry in rounds] == list(range(61))
+    assert all(len([site for site in entry["sites"].values() if "error" not in site]) >= 2 for entry in rounds[1:])
+    report = (tmp_path / "run" / "report.html").read_text()
+    assert f"no answer within {ROUND_SECONDS} seconds" in report and "site &#39;south&#39;" in report
+
+
+def command(process: int) -> str:
+    return Path(f"/proc/{process}/cmdline").read_text().replace("\0", " ")
+
+
+def test_a_job_whose_bundle_is_not_the_site_s_is_refused_there(
+    hospitals: HospitalNetwork, entries: dict[str, Any], tmp_path: Path
+) -> None:
+    bundle = tmp_path / "facmic_classification"
+    shutil.copytree(ROOT / "bundles" / "facmic_classification", bundle)
+    (bundle / "docs" / "README.md").write_text("another version")
+    changed = {"bundle_root": str(bundle), "config_file": str(bundle / "configs" / "federated.json")}
+    with pytest.raises(RuntimeError, match="installed here is not the job's: docs/README.md: found") as refused:
+        prod(hospitals, entries, tmp_path / "run", **changed)
+    assert "north" in str(refused.value)
+
+
+def test_the_sites_run_from_what_is_installed(hospitals: HospitalNetwork) -> None:
+    assert sys.executable and not list(hospitals.folder.rglob("custom/*.py"))
