@@ -19,12 +19,14 @@ from fedmed_workflows.exchange import EXCHANGE_DTYPES, FULL, Manifest, Weights
 from fedmed_workflows.federation_sites import FederationSites
 from fedmed_workflows.leave_one_out import leave_one_site_out
 from fedmed_workflows.preparation import Preparation
+from fedmed_workflows.privacy_accounting import accounted, check_accountant, privacy_notes
 from fedmed_workflows.report import write_report
 from fedmed_workflows.run_folder import RunFolder, write_whole
 from fedmed_workflows.run_identity import run_identity
 from fedmed_workflows.run_record import inference_overlay, reported_error, versions
 from fedmed_workflows.site_algo import SiteAlgo
 from fedmed_workflows.site_workflow import TRAIN_CONFIG
+from fedmed_workflows.update_privacy import GaussianUpdate
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +74,8 @@ class Federation:
         The training configuration and its overlays, in the bundle's folder or elsewhere.
     exchange_dtype
         Type in which real numbers are sent, one of :data:`fedmed_workflows.exchange.EXCHANGE_DTYPES`.
+    privacy
+        What makes every site's update private before it leaves the site; None sends it as it is.
 
     Raises
     ------
@@ -97,16 +101,15 @@ class Federation:
         notes: Sequence[str] = (),
         train_config: Sequence[str] = (TRAIN_CONFIG,),
         exchange_dtype: str = FULL,
+        privacy: GaussianUpdate | None = None,
     ) -> None:
         self.bundle_root, self.sites, self.output_dir = bundle_root, sites, Path(output_dir)
-        self.train_config = list(train_config)
         self.rounds, self.local_epochs, self.seed = rounds, local_epochs, seed
         self.settings = {**(settings or {}), **sites.settings}
-        self.engine, self.aggregation = engine, aggregation or FedAvg()
-        self.exchange_dtype = exchange_dtype
+        self.engine, self.aggregation, self.preparations = engine, aggregation or FedAvg(), list(preparations)
+        self.train_config, self.exchange_dtype, self.privacy = list(train_config), exchange_dtype, privacy
         self.least = len(sites.folders) - bool(sites.in_turn)
         self.min_sites = self.least if min_sites is None else min_sites
-        self.preparations = list(preparations)
         self.cache_dir = str(self.output_dir / "features") if cache_dir is None else cache_dir
         self.device, self.notes = torch.device(device), [note for note in notes if note]
         self._check()
@@ -129,10 +132,11 @@ class Federation:
             engine, manifest = self._open()
             weights, history = folder.resume(manifest) or self._start(folder, engine, manifest)
             engine.check_states(history)
-            with self._progress(done=len(history) - 1) as bar:
+            done = (len(history) - 1) * self.least
+            with tqdm(total=self.rounds * self.least, initial=done, desc="federation", unit="site") as bar:
                 for number in range(len(history), self.rounds + 1):
                     weights, entry = self._round(engine, manifest, weights, number, bar)
-                    history.append(entry)
+                    history.append(accounted(entry, history, self.privacy))
                     folder.commit(weights, history, manifest)
             return self._finish(engine, manifest, weights, history)
 
@@ -156,13 +160,14 @@ class Federation:
         for name, known in (("engine", ENGINES), ("exchange_dtype", EXCHANGE_DTYPES)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}: found {getattr(self, name)!r}, expected one of {sorted(known)}")
+        check_accountant(self.privacy)
 
     def _make_site(self, name: str, folder: Path, settings: Mapping[str, Any], held_out: bool) -> SiteAlgo:
         state_dir = self.output_dir / "sites" / name
         common = {**self.settings, "cache_dir": self.cache_dir, "device": self.device, "output_dir": str(state_dir)}
         return SiteAlgo(
             self.bundle_root, name, str(folder), str(state_dir), self.seed, self.local_epochs,
-            {**common, **settings}, held_out, self.train_config, self.exchange_dtype,
+            {**common, **settings}, held_out, self.train_config, self.exchange_dtype, self.privacy,
         )  # fmt: skip
 
     def _open(self) -> tuple[InProcessEngine, Manifest]:
@@ -180,10 +185,6 @@ class Federation:
         folder.commit(weights, history, manifest)
         return weights, history
 
-    def _progress(self, done: int) -> Any:
-        sites = len(self.sites.folders)
-        return tqdm(total=self.rounds * sites, initial=done * sites, desc="federation", unit="site")
-
     def _round(
         self, engine: InProcessEngine, manifest: Manifest, weights: Weights, number: int, bar: Any
     ) -> tuple[Weights, dict[str, Any]]:
@@ -192,10 +193,10 @@ class Federation:
         sites: dict[str, dict[str, Any]] = {}
         for name, result in engine.train(weights, number):
             sites[name] = self._accept(name, result, manifest, updates)
-            loss = sites[name].get("loss")
+            loss = sites[name].get("loss", "failed" if "error" in sites[name] else "kept at the site")
             megabytes = sum(part["received_bytes"] + part.get("sent_bytes", 0) for part in sites.values()) / 1e6
             bar.set_description(f"round {number}/{self.rounds} {name}")
-            bar.set_postfix({"loss": "failed" if loss is None else f"{loss:.4f}", "MB this round": f"{megabytes:.1f}"})
+            bar.set_postfix({"loss": loss, "MB this round": f"{megabytes:.1f}"})
             bar.update()
         if len(updates) < self.min_sites:
             failed = {name: entry["error"] for name, entry in sites.items() if "error" in entry}
@@ -234,7 +235,7 @@ class Federation:
             "versions": versions(),
             "seed": self.seed,
             "manifest": manifest.to_json(),
-            "notes": self.notes,
+            "notes": [*self.notes, *privacy_notes(self.privacy, history)],
             "class_names": list(self.sites.class_names),
             "key_metric": self.sites.key_metric,
             "chance": self.sites.chance,
