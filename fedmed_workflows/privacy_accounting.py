@@ -89,17 +89,17 @@ def privacy_notes(privacy: GaussianUpdate | None, history: Sequence[Mapping[str,
         return []
     answers = _answers(history)
     mechanism = (
-        f"Gaussian mechanism: every site's update of a round is clipped to norm {privacy.clip_norm:g} and gets noise of "
+        f"Gaussian mechanism: a site's update of a round is clipped to norm {privacy.clip_norm:g} and gets noise of "
         f"standard deviation {privacy.noise_multiplier * privacy.clip_norm:g} on every value"
     )
     if privacy.noise_multiplier == 0:
         return [f"{mechanism}: clipping alone, epsilon is infinite and nothing is guaranteed. {NOT_COVERED}"]
     replaced = gaussian_epsilon(privacy.noise_multiplier / 2, answers, privacy.delta)
     return [
-        f"{mechanism}. After {answers} such answers epsilon is {privacy.epsilon(answers):.4g} at delta {privacy.delta:g}. "
-        "The unit is a site: its updates against zero updates in their place. Against its training images replaced by as "
-        f"many others, a single patient's or all of them, epsilon is {replaced:.4g}; no patient has a smaller figure of "
-        f"their own. {NOT_COVERED}"
+        f"{mechanism}. After {answers} such answers epsilon is {privacy.epsilon(answers):.4g} at delta "
+        f"{privacy.delta:g}. The unit is a site: its updates against zero updates in their place. Against its training "
+        f"images replaced by as many others, a single patient's or all of them, epsilon is {replaced:.4g}; no patient "
+        f"has a smaller figure of their own. {NOT_COVERED}"
     ]
 
 

@@ -11,8 +11,11 @@ from typing import Any
 import torch
 from monai.fl.utils.exchange_object import ExchangeObject
 from monai.fl.utils.filters import Filter
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from fedmed_networks.weights import tensor_digest
+from fedmed_workflows.exchange import travels
 from fedmed_workflows.noise_secret import NoiseSecret
 from fedmed_workflows.run_folder import write_whole
 from fedmed_workflows.update_privacy import GaussianUpdate
@@ -26,10 +29,16 @@ RECEIVED, ROUND = "received_weights", "round"
 class PrivateUpdate(Filter):
     """A filter of MONAI on the weights that a site sends (``post_weight_filters``).
 
+    Normalisations hold their statistics: they normalise by those received in training too, instead of by the batch's,
+    and these go back as received. They would be means and variances of patients' features; noised like parameters they
+    take up most of the norm that clipping leaves, and a noised variance may become negative.
+
     Parameters
     ----------
     privacy
         The mechanism.
+    network
+        The site's network; its normalisations hold their statistics from now on.
     folder
         The site's own folder: gets ``noise.secret`` and ``answers.txt``, a line for every answer that differs.
     begun
@@ -41,8 +50,10 @@ class PrivateUpdate(Filter):
         The site's secret is refused; see :class:`fedmed_workflows.noise_secret.NoiseSecret`.
     """
 
-    def __init__(self, privacy: GaussianUpdate, folder: Path, begun: bool) -> None:
+    def __init__(self, privacy: GaussianUpdate, network: nn.Module, folder: Path, begun: bool) -> None:
         self.privacy = privacy
+        self.parameters = [name for name, value in travels(network).items() if isinstance(value, nn.Parameter)]
+        hold_statistics(network)
         self.secret = NoiseSecret(folder / "noise.secret", begun)
         self.file = folder / "answers.txt"
 
@@ -50,10 +61,11 @@ class PrivateUpdate(Filter):
         """The same object with private weights, in the type of the received ones."""
         assert extra is not None
         received = {name: torch.as_tensor(value) for name, value in extra[RECEIVED].items()}
-        asked = _digest(extra[ROUND], received, data.weights)
+        trained = {name: data.weights[name] for name in self.parameters}
+        asked = _digest(extra[ROUND], received, trained)
         self._count(asked)
         data.weights = self.privacy.answer(
-            data.weights, received, lambda name, count: self.secret.normal(f"{asked} {name}", count)
+            trained, received, lambda name, count: self.secret.normal(f"{asked} {name}", count)
         )
         return data
 
@@ -69,6 +81,18 @@ class PrivateUpdate(Filter):
         given = self._given()
         if asked not in given:
             write_whole(self.file, "".join(f"{line}\n" for line in [*given, asked]))
+
+
+def hold_statistics(network: nn.Module) -> None:
+    """Lets normalisations whose statistics travel normalise by them and leave them as they are, also in training."""
+    exchanged = {id(value) for value in travels(network).values()}
+    for module in network.modules():
+        if isinstance(module, _NormBase) and id(module.running_mean) in exchanged:
+            module.register_forward_pre_hook(_evaluate)
+
+
+def _evaluate(module: nn.Module, _: Any) -> None:
+    module.eval()
 
 
 def _digest(round_number: int, received: Mapping[str, torch.Tensor], trained: Mapping[str, torch.Tensor]) -> str:

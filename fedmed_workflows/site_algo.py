@@ -124,7 +124,9 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
             self.watch = LossWatch(self.site)
             self.watch.attach(self.trainer)
             if self.privacy is not None:
-                self.post_weight_filters = [PrivateUpdate(self.privacy, self.state.folder, self.state.begun)]
+                self.post_weight_filters = [
+                    PrivateUpdate(self.privacy, self.network, self.state.folder, self.state.begun)
+                ]
 
     def fit_round(self, weights: Mapping[str, torch.Tensor], round_number: int) -> Update:
         """Trains one round, from the aggregate of the round before.

@@ -13,23 +13,16 @@ from numpy.typing import NDArray
 from fedmed_workflows.exchange import Weights
 from fedmed_workflows.privacy_accounting import gaussian_epsilon
 
-Array = NDArray[np.float64]
-
-Noise = Callable[[str, int], Array]
+Noise = Callable[[str, int], NDArray[np.float64]]
 """``(name of a tensor, number of values) ->`` so many standard normal values."""
-
-LEAST_VARIANCE = 1e-3
-"""What a normalisation's noised variance is raised to: noise may have made it negative, and networks divide by it."""
 
 
 @dataclass(frozen=True)
 class GaussianUpdate:
     """The Gaussian mechanism on what a site sends: received + clip(trained - received) + noise.
 
-    All real tensors that travel are one vector, statistics of normalisations with them: these are means and variances
-    of patients' features, and tell as much as parameters do. A running variance is raised to :data:`LEAST_VARIANCE`
-    after the noise, which costs no privacy. Whole numbers (a normalisation's count of batches) go back as received,
-    since nothing depends on them.
+    All parameters that travel are one vector. What else travels, the statistics of normalisations, goes back as
+    received and tells nothing; see :class:`fedmed_workflows.private_update.PrivateUpdate`.
 
     Parameters
     ----------
@@ -90,9 +83,10 @@ class GaussianUpdate:
         Parameters
         ----------
         trained
-            The exchanged tensors after training, in the type they trained in.
+            The parameters after training, in the type they trained in.
         received
-            The same tensors before training, in the type they are sent in.
+            All exchanged tensors before training, in the type they are sent in; a copy of what is not in `trained` is
+            sent.
         noise
             Standard normal values.
 
@@ -101,29 +95,22 @@ class GaussianUpdate:
         dict
             Names, shapes and types of `received`. The arithmetic is in float64, before the cast.
         """
-        updates = {name: value for name, value in received.items() if value.is_floating_point()}
-        norm = math.sqrt(sum(float(np.square(_update(trained[name], value)).sum()) for name, value in updates.items()))
+        norm = math.sqrt(sum(float(np.square(_update(trained[name], received[name])).sum()) for name in trained))
         scale = min(1.0, self.clip_norm / norm) if norm else 1.0
-        return {name: self._sent(name, trained[name], value, scale, noise) for name, value in received.items()}
-
-    def _sent(
-        self, name: str, trained: torch.Tensor, received: torch.Tensor, scale: float, noise: Noise
-    ) -> torch.Tensor:
-        if not received.is_floating_point():
-            return received.clone()
-        values = _float64(received) + scale * _update(trained, received)
-        if self.noise_multiplier:
-            values += self.noise_multiplier * self.clip_norm * noise(name, values.size)
-        if name.endswith("running_var"):  # as torch names it, in every normalisation
-            values = np.maximum(values, LEAST_VARIANCE)
-        return torch.from_numpy(values).reshape(received.shape).to(received.dtype)
+        sent = {name: value.clone() for name, value in received.items() if name not in trained}
+        for name in trained:
+            values = _float64(received[name]) + scale * _update(trained[name], received[name])
+            if self.noise_multiplier:
+                values += self.noise_multiplier * self.clip_norm * noise(name, values.size)
+            sent[name] = torch.from_numpy(values).reshape(received[name].shape).to(received[name].dtype)
+        return {name: sent[name] for name in received}
 
 
-def _update(trained: torch.Tensor, received: torch.Tensor) -> Array:
+def _update(trained: torch.Tensor, received: torch.Tensor) -> NDArray[np.float64]:
     return _float64(trained) - _float64(received)
 
 
-def _float64(tensor: torch.Tensor) -> Array:
+def _float64(tensor: torch.Tensor) -> NDArray[np.float64]:
     """The values as a vector. NumPy sums in one order, however many threads there are."""
-    values: Array = tensor.detach().cpu().double().numpy().reshape(-1)
+    values: NDArray[np.float64] = tensor.detach().cpu().double().numpy().reshape(-1)
     return values
