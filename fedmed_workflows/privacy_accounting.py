@@ -7,6 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tqdm import tqdm
+
 if TYPE_CHECKING:
     from fedmed_workflows.update_privacy import GaussianUpdate
 
@@ -71,7 +73,7 @@ def check_accountant(privacy: GaussianUpdate | None) -> None:
 def accounted(
     entry: Mapping[str, Any], history: Sequence[Mapping[str, Any]], privacy: GaussianUpdate | None
 ) -> dict[str, Any]:
-    """A round's entry of the history with ``epsilon``, of all rounds so far; unchanged without privacy.
+    """A round's entry of the history with ``epsilon``, of all rounds so far, which is told; unchanged without privacy.
 
     Counted are the rounds, or the answers that a site says it gave, where these are more: a round that was broken off
     and asked again with other weights is a further answer.
@@ -79,7 +81,10 @@ def accounted(
     if privacy is None:
         return dict(entry)
     epsilon = privacy.epsilon(_answers([*history, entry]))
-    logger.info("round %d: epsilon %.4g at delta %g", entry["round"], epsilon, privacy.delta)
+    said = f"round {entry['round']}: epsilon {epsilon:.4g} at delta {privacy.delta:g}"
+    logger.info(said)
+    if not logger.isEnabledFor(logging.INFO):  # a run by MONAI's command keeps no log: beside the progress bar then
+        tqdm.write(said)
     return {**entry, "epsilon": epsilon}
 
 

@@ -78,6 +78,13 @@ def test_rounds_count_and_answers_beyond_them(
     assert f"round 3: epsilon {found['epsilon']:.4g} at delta 1e-05" in caplog.text
 
 
+def test_without_a_log_epsilon_is_printed(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> None:
+    *history, entry = rounds(1)
+    with caplog.at_level(logging.WARNING):
+        accounted(entry, history, GaussianUpdate(1.0, 1.0, 1e-5))
+    assert capsys.readouterr().out == "round 1: epsilon 4.377 at delta 1e-05\n"
+
+
 def test_a_round_without_privacy_is_as_it_was() -> None:
     *history, entry = rounds(1, 2)
     assert accounted(entry, history, None) == entry and privacy_notes(None, history) == []
