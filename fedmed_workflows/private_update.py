@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,6 @@ from fedmed_workflows.exchange import travels
 from fedmed_workflows.noise_secret import NoiseSecret
 from fedmed_workflows.run_folder import write_whole
 from fedmed_workflows.update_privacy import GaussianUpdate
-
-logger = logging.getLogger(__name__)
 
 RECEIVED, ROUND = "received_weights", "round"
 """What the filter finds in MONAI's ``extra``: the tensors that the site received, and the number of the round."""

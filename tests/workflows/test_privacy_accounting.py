@@ -6,6 +6,8 @@ import json
 import logging
 import math
 import sys
+from itertools import takewhile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -115,3 +117,15 @@ def test_a_missing_accountant_is_named_with_its_extra(monkeypatch: pytest.Monkey
         check_accountant(GaussianUpdate(1.0, 1.0, 1e-5))
     check_accountant(GaussianUpdate(1.0, 0.0, 1e-5))
     check_accountant(None)
+
+
+def test_the_table_of_the_documents_is_the_accountant_s() -> None:
+    """A cell holds the epsilon of a site and the one against other images, at delta 1e-5."""
+    lines = (Path(__file__).parents[2] / "docs" / "privacy.md").read_text().splitlines()
+    start = lines.index("| noise_multiplier | 15 rounds | 50 rounds | 100 rounds |") + 2
+    rows = [line.strip("|").split("|") for line in takewhile(bool, lines[start:])]
+    assert len(rows) == 6
+    for noise, *cells in rows:
+        for cell, answers in zip(cells, (15, 50, 100), strict=True):
+            found = [gaussian_epsilon(float(noise) / times, answers, 1e-5) for times in (1, 2)]
+            assert cell.strip() == " / ".join(f"{epsilon:.4g}" for epsilon in found)
