@@ -17,12 +17,14 @@ from fedmed_workflows.exchange import EXCHANGE_DTYPES, FULL, Weights
 from fedmed_workflows.federation_sites import FederationSites
 from fedmed_workflows.leave_one_out import leave_one_site_out
 from fedmed_workflows.preparation import Preparation
+from fedmed_workflows.privacy_accounting import check_accountant, privacy_notes
 from fedmed_workflows.report import write_report
 from fedmed_workflows.run_folder import RunFolder, write_whole
 from fedmed_workflows.run_identity import run_identity
 from fedmed_workflows.run_record import inference_overlay, versions
 from fedmed_workflows.site_algo import SiteAlgo
 from fedmed_workflows.site_workflow import TRAIN_CONFIG
+from fedmed_workflows.update_privacy import GaussianUpdate
 
 ENGINES = {
     "in_process": "fedmed_workflows.engines.in_process:run_in_process",
@@ -73,6 +75,8 @@ class Federation:
         of NVFlare gets of this configuration. Plain values only.
     round_seconds
         Time after which a round of NVFlare goes on without the sites that have not answered; None for no limit.
+    privacy
+        What makes every site's update private before it leaves the site; None sends it as it is.
 
     Raises
     ------
@@ -100,16 +104,15 @@ class Federation:
         exchange_dtype: str = FULL,
         agreed: Mapping[str, Any] | None = None,
         round_seconds: float | None = None,
+        privacy: GaussianUpdate | None = None,
     ) -> None:
         self.bundle_root, self.sites, self.output_dir = bundle_root, sites, Path(output_dir)
-        self.train_config = list(train_config)
         self.rounds, self.local_epochs, self.seed = rounds, local_epochs, seed
         self.settings = {**(settings or {}), **sites.settings}
-        self.engine, self.aggregation = engine, aggregation or FedAvg()
-        self.exchange_dtype = exchange_dtype
+        self.engine, self.aggregation, self.preparations = engine, aggregation or FedAvg(), list(preparations)
+        self.train_config, self.exchange_dtype, self.privacy = list(train_config), exchange_dtype, privacy
         self.least = len(sites.folders) - bool(sites.in_turn)
         self.min_sites = max(self.least, 1) if min_sites is None else min_sites
-        self.preparations = list(preparations)
         self.cache_dir = str(self.output_dir / "features") if cache_dir is None else cache_dir
         self.device, self.notes = torch.device(device), [note for note in notes if note]
         self.agreed, self.round_seconds = dict(agreed or {}), round_seconds
@@ -164,7 +167,7 @@ class Federation:
         common = {**self.settings, "cache_dir": self.cache_dir, "device": self.device, "output_dir": str(state_dir)}
         return SiteAlgo(
             self.bundle_root, name, str(folder), str(state_dir), self.seed, self.local_epochs,
-            {**common, **settings}, held_out, self.train_config, self.exchange_dtype,
+            {**common, **settings}, held_out, self.train_config, self.exchange_dtype, self.privacy,
         )  # fmt: skip
 
     @property
@@ -188,6 +191,7 @@ class Federation:
         for name, known in (("engine", ENGINES), ("exchange_dtype", EXCHANGE_DTYPES)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}: found {getattr(self, name)!r}, expected one of {sorted(known)}")
+        check_accountant(self.privacy)
         limit = self.round_seconds
         if limit is not None and not (isinstance(limit, (int, float)) and limit > 0):
             raise ValueError(f"round_seconds: expected a number above 0 or null, found {limit!r}")
@@ -202,7 +206,7 @@ class Federation:
             "versions": versions(),
             "seed": self.seed,
             "manifest": outcome.manifest.to_json(),
-            "notes": [*self.notes, *outcome.notes],
+            "notes": [*self.notes, *outcome.notes, *privacy_notes(self.privacy, outcome.history)],
             "class_names": list(self.sites.class_names),
             "key_metric": self.sites.key_metric,
             "chance": self.sites.chance,

@@ -22,6 +22,9 @@ from fedmed_workflows.target_preparation import UNSEEN
 
 FEDERATED = "configs/federated.json"
 
+PRIVACY = "fedmed_workflows.update_privacy.GaussianUpdate"
+"""The one component that a job may ask for, with its numbers: what it does is here, and makes an update tell less."""
+
 
 @dataclass(frozen=True)
 class Joined:
@@ -51,8 +54,9 @@ def join(job: Mapping[str, Any], site: str, environment: SiteEnvironment, settin
     Parameters
     ----------
     job
-        ``bundle`` (name), ``files`` (SHA-256 by path), ``agreed`` (values by id), ``unseen`` (the unseen site's name
-        or None), ``folder`` (name of the folder in the state folder).
+        ``bundle`` (name), ``files`` (SHA-256 by path), ``agreed`` (values by id), ``privacy`` (numbers of a
+        :class:`GaussianUpdate`, or None), ``unseen`` (the unseen site's name or None), ``folder`` (name of the folder
+        in the state folder).
     site
         The name that the federation knows this site by.
     environment
@@ -65,7 +69,7 @@ def join(job: Mapping[str, Any], site: str, environment: SiteEnvironment, settin
     SiteError
         The message may leave the site: it names no file of its images.
     """
-    check_plain({"bundle": job["bundle"], "folder": job["folder"], "agreed": job["agreed"]}, "job")
+    check_plain({name: job[name] for name in ("bundle", "folder", "agreed", "privacy")}, "job")
     for name in (job["bundle"], job["folder"]):
         if Path(name).name != name:
             raise SiteError(f"job: expected the name of a folder, found {name!r}")
@@ -74,6 +78,7 @@ def join(job: Mapping[str, Any], site: str, environment: SiteEnvironment, settin
     unseen = site == job["unseen"]
     parser = ConfigParser(ConfigParser.load_config_file(str(bundle_root / FEDERATED)))
     _agree(parser, job["agreed"], environment, settings)
+    parser["privacy"] = {"_target_": PRIVACY, **job["privacy"]} if job["privacy"] else None
     _place(parser, bundle_root, environment, job["folder"], site, unseen)
     try:
         return _initialized(parser.get_parsed_content("federation"), site, unseen, environment)

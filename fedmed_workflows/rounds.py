@@ -12,8 +12,10 @@ from typing import Any
 from fedmed_workflows.aggregation import Update
 from fedmed_workflows.engines.engine import Engine
 from fedmed_workflows.exchange import Manifest, Weights
+from fedmed_workflows.privacy_accounting import accounted
 from fedmed_workflows.run_folder import RunFolder
 from fedmed_workflows.site_error import UpdateError, reported_error
+from fedmed_workflows.update_privacy import GaussianUpdate
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +45,8 @@ class Rounds:
         Number of the last round.
     min_sites
         Sites that must contribute to every round.
+    privacy
+        What the sites do to their updates, for epsilon in the history.
     """
 
     engine: Engine
@@ -51,6 +55,7 @@ class Rounds:
     aggregation: Callable[[Mapping[str, Update]], Weights]
     rounds: int
     min_sites: int
+    privacy: GaussianUpdate | None = None
 
     def run(self, show: Callable[[int, Sites], None]) -> tuple[Weights, list[dict[str, Any]]]:
         """Runs the rounds that are left; the last aggregate and the history.
@@ -69,7 +74,7 @@ class Rounds:
         self.engine.check_states(history)
         for number in range(len(history), self.rounds + 1):
             weights, entry = self._round(weights, number, show)
-            history.append(entry)
+            history.append(accounted(entry, history, self.privacy))
             self.folder.commit(weights, history, self.manifest)
         return weights, history
 

@@ -41,10 +41,10 @@ class RoundsShown:
     def __call__(self, number: int, sites: Sites) -> None:
         """Shows the latest of a round's answers."""
         name = next(reversed(sites))
-        loss = sites[name].get("loss")
+        loss = sites[name].get("loss", "failed" if "error" in sites[name] else "kept at the site")
         megabytes = sum(part["received_bytes"] + part.get("sent_bytes", 0) for part in sites.values()) / 1e6
         self.bar.set_description(f"round {number}/{self.rounds} {name}")
-        self.bar.set_postfix({"loss": "failed" if loss is None else f"{loss:.4f}", "MB this round": f"{megabytes:.1f}"})
+        self.bar.set_postfix({"loss": loss, "MB this round": f"{megabytes:.1f}"})
         self.bar.update()
 
     def catch_up(self, history: Sequence[Mapping[str, Any]]) -> None:
@@ -54,3 +54,5 @@ class RoundsShown:
             names = list(entry["sites"])
             for count in range(1, len(names) + 1):
                 self(self.done, {name: entry["sites"][name] for name in names[:count]})
+            if "epsilon" in entry:
+                tqdm.write(f"round {self.done}: epsilon {entry['epsilon']:.4g}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ def run_identity(federation: Federation) -> dict[str, Any]:
         "aggregation": f"{type(federation.aggregation).__name__} {sorted(vars(federation.aggregation).items())}",
         "device": federation.device.type,
         "exchange_dtype": federation.exchange_dtype,
+        "privacy": None if federation.privacy is None else asdict(federation.privacy),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 import zlib
 from collections.abc import Mapping, Sequence
@@ -19,8 +20,12 @@ from fedmed_transforms.whole_file import whole_file
 from fedmed_workflows.aggregation import Update
 from fedmed_workflows.exchange import FULL, Manifest, Weights, put, take
 from fedmed_workflows.loss_watch import LossWatch
+from fedmed_workflows.private_update import RECEIVED, ROUND, PrivateUpdate
 from fedmed_workflows.site_state import SiteState
 from fedmed_workflows.site_workflow import TRAIN_CONFIG, config_files, site_workflow
+from fedmed_workflows.update_privacy import GaussianUpdate
+
+logger = logging.getLogger(__name__)
 
 
 class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
@@ -51,6 +56,8 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
         The training configuration and its overlays, in the bundle's folder or elsewhere.
     exchange_dtype
         Type in which real numbers are sent, one of :data:`fedmed_workflows.exchange.EXCHANGE_DTYPES`.
+    privacy
+        What makes the site's update private before it leaves; None sends it as it is.
 
     Raises
     ------
@@ -72,6 +79,7 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
         held_out: bool = False,
         train_config: Sequence[str] = (TRAIN_CONFIG,),
         exchange_dtype: str = FULL,
+        privacy: GaussianUpdate | None = None,
     ) -> None:
         self.site = site
         self.dataset_dir = dataset_dir
@@ -79,6 +87,7 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
         self.state = SiteState(state_dir)
         self.held_out = held_out
         self.exchange_dtype = exchange_dtype
+        self.privacy = privacy
         self.workflow = site_workflow(
             config_files(bundle_root, train_config),
             {
@@ -114,6 +123,10 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
             self.trainer = self.workflow.trainer
             self.watch = LossWatch(self.site)
             self.watch.attach(self.trainer)
+            if self.privacy is not None:
+                self.post_weight_filters = [
+                    PrivateUpdate(self.privacy, self.network, self.state.folder, self.state.begun)
+                ]
 
     def fit_round(self, weights: Mapping[str, torch.Tensor], round_number: int) -> Update:
         """Trains one round, from the aggregate of the round before.
@@ -137,12 +150,12 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
         self.state.restore(self.trainer, round_number, self.workflow.device)
         self._reseed(round_number)
         self.train(ExchangeObject(weights=dict(weights), weight_type=WeightType.WEIGHTS))
-        trained = self.get_weights().weights
-        self.manifest.check(trained, f"site {self.site!r}: trained weights")
+        sent = self.get_weights({RECEIVED: weights, ROUND: round_number}).weights
+        self.manifest.check(sent, f"site {self.site!r}: trained weights")
         self.state.keep(self.trainer, round_number)
         self.trainer.optimizer.zero_grad(set_to_none=True)
         self.trainer.optimizer.state.clear()
-        return Update(trained, self.samples, {"loss": sum(self.watch.losses) / len(self.watch.losses)})
+        return Update(sent, self.samples, self._figures(round_number))
 
     def train(self, data: ExchangeObject, extra: dict[str, Any] | None = None) -> None:
         """Trains `local_epochs` from the given weights."""
@@ -173,8 +186,13 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
         return score
 
     def get_weights(self, extra: dict[str, Any] | None = None) -> ExchangeObject:
-        """Copies of the exchanged tensors, and nothing else."""
-        return ExchangeObject(weights=take(self.network, self.exchange_dtype), weight_type=WeightType.WEIGHTS)
+        """Copies of the exchanged tensors, and nothing else; what MONAI's filters make of them where there are any."""
+        filters = self.post_weight_filters or []
+        dtype = FULL if filters else self.exchange_dtype  # filters compute before the cast
+        data = ExchangeObject(weights=take(self.network, dtype), weight_type=WeightType.WEIGHTS)
+        for post_filter in filters:
+            data = post_filter(data, extra)
+        return data
 
     def initial_weights(self) -> Weights:
         """The exchanged tensors as the seed made them; the same at every site."""
@@ -203,6 +221,15 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
     def test_dataset(self) -> Any:
         """The dataset that :meth:`score` runs on."""
         return self._parsed("test#dataset")
+
+    def _figures(self, round_number: int) -> dict[str, float]:
+        """The round's figures that leave the site: under privacy no loss, which would tell of its images unnoised."""
+        loss = sum(self.watch.losses) / len(self.watch.losses)
+        if self.privacy is None:
+            return {"loss": loss}
+        answers = sum(post_filter.answers for post_filter in self.post_weight_filters)
+        logger.info("site %s, round %d: loss %.4f, kept here; answer number %d", self.site, round_number, loss, answers)
+        return {"answers": answers}
 
     def _parsed(self, id_: str) -> Any:
         return self.workflow.parser.get_parsed_content(id_)

@@ -51,6 +51,11 @@ class SiteState:
             trainer.optimizer.load_state_dict(state["optimizer"])
         trainer.state.epoch, trainer.state.iteration = state["epoch"], state["iteration"]
 
+    @property
+    def begun(self) -> bool:
+        """Whether the site has completed a round."""
+        return bool(self._rounds())
+
     def _rounds(self) -> list[int]:
         return sorted(int(path.stem.removeprefix("round_")) for path in self.folder.glob("round_*.pt"))
 

@@ -35,7 +35,9 @@ def run_in_process(federation: Federation, folder: RunFolder) -> Outcome:
         Too few sites contributed to a round.
     """
     engine, manifest, notes = opened(federation)
-    rounds = Rounds(engine, folder, manifest, federation.aggregation, federation.rounds, federation.min_sites)
+    rounds = Rounds(
+        engine, folder, manifest, federation.aggregation, federation.rounds, federation.min_sites, federation.privacy
+    )
     with RoundsShown(federation.rounds, len(federation.sites.folders), folder.rounds_done) as shown:
         weights, history = rounds.run(shown)
     initial, final = (engine.score(values) for values in (engine.initial_weights(), weights))

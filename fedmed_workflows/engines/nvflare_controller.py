@@ -27,6 +27,7 @@ from fedmed_workflows.opened_sites import OpenedSites
 from fedmed_workflows.rounds import Rounds
 from fedmed_workflows.run_folder import RunFolder, write_whole
 from fedmed_workflows.site_environment import STATE
+from fedmed_workflows.update_privacy import GaussianUpdate
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +103,9 @@ class FederationController(Controller):  # type: ignore[misc]
         sites = NVFlareSites(tasks, opened, initial, job["round_seconds"])
         sites.open((folder.resume(manifest) or ({}, []))[1])
         write_whole(folder.path / DATA, json.dumps(opened.data))
-        rounds = Rounds(sites, folder, manifest, _aggregation(job["aggregation"]), job["rounds"], job["min_sites"])
+        privacy = GaussianUpdate(**job["privacy"]) if job["privacy"] else None
+        aggregation = _aggregation(job["aggregation"])
+        rounds = Rounds(sites, folder, manifest, aggregation, job["rounds"], job["min_sites"], privacy)
         weights, history = rounds.run(lambda number, entries: None)
         outcome = {
             "history": history,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,6 +118,7 @@ def _server_part(federation: Federation, network: BundleNetwork, name: str) -> d
         "rounds": federation.rounds,
         "min_sites": federation.min_sites,
         "round_seconds": federation.round_seconds,
+        "privacy": _privacy(federation),
         "manifest": network.manifest.to_json(),
         "aggregation": {
             "name": f"{type(aggregation).__module__}.{type(aggregation).__qualname__}",
@@ -136,5 +138,10 @@ def _site_part(federation: Federation, name: str) -> dict[str, Any]:
         "bundle": root.name,
         "files": bundle_files(root),
         "agreed": federation.agreed,
+        "privacy": _privacy(federation),
         "unseen": federation.sites.unseen[0] if federation.sites.unseen else None,
     }
+
+
+def _privacy(federation: Federation) -> dict[str, float] | None:
+    return asdict(federation.privacy) if federation.privacy is not None else None

@@ -21,8 +21,9 @@ NAN = float("nan")
 
 
 def training_loss(result: Mapping[str, Any]) -> dict[str, Figure]:
-    """Mean training loss of every training site over the rounds."""
+    """Mean training loss of every training site over the rounds; no figure where the sites keep it."""
     rounds = trained_rounds(result)
+    told = any("loss" in site for entry in rounds for site in entry["sites"].values())
     series = {site["name"]: [_number(_part(entry, site).get("loss")) for entry in rounds] for site in _training(result)}
     missed = {site["name"]: _missed(rounds, site) for site in _training(result)}
 
@@ -30,7 +31,7 @@ def training_loss(result: Mapping[str, Any]) -> dict[str, Figure]:
         axes = _curve(panel, series, [entry["round"] for entry in rounds])
         _mark_missed(axes, missed[panel.site["name"]])
 
-    return by_site("training_loss", _training(result), 0.62, draw, _finish("Training loss")) if rounds else {}
+    return by_site("training_loss", _training(result), 0.62, draw, _finish("Training loss")) if told else {}
 
 
 def validation(result: Mapping[str, Any]) -> dict[str, Figure]:

@@ -92,6 +92,7 @@ def _render(result: Mapping[str, Any], pictures: list[dict[str, Any]], cases: li
             "pictures": pictures,
             "rounds": [_round(entry, [site["name"] for site in by_role["training"]]) for entry in rounds],
             "exchanged": _exchanged(rounds),
+            "private": any("epsilon" in entry for entry in rounds),
             "key": metric_of(result["key_metric"]),
             "groups": groups_of([*result["initial"].values(), *result["final"].values()]),
             "by_class": _by_class(result["final"].values()),
@@ -129,6 +130,7 @@ def _round(entry: Mapping[str, Any], training: list[str]) -> dict[str, Any]:
     return {
         "round": entry["round"],
         "seconds": entry.get("seconds"),
+        "epsilon": entry.get("epsilon"),
         "contributed": len(entry["sites"]) - len(errors),
         "errors": errors,
         "absent": [name for name in training if name not in entry["sites"]],

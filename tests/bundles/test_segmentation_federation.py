@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import create_workflow
+from safetensors.torch import load_file
 
 from fedmed_networks import FedMSA, FedSAM
 
@@ -55,6 +56,26 @@ def test_bfloat16_halves_the_bytes(federation: dict[str, Any], tmp_path: Path) -
     for way in ("sent_bytes", "received_bytes"):
         assert last[1][way] * 2 == last[0][way]
     assert last[1]["loss"] == pytest.approx(last[0]["loss"], rel=0.05)
+
+
+@pytest.mark.parametrize("method", ["fedmsa"], indirect=True)
+def test_private_updates(federation: dict[str, Any], tmp_path: Path) -> None:
+    """Nothing clipped and no noise: the run without privacy; with noise: its spread, in the type of the exchange."""
+
+    def private(name: str, clip_norm: float, noise: float, **changed: Any) -> dict[str, torch.Tensor]:
+        mechanism = {"_target_": "fedmed_workflows.update_privacy.GaussianUpdate", "delta": 1e-5,
+                     "clip_norm": clip_norm, "noise_multiplier": noise}  # fmt: skip
+        run(federation, output_dir=str(tmp_path / name), rounds=1, privacy=mechanism, **changed)
+        return load_file(tmp_path / name / "checkpoints" / "round_00001.safetensors")
+
+    run(federation, rounds=1)
+    plain = load_file(Path(federation["output_dir"]) / "checkpoints" / "round_00001.safetensors")
+    same, noisy = private("same", 1e6, 0.0), private("noisy", 1e6, 1e-7, exchange_dtype="bfloat16")
+    for name, value in plain.items():
+        torch.testing.assert_close(same[name], value, rtol=1e-5, atol=1e-6, msg=name)
+    assert {value.dtype for value in noisy.values()} == {torch.bfloat16}
+    noise = torch.cat([(noisy[name].double() - value.double()).reshape(-1) for name, value in plain.items()])
+    assert noise.std().item() == pytest.approx(0.1 / 3**0.5, rel=0.05)  # the mean of three sites of equal size
 
 
 def test_broken_off_after_a_round_it_ends_with_the_same_bits(federation: dict[str, Any], tmp_path: Path) -> None:
