@@ -105,5 +105,5 @@ def edit_resources(kit: Path, change: Callable[[dict[str, Any]], None]) -> None:
 
 def component(resources: dict[str, Any], identity: str) -> dict[str, Any]:
     """The entry of a host's resources with this id, as ``process_launcher``."""
-    (entry,) = (entry for entry in resources["components"] if entry["id"] == identity)
-    return entry
+    entries: dict[str, dict[str, Any]] = {entry["id"]: entry for entry in resources["components"]}
+    return entries[identity]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -132,7 +133,7 @@ class HospitalNetwork:
     def wait_registered(self, sites: Sequence[str]) -> None:
         """Return when the server has registered each of ``sites`` since they were started (or itself was)."""
         for site in sites:
-            self._wait(site, lambda site=site: self._registered(site), "is not registered")  # type: ignore[misc]
+            self._wait(site, partial(self._registered, site), "is not registered")
 
     def peers(self) -> set[str]:
         """The addresses that are connected to the server's port, as its kernel sees them."""
