@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,16 +81,29 @@ def write_policy(kit: Path, allowed: Sequence[str]) -> None:
     rights = {right: "any" for right in RIGHTS} | {"byoc": "none", "server-predeployed-flwr": "none"}
     policy = {"format_version": "1.0", "permissions": {"project_admin": rights}}
     (local / "authorization.json").write_text(json.dumps(policy, indent=2))
-    resources = json.loads((local / "resources.json.default").read_text())
-    resources["class_allow_list"] += list(allowed)
-    (local / "resources.json").write_text(json.dumps(resources, indent=2))
+    (local / "resources.json").write_text((local / "resources.json.default").read_text())
+    edit_resources(kit, lambda resources: resources["class_allow_list"].extend(allowed))
 
 
 def keep_to_itself(server: Path) -> None:
     """Let a server keep jobs and snapshots in its own folder, not in the folder that all servers of a machine share."""
-    file = server / "local" / "resources.json"
-    resources = json.loads(file.read_text())
-    resources["snapshot_persistor"]["args"]["storage"]["args"]["root_dir"] = str(server / "snapshots")
-    (manager,) = (entry for entry in resources["components"] if entry["id"] == "job_manager")
-    manager["args"]["uri_root"] = str(server / "jobs")
+
+    def change(resources: dict[str, Any]) -> None:
+        resources["snapshot_persistor"]["args"]["storage"]["args"]["root_dir"] = str(server / "snapshots")
+        component(resources, "job_manager")["args"]["uri_root"] = str(server / "jobs")
+
+    edit_resources(server, change)
+
+
+def edit_resources(kit: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change what a host's administrator writes into ``local/resources.json``; the host reads it when it starts."""
+    file = kit / "local" / "resources.json"
+    resources: dict[str, Any] = json.loads(file.read_text())
+    change(resources)
     file.write_text(json.dumps(resources, indent=2))
+
+
+def component(resources: dict[str, Any], identity: str) -> dict[str, Any]:
+    """The entry of a host's resources with this id, as ``process_launcher``."""
+    entries: dict[str, dict[str, Any]] = {entry["id"]: entry for entry in resources["components"]}
+    return entries[identity]

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
-from tests.hospital_kits import ADMIN, PORT, provision
+from tests.hospital_kits import ADMIN, PORT, edit_resources, provision
 from tests.network_namespaces import Network, command_line
 
 ROOT = Path(__file__).parents[1]
@@ -31,7 +30,8 @@ class HospitalNetwork:
     """An NVFlare server and its sites, running as processes of their own, each at its own address.
 
     Works as a context manager: inside it every site is registered; when it ends, all processes are killed and the
-    network is taken down. Needs root, for namespaces of the network.
+    network is taken down. Before it begins, `kits` may be changed as the hosts' administrators would. Needs root, for
+    namespaces of the network.
 
     Parameters
     ----------
@@ -69,7 +69,8 @@ class HospitalNetwork:
         self.python_path = os.pathsep.join(map(str, (ROOT, *python_path)))
         self.network = Network(["server", *sites, "admin"])
         self.kits = provision(folder, self.network.addresses["server"], sites, allowed)
-        set_heart_beat_timeout(self.kits / "server", heart_beat_timeout)
+        timeout = {"heart_beat_timeout": heart_beat_timeout}
+        edit_resources(self.kits / "server", lambda resources: resources["servers"][0].update(timeout))
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> HospitalNetwork:
@@ -132,7 +133,7 @@ class HospitalNetwork:
     def wait_registered(self, sites: Sequence[str]) -> None:
         """Return when the server has registered each of ``sites`` since they were started (or itself was)."""
         for site in sites:
-            self._wait(site, lambda site=site: self._registered(site), "is not registered")  # type: ignore[misc]
+            self._wait(site, partial(self._registered, site), "is not registered")
 
     def peers(self) -> set[str]:
         """The addresses that are connected to the server's port, as its kernel sees them."""
@@ -206,11 +207,3 @@ class HospitalNetwork:
             pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
             sizes[module[1] if module else str(process)] = pages * os.sysconf("SC_PAGE_SIZE") / 1e6
         return sizes
-
-
-def set_heart_beat_timeout(kit: Path, seconds: int) -> None:
-    """Write into a server's local resources after how many seconds without a heart beat a site is gone."""
-    file = kit / "local" / "resources.json"
-    resources: dict[str, Any] = json.loads(file.read_text())
-    resources["servers"][0]["heart_beat_timeout"] = seconds
-    file.write_text(json.dumps(resources, indent=2))

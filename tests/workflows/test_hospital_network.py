@@ -53,7 +53,8 @@ def job(folder: Path, executor: str = "tests.tally.Answer") -> Path:
 
 def submit(hospitals: HospitalNetwork, folder: Path) -> dict[str, Any]:
     """What became of a job that the admin submitted."""
-    return json.loads(hospitals.run_admin("-m", "tests.submit_job", str(folder)).splitlines()[-1])
+    done: dict[str, Any] = json.loads(hospitals.run_admin("-m", "tests.submit_job", str(folder)).splitlines()[-1])
+    return done
 
 
 def test_each_site_is_registered_from_its_own_address(hospitals: HospitalNetwork) -> None:
