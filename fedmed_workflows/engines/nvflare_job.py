@@ -72,13 +72,13 @@ def write_job(federation: Federation, network: BundleNetwork, name: str, job_dir
         name.
     """
     sites = [*federation.sites.folders, *([federation.sites.unseen[0]] if federation.sites.unseen else [])]
-    job = FedJobConfig(_job_name(name), min_clients=min(federation.min_sites, len(sites)))
+    job = FedJobConfig(job_name(name), min_clients=min(federation.min_sites, len(sites)))
     job.set_app_packages(PACKAGES)
     with tempfile.TemporaryDirectory() as folder:
         server, site = (Path(folder) / part for part in ("server", "site"))
         write_whole(server / JOB, json.dumps(_server_part(federation, network, name), indent=2))
         write_whole(server / INITIAL, save(network.initial_weights()))
-        write_whole(site / JOB, json.dumps(_site_part(federation, name), indent=2))
+        write_whole(site / JOB, json.dumps(site_part(federation, name), indent=2))
         job.add_fed_app("server", FedAppConfig(server_app=_server_app(server)))
         job.add_fed_app("site", FedAppConfig(client_app=_site_app(site)))
         job.set_site_app("server", "server")
@@ -88,7 +88,8 @@ def write_job(federation: Federation, network: BundleNetwork, name: str, job_dir
     return job_dir / job.job_name
 
 
-def _job_name(name: str) -> str:
+def job_name(name: str) -> str:
+    """A name as NVFlare takes it for a job."""
     return "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in name).lstrip("_") or "run"
 
 
@@ -127,7 +128,14 @@ def _server_part(federation: Federation, network: BundleNetwork, name: str) -> d
     }
 
 
-def _site_part(federation: Federation, name: str) -> dict[str, Any]:
+def site_part(federation: Federation, name: str) -> dict[str, Any]:
+    """What a job says to its sites: which bundle, its files' digests, and the values that all agree on.
+
+    Raises
+    ------
+    ValueError
+        As :func:`write_job`.
+    """
     check_plain(federation.agreed, "agreed")
     root = Path(federation.bundle_root).resolve()
     for file in federation.train_config:
