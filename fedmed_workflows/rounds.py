@@ -57,13 +57,17 @@ class Rounds:
     min_sites: int
     privacy: GaussianUpdate | None = None
 
-    def run(self, show: Callable[[int, Sites], None]) -> tuple[Weights, list[dict[str, Any]]]:
+    def run(
+        self, show: Callable[[int, Sites], None], committed: Callable[[dict[str, Any]], None] = lambda entry: None
+    ) -> tuple[Weights, list[dict[str, Any]]]:
         """Runs the rounds that are left; the last aggregate and the history.
 
         Parameters
         ----------
         show
             Gets the round's number and the sites' entries so far, after every site's answer.
+        committed
+            Gets every round's entry of the history, those of before first.
 
         Raises
         ------
@@ -72,10 +76,13 @@ class Rounds:
         """
         weights, history = self.folder.resume(self.manifest) or self._start()
         self.engine.check_states(history)
+        for entry in history:
+            committed(entry)
         for number in range(len(history), self.rounds + 1):
             weights, entry = self._round(weights, number, show)
             history.append(accounted(entry, history, self.privacy))
             self.folder.commit(weights, history, self.manifest)
+            committed(history[-1])
         return weights, history
 
     def _start(self) -> tuple[Weights, list[dict[str, Any]]]:

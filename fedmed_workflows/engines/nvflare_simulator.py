@@ -14,7 +14,8 @@ from fedmed_workflows.engines.engine import Outcome
 from fedmed_workflows.engines.nvflare_controller import FAILURE, OUTCOME, FederationController
 from fedmed_workflows.engines.nvflare_executor import SiteExecutor
 from fedmed_workflows.engines.nvflare_job import network_of, write_job
-from fedmed_workflows.engines.simulated_job import simulate
+from fedmed_workflows.engines.nvflare_tracking import keep_tracking, receivers
+from fedmed_workflows.engines.simulated_job import SERVER_RUN, simulate
 from fedmed_workflows.rounds import FederationError
 from fedmed_workflows.rounds_shown import RoundsShown
 from fedmed_workflows.run_folder import RunFolder
@@ -49,7 +50,11 @@ def run_in_simulator(federation: Federation, folder: RunFolder) -> Outcome:
     job = write_job(federation, network, federation.output_dir.resolve().name, place / "job")
     for name in (OUTCOME, FAILURE):
         (folder.path / name).unlink(missing_ok=True)
-    ended = simulate(federation, job, place, CLASSES, lambda process: _watch(process, federation, folder))
+    tracked = [type(receiver) for receiver in receivers(federation.track_with, "").values()]
+    ended = simulate(
+        federation, job, place, (*CLASSES, *tracked), lambda process: _watch(process, federation, folder)
+    )
+    keep_tracking(place / SERVER_RUN, folder.path)
     failure = folder.path / FAILURE
     if failure.is_file():
         raise FederationError(json.loads(failure.read_text())["error"])
