@@ -8,11 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nvflare.app_common.app_constant import StatisticsConstants
-from nvflare.app_common.executors.statistics.statistics_executor import StatisticsExecutor
 from nvflare.app_common.filters.statistics_privacy_filter import StatisticsPrivacyFilter
-from nvflare.app_common.statistics.histogram_bins_cleanser import HistogramBinsCleanser
 from nvflare.app_common.statistics.json_stats_file_persistor import JsonStatsFileWriter
-from nvflare.app_common.statistics.min_max_cleanser import AddNoiseToMinMax
 from nvflare.app_common.workflows.statistics_controller import StatisticsController
 from nvflare.job_config.fed_app_config import ClientAppConfig, FedAppConfig, ServerAppConfig
 from nvflare.job_config.fed_job_config import FedJobConfig
@@ -21,6 +18,7 @@ from fedmed_workflows.engines.nvflare_executor import JOB
 from fedmed_workflows.engines.nvflare_job import PACKAGES, SERVER_PARAMETERS, SITE_PARAMETERS, job_name, site_part
 from fedmed_workflows.engines.nvflare_small_counts import SmallCounts
 from fedmed_workflows.engines.nvflare_statistics import ImageStatistics
+from fedmed_workflows.engines.nvflare_statistics_executor import SiteStatisticsExecutor
 from fedmed_workflows.run_folder import write_whole
 
 if TYPE_CHECKING:
@@ -31,20 +29,12 @@ RESULT = "statistics/nvflare.json"
 
 BINS = 10
 
-BINS_PERCENT = 10
-"""Bins that a histogram may have, in percent of a site's patients: NVFlare's recommendation."""
-
-NOISE = (0.1, 0.3)
-"""Least and greatest noise on a site's range, as a share of it: NVFlare's recommendation."""
-
 STATISTICS: dict[str, dict[str, dict[str, int]]] = {
     "count": {}, "failure_count": {}, "sum": {}, "mean": {}, "stddev": {}, "histogram": {"*": {"bins": BINS}},
 }  # fmt: skip
 
 SERVER_CLASSES = (StatisticsController, JsonStatsFileWriter)
-SITE_CLASSES = (
-    StatisticsExecutor, StatisticsPrivacyFilter, HistogramBinsCleanser, AddNoiseToMinMax, ImageStatistics, SmallCounts,
-)  # fmt: skip
+SITE_CLASSES = (SiteStatisticsExecutor, StatisticsPrivacyFilter, ImageStatistics, SmallCounts)
 """The classes that the job names, which the policies of the server and the sites have to allow."""
 
 
@@ -56,7 +46,7 @@ def write_statistics_job(federation: Federation, min_count: int, name: str, job_
     federation
         All of whose sites take part, the unseen one too.
     min_count
-        Patients that a statistic must be of.
+        Patients that a statistic must be of; a site may ask for more.
     name
         Of the job.
     job_dir
@@ -70,9 +60,11 @@ def write_statistics_job(federation: Federation, min_count: int, name: str, job_
     Raises
     ------
     ValueError
-        As :func:`fedmed_workflows.engines.nvflare_job.write_job`.
+        As :func:`fedmed_workflows.engines.nvflare_job.write_job`, or a site has NVFlare's name for all of them.
     """
     sites = list(federation.sites.paths)
+    if StatisticsConstants.GLOBAL in sites:
+        raise ValueError(f"site {StatisticsConstants.GLOBAL!r}: NVFlare calls all sites so, expected another name")
     job = FedJobConfig(job_name(name), min_clients=len(sites))
     job.set_app_packages(PACKAGES)
     with tempfile.TemporaryDirectory() as folder:
@@ -97,16 +89,11 @@ def _server_app() -> ServerAppConfig:
 
 def _site_app(folder: Path, min_count: int) -> ClientAppConfig:
     app = ClientAppConfig()
-    cleansers = {
-        "small_counts": SmallCounts(min_count),
-        "noise": AddNoiseToMinMax(*NOISE),
-        "bins": HistogramBinsCleanser(BINS_PERCENT),
-    }
-    for name, component in {"images": ImageStatistics(), **cleansers}.items():
-        app.add_component(name, component)
+    app.add_component("images", ImageStatistics())
+    app.add_component("small_counts", SmallCounts(min_count))
     tasks = [StatisticsConstants.FED_STATS_TASK]
-    app.add_executor(tasks, StatisticsExecutor("images"))
-    app.add_task_result_filter(tasks, StatisticsPrivacyFilter(list(cleansers)))
+    app.add_executor(tasks, SiteStatisticsExecutor("images"))
+    app.add_task_result_filter(tasks, StatisticsPrivacyFilter(["small_counts"]))
     app.add_file_source(str(folder), app_folder_type="config")
     app.add_params(SITE_PARAMETERS)
     return app

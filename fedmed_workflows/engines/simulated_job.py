@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,7 @@ def simulate(
     place: Path,
     classes: Iterable[type],
     watch: Callable[[subprocess.Popen[bytes]], None],
+    own: Mapping[str, str] | None = None,
 ) -> str:
     """Runs a job to its end.
 
@@ -47,6 +48,8 @@ def simulate(
         What the job may name: the policy of server and sites allows these classes and no other.
     watch
         Gets the simulator's process and returns when it has ended; if it raises, the simulator is ended.
+    own
+        Further variables of the sites' environment.
 
     Returns
     -------
@@ -57,8 +60,9 @@ def simulate(
     log = place / "simulator.log"
     with log.open("w") as output:
         process = subprocess.Popen(
-            _command(job, place / "workspace", list(federation.sites.paths)), env=_environment(federation),
-            stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+            _command(job, place / "workspace", list(federation.sites.paths)),
+            env={**_environment(federation), **(own or {})}, stdout=output, stderr=subprocess.STDOUT,
+            start_new_session=True,
         )  # fmt: skip
         try:
             watch(process)

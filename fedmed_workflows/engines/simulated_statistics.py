@@ -7,9 +7,9 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fedmed_workflows.engines.nvflare_statistics_executor import BINS_PERCENT
 from fedmed_workflows.engines.nvflare_statistics_job import (
     BINS,
-    BINS_PERCENT,
     RESULT,
     SERVER_CLASSES,
     SITE_CLASSES,
@@ -17,6 +17,7 @@ from fedmed_workflows.engines.nvflare_statistics_job import (
 )
 from fedmed_workflows.engines.simulated_job import SERVER_RUN, simulate
 from fedmed_workflows.report.statistics_page import write_statistics
+from fedmed_workflows.site_environment import MIN_COUNT
 
 if TYPE_CHECKING:
     from fedmed_workflows.federation import Federation
@@ -57,12 +58,13 @@ class SimulatedStatistics:
             The simulator ended without a result; the message holds the end of its log and the log's file.
         """
         if self.federation.sites.elsewhere:
-            raise ValueError("dataset_dir null: the simulator's sites read images that lie here, expected their folder")
+            raise ValueError("dataset_dir none: the simulator's sites read images that lie here, expected their folder")
         place = self.federation.output_dir.resolve() / PLACE
         job = write_statistics_job(self.federation, self.min_count, PLACE, place / "job")
         result = place / SERVER_RUN / RESULT
         result.unlink(missing_ok=True)
-        ended = simulate(self.federation, job, place, (*SERVER_CLASSES, *SITE_CLASSES), _wait)
+        classes, own = (*SERVER_CLASSES, *SITE_CLASSES), {MIN_COUNT: str(self.min_count)}
+        ended = simulate(self.federation, job, place, classes, _wait, own)
         if not result.is_file():
             raise RuntimeError(f"no statistics: {ended}")
         record = statistics_record(self.federation, self.min_count, json.loads(result.read_text()))

@@ -115,7 +115,7 @@ def test_the_page_shows_numbers_and_says_what_is_withheld(
     assert ["large", "110", "110", "0"] in page.rows and ["middle", "23", "23", "1"] in page.rows
     assert ["small unseen", "withheld", "withheld", "withheld"] in page.rows
     assert ["Together, but what is withheld", "133", "133", "1"] in page.rows
-    assert "small: everything, as the site has fewer than 10 patients" in page.text
+    assert "small: everything, as the site has fewer than 10 patients or than its own people ask for" in page.text
     assert "middle: class dots, class stripes, each of fewer than 10 patients" in page.text
     assert "middle: withheld for Intensity: 10 bins are not fewer than 10% of 23 patients" in page.text
     assert not any(tag == "script" or attributes.get("href") for tag, attributes in page.tags)
@@ -163,13 +163,18 @@ def test_a_job_holds_configuration_only_and_its_privacy_settings(entries: dict[s
     config = json.loads((job / "site" / "config" / "config_fed_client.json").read_text())
     components = {component["id"]: component for component in config["components"]}
     assert components["small_counts"]["args"] == {"min_count": 12}
-    assert components["bins"]["args"] == {"max_bins_percent": 10}
-    assert components["noise"]["args"] == {"min_noise_level": 0.1, "max_noise_level": 0.3}
     (chain,) = config["task_result_filters"]
     assert chain["tasks"] == ["fed_stats"]
-    assert chain["filters"][0]["args"] == {"result_cleanser_ids": ["small_counts", "noise", "bins"]}
+    assert chain["filters"][0]["args"] == {"result_cleanser_ids": ["small_counts"]}
     named = {part["path"] for part in (*config["components"], *chain["filters"], config["executors"][0]["executor"])}
     assert named == {f"{cls.__module__}.{cls.__name__}" for cls in SITE_CLASSES}
+
+
+def test_a_site_of_nvflare_s_name_for_all_sites_is_refused(entries: dict[str, Any], tmp_path: Path) -> None:
+    elsewhere = {**entries, "dataset_dir": "none", "sites": ["large", "Global"], "unseen_site": None}
+    federation = create_workflow(**copy.deepcopy(elsewhere)).parser.get_parsed_content("federation")
+    with pytest.raises(ValueError, match="site 'Global': .* expected another name"):
+        write_statistics_job(federation, 10, "statistics", tmp_path)
 
 
 @pytest.mark.parametrize("count", [0, -1, 2.5, True])
