@@ -32,6 +32,9 @@ ENGINES = {
 }
 """What runs a federation's rounds, by the engine's name. Imported when it is chosen, with the packages it needs."""
 
+TRACKING = ("tensorboard", "mlflow")
+"""Where the rounds are shown on NVFlare, besides the report."""
+
 
 class Federation:
     """Trains a bundle across sites, round by round, and writes a report.
@@ -77,6 +80,8 @@ class Federation:
         Time after which a round of NVFlare goes on without the sites that have not answered; None for no limit.
     privacy
         What makes every site's update private before it leaves the site; None sends it as it is.
+    track_with
+        Where NVFlare's server shows the rounds, besides the report: some of :data:`TRACKING`.
 
     Raises
     ------
@@ -105,6 +110,7 @@ class Federation:
         agreed: Mapping[str, Any] | None = None,
         round_seconds: float | None = None,
         privacy: GaussianUpdate | None = None,
+        track_with: str | Sequence[str] | None = None,
     ) -> None:
         self.bundle_root, self.sites, self.output_dir = bundle_root, sites, Path(output_dir)
         self.rounds, self.local_epochs, self.seed = rounds, local_epochs, seed
@@ -116,6 +122,7 @@ class Federation:
         self.cache_dir = str(self.output_dir / "features") if cache_dir is None else cache_dir
         self.device, self.notes = torch.device(device), [note for note in notes if note]
         self.agreed, self.round_seconds = dict(agreed or {}), round_seconds
+        self.track_with = [track_with] if isinstance(track_with, str) else list(track_with or ())
         self._check()
 
     def run(self) -> dict[str, Any]:
@@ -132,6 +139,8 @@ class Federation:
         """
         if not self.sites.folders:
             raise ValueError("sites: found no training site, expected at least one besides the unseen one")
+        if self.track_with and self.engine == "in_process":
+            raise ValueError(f"track_with {self.track_with}: NVFlare's receivers do it, expected the engine 'nvflare'")
         if self.sites.in_turn:
             return leave_one_site_out(self)
         return self.run_with(resolve_name(ENGINES[self.engine]), self.engine)
@@ -191,6 +200,8 @@ class Federation:
         for name, known in (("engine", ENGINES), ("exchange_dtype", EXCHANGE_DTYPES)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}: found {getattr(self, name)!r}, expected one of {sorted(known)}")
+        if not set(self.track_with) <= set(TRACKING):
+            raise ValueError(f"track_with: found {self.track_with}, expected some of {list(TRACKING)}")
         check_accountant(self.privacy)
         limit = self.round_seconds
         if limit is not None and not (isinstance(limit, (int, float)) and limit > 0):

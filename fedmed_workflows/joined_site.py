@@ -48,6 +48,30 @@ class Joined:
 def join(job: Mapping[str, Any], site: str, environment: SiteEnvironment, settings: Mapping[str, Any]) -> Joined:
     """Builds a site from what is installed there and what a job says.
 
+    Parameters
+    ----------
+    job, site, environment, settings
+        As of :func:`installed_federation`.
+
+    Raises
+    ------
+    SiteError
+        The message may leave the site: it names no file of its images.
+    """
+    try:
+        federation = installed_federation(job, site, environment, settings)
+        return _initialized(federation, site, site == job["unseen"], environment)
+    except SiteError:
+        raise
+    except Exception as error:  # MONAI wraps what a component refuses in its own error
+        raise ValueError(f"site {site!r}: {refusal(error)}") from error
+
+
+def installed_federation(
+    job: Mapping[str, Any], site: str, environment: SiteEnvironment, settings: Mapping[str, Any]
+) -> Federation:
+    """The federation of a bundle that is installed here, as a job wants it, with one site: this one.
+
     Nothing of the job is run: its values are checked to be plain, the bundle's files are compared with the job's
     digests before one of them is parsed, and only entries that the bundle's own ``agreed`` lists are replaced.
 
@@ -67,7 +91,7 @@ def join(job: Mapping[str, Any], site: str, environment: SiteEnvironment, settin
     Raises
     ------
     SiteError
-        The message may leave the site: it names no file of its images.
+        The job is not the installed bundle's, or its values are no plain values that the bundle's ``agreed`` lists.
     """
     check_plain({name: job[name] for name in ("bundle", "folder", "agreed", "privacy")}, "job")
     for name in (job["bundle"], job["folder"]):
@@ -75,17 +99,12 @@ def join(job: Mapping[str, Any], site: str, environment: SiteEnvironment, settin
             raise SiteError(f"job: expected the name of a folder, found {name!r}")
     bundle_root = environment.bundles / job["bundle"]
     check_bundle(bundle_root, job["files"])
-    unseen = site == job["unseen"]
     parser = ConfigParser(ConfigParser.load_config_file(str(bundle_root / FEDERATED)))
     _agree(parser, job["agreed"], environment, settings)
     parser["privacy"] = {"_target_": PRIVACY, **job["privacy"]} if job["privacy"] else None
-    _place(parser, bundle_root, environment, job["folder"], site, unseen)
-    try:
-        return _initialized(parser.get_parsed_content("federation"), site, unseen, environment)
-    except SiteError:
-        raise
-    except Exception as error:  # MONAI wraps what a component refuses in its own error
-        raise ValueError(f"site {site!r}: {refusal(error)}") from error
+    _place(parser, bundle_root, environment, job["folder"], site, site == job["unseen"])
+    federation: Federation = parser.get_parsed_content("federation")
+    return federation
 
 
 def _agree(

@@ -61,13 +61,17 @@ class Rounds:
     min_sites: int
     privacy: GaussianUpdate | None = None
 
-    def run(self, show: Callable[[int, Sites], None]) -> tuple[Tensors, list[dict[str, Any]]]:
+    def run(
+        self, show: Callable[[int, Sites], None], committed: Callable[[dict[str, Any]], None] = lambda entry: None
+    ) -> tuple[Tensors, list[dict[str, Any]]]:
         """Runs the rounds that are left; the last aggregate and the history.
 
         Parameters
         ----------
         show
             Gets the round's number and the sites' entries so far, after every site's answer.
+        committed
+            Gets every round's entry of the history, those of before first.
 
         Raises
         ------
@@ -78,10 +82,13 @@ class Rounds:
         weights, history = self._start() if kept is None else (self._carried(kept[0], len(kept[1]) - 1), kept[1])
         del kept
         self.engine.check_states(history)
+        for entry in history:
+            committed(entry)
         for number in range(len(history), self.rounds + 1):
             weights, entry = self._round(weights, number, show)
             history.append(accounted(entry, history, self.privacy))
             self.folder.commit(history, self.manifest)
+            committed(history[-1])
         return weights, history
 
     def _start(self) -> tuple[Tensors, list[dict[str, Any]]]:

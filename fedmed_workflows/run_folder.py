@@ -21,8 +21,9 @@ KEPT_CHECKPOINTS = 3
 """Aggregates that stay on disk besides the last."""
 
 
-TOLERATED = (".lock", "config_*.json", "mlruns*")
-"""What a new run's folder may hold: its lock, and what MONAI's tracking writes before the run starts."""
+TOLERATED = (".lock", "config_*.json", "mlruns*", "statistics*")
+"""What a new run's folder may hold: its lock, what MONAI's tracking writes before the run starts, and the statistics of
+its sites."""
 
 
 def write_whole(path: Path, content: bytes | str) -> None:

@@ -11,6 +11,10 @@ from fedmed_workflows.site_error import SiteError
 
 BUNDLES, DATA, STATE = "FEDMED_BUNDLES", "FEDMED_DATASET_DIR", "FEDMED_STATE_DIR"
 WEIGHTS, DEVICE, RELEASE = "FEDMED_WEIGHTS", "FEDMED_DEVICE", "FEDMED_RELEASE_FEATURES"
+MIN_COUNT = "FEDMED_MIN_COUNT"
+
+LEAST = 10
+"""Patients that a statistic must be of, where the site's people say nothing."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class SiteEnvironment:
         ``FEDMED_DEVICE``, for example ``cuda:0``; None for what the bundle says.
     releases_features
         ``FEDMED_RELEASE_FEATURES`` is ``yes``: as the unseen site, it may send features of its images.
+    min_count
+        ``FEDMED_MIN_COUNT``: patients that a statistic must be of to leave the site; 10 where it is not set.
     """
 
     bundles: Path
@@ -39,6 +45,7 @@ class SiteEnvironment:
     weights: str | None
     device: str | None
     releases_features: bool
+    min_count: int = LEAST
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> SiteEnvironment:
@@ -47,7 +54,7 @@ class SiteEnvironment:
         Raises
         ------
         SiteError
-            A folder is not set, or is none; the message names the variable and no folder.
+            A folder is not set, or is none, or a number is none; the message names the variable and no folder.
         """
         folders = {name: environment.get(name, "") for name in (BUNDLES, DATA, STATE)}
         for name, folder in folders.items():
@@ -58,4 +65,11 @@ class SiteEnvironment:
         return cls(
             Path(folders[BUNDLES]), Path(folders[DATA]), Path(folders[STATE]),
             environment.get(WEIGHTS) or None, environment.get(DEVICE) or None, environment.get(RELEASE) == "yes",
+            _min_count(environment.get(MIN_COUNT) or str(LEAST)),
         )  # fmt: skip
+
+
+def _min_count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise SiteError(f"{MIN_COUNT} in the site's environment: found {text!r}, expected a whole number of at least 1")
+    return int(text)

@@ -43,7 +43,7 @@ def split_site(
         A patient is in two sections of a datalist; the message names an image of each.
     """
     items = sections.get("training", [])
-    patients = _patients(path, (item["image"] for part in sections.values() for item in part), patient_pattern)
+    patients = patients_of(path, (item["image"] for part in sections.values() for item in part), patient_pattern)
     grouped = [patients[item["image"]] for item in items]
     training, validation, test = split_by_patient(grouped, strata, seed, fractions)
     if "validation" in sections:
@@ -60,8 +60,23 @@ def split_site(
     return parts
 
 
-def _patients(path: Path, images: Iterable[str], pattern: str | None) -> dict[str, str]:
-    """By image: the patient that the datalist names, or that the file does."""
+def patients_of(path: Path, images: Iterable[str], pattern: str | None = None) -> dict[str, str]:
+    """By image: the patient that the site's datalist names, or that the file does.
+
+    Parameters
+    ----------
+    path
+        The site's folder or datalist.
+    images
+        The site's images.
+    pattern
+        As of :func:`fedmed_transforms.split.patient_of`.
+
+    Raises
+    ------
+    ValueError
+        As :func:`fedmed_transforms.split.patient_of`.
+    """
     named = read_patients(path)
     items = [{"image": image, PATIENT: named.get(image, "")} for image in images]
     return {item["image"]: within(patient_of(item, pattern), path) for item in items}

@@ -21,6 +21,7 @@ from nvflare.app_common.utils.tensor_disk_offload_context import cleanup_tensor_
 from fedmed_workflows.engines.nvflare_messages import register_tensors
 from fedmed_workflows.engines.nvflare_sites import NVFlareSites
 from fedmed_workflows.engines.nvflare_tasks import SiteTasks
+from fedmed_workflows.engines.nvflare_tracking import RoundEvents
 from fedmed_workflows.exchange import FileWeights, Manifest, weights_digest
 from fedmed_workflows.opened_sites import OpenedSites
 from fedmed_workflows.rounds import Rounds
@@ -105,7 +106,7 @@ class FederationController(Controller):  # type: ignore[misc]
         privacy = GaussianUpdate(**job["privacy"]) if job["privacy"] else None
         aggregation = _aggregation(job["aggregation"])
         rounds = Rounds(sites, folder, manifest, aggregation, job["rounds"], job["min_sites"], privacy)
-        weights, history = rounds.run(lambda number, entries: None)
+        weights, history = rounds.run(lambda number, entries: None, RoundEvents(self, tasks.fl_ctx, opened.names))
         outcome = {
             "history": history,
             "sites": opened.roles(),

@@ -91,9 +91,9 @@ class SiteExecutor(Executor):  # type: ignore[misc]
     def _join(self, site: str, fl_ctx: FLContext, files: Mapping[str, bytes], settings: dict[str, Any]) -> Joined:
         """The site, built once in a process; what was released for it is kept beside its state."""
         if self._joined is None:
-            _check_log_stays(fl_ctx)
+            check_log_stays(fl_ctx)
             environment = SiteEnvironment.read()
-            job = _job(fl_ctx)
+            job = job_of(fl_ctx)
             folder = environment.state_dir / Path(job["folder"]).name
             self._joined = join(job, site, environment, stored_files(folder, site, files, settings))
             self._initial = self._joined.algo.initial_weights()
@@ -137,7 +137,7 @@ class SiteExecutor(Executor):  # type: ignore[misc]
         return self._held[1]
 
 
-def _check_log_stays(fl_ctx: FLContext) -> None:
+def check_log_stays(fl_ctx: FLContext) -> None:
     """Refuses to work at a site whose NVFlare would send its logs to the server: they name files and tell errors."""
     if is_log_streaming_allowed(fl_ctx):
         raise SiteError(
@@ -146,7 +146,8 @@ def _check_log_stays(fl_ctx: FLContext) -> None:
         )
 
 
-def _job(fl_ctx: FLContext) -> dict[str, Any]:
+def job_of(fl_ctx: FLContext) -> dict[str, Any]:
+    """What the running job says to its sites."""
     workspace = fl_ctx.get_engine().get_workspace()
     job: dict[str, Any] = json.loads(
         (Path(workspace.get_app_config_dir(fl_ctx.get_prop(ReservedKey.RUN_NUM))) / JOB).read_text()

@@ -16,6 +16,7 @@ from fedmed_workflows.bundle_files import bundle_files
 from fedmed_workflows.bundle_network import BundleNetwork
 from fedmed_workflows.engines.nvflare_controller import INITIAL, JOB, FederationController
 from fedmed_workflows.engines.nvflare_executor import SiteExecutor
+from fedmed_workflows.engines.nvflare_tracking import receivers
 from fedmed_workflows.plain_values import check_plain
 from fedmed_workflows.run_folder import write_whole
 
@@ -68,18 +69,18 @@ def write_job(federation: Federation, network: BundleNetwork, name: str, job_dir
     Raises
     ------
     ValueError
-        An entry that all agree on is no plain value, a configuration lies outside the bundle, or NVFlare takes no such
-        name.
+        An entry that all agree on is no plain value, a configuration lies outside the bundle, NVFlare takes no such
+        name, or a package to track the rounds with is not installed here.
     """
     sites = [*federation.sites.folders, *([federation.sites.unseen[0]] if federation.sites.unseen else [])]
-    job = FedJobConfig(_job_name(name), min_clients=min(federation.min_sites, len(sites)))
+    job = FedJobConfig(job_name(name), min_clients=min(federation.min_sites, len(sites)))
     job.set_app_packages(PACKAGES)
     with tempfile.TemporaryDirectory() as folder:
         server, site = (Path(folder) / part for part in ("server", "site"))
         write_whole(server / JOB, json.dumps(_server_part(federation, network, name), indent=2))
         write_whole(server / INITIAL, save(network.initial_weights()))
-        write_whole(site / JOB, json.dumps(_site_part(federation, name), indent=2))
-        job.add_fed_app("server", FedAppConfig(server_app=_server_app(server)))
+        write_whole(site / JOB, json.dumps(site_part(federation, name), indent=2))
+        job.add_fed_app("server", FedAppConfig(server_app=_server_app(server, federation)))
         job.add_fed_app("site", FedAppConfig(client_app=_site_app(site)))
         job.set_site_app("server", "server")
         for name_of_site in sites:
@@ -88,13 +89,17 @@ def write_job(federation: Federation, network: BundleNetwork, name: str, job_dir
     return job_dir / job.job_name
 
 
-def _job_name(name: str) -> str:
+def job_name(name: str) -> str:
+    """A name as NVFlare takes it for a job."""
     return "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in name).lstrip("_") or "run"
 
 
-def _server_app(folder: Path) -> ServerAppConfig:
+def _server_app(folder: Path, federation: Federation) -> ServerAppConfig:
     app = ServerAppConfig()
     app.add_workflow("federation", FederationController())
+    experiment = Path(federation.bundle_root).resolve().name
+    for name, receiver in receivers(federation.track_with, experiment).items():
+        app.add_component(name, receiver)
     app.add_file_source(str(folder), app_folder_type="config")
     app.add_params(SERVER_PARAMETERS)
     return app
@@ -127,7 +132,14 @@ def _server_part(federation: Federation, network: BundleNetwork, name: str) -> d
     }
 
 
-def _site_part(federation: Federation, name: str) -> dict[str, Any]:
+def site_part(federation: Federation, name: str) -> dict[str, Any]:
+    """What a job says to its sites: which bundle, its files' digests, and the values that all agree on.
+
+    Raises
+    ------
+    ValueError
+        As :func:`write_job`.
+    """
     check_plain(federation.agreed, "agreed")
     root = Path(federation.bundle_root).resolve()
     for file in federation.train_config:

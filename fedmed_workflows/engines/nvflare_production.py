@@ -18,6 +18,7 @@ from fedmed_workflows.engines.engine import Outcome
 from fedmed_workflows.engines.nvflare_controller import FAILURE, OUTCOME, PROGRESS
 from fedmed_workflows.engines.nvflare_job import network_of, write_job
 from fedmed_workflows.engines.nvflare_simulator import read_outcome
+from fedmed_workflows.engines.nvflare_tracking import keep_tracking
 from fedmed_workflows.rounds import FederationError
 from fedmed_workflows.rounds_shown import RoundsShown
 from fedmed_workflows.run_folder import RunFolder
@@ -102,6 +103,7 @@ class Production:
             with _Server(user, str(self.startup_kit)) as server:
                 result = _completed(server, job, Path(temporary), shown)
             shutil.copytree(result, folder.path / "checkpoints", dirs_exist_ok=True)
+            keep_tracking(result.parent, folder.path)
             return read_outcome(result, result, network)
 
     def _user(self) -> str:

@@ -12,6 +12,7 @@ from fedmed_workflows.report.curves import trained_rounds
 from fedmed_workflows.report.figures import figures
 from fedmed_workflows.report.metric_groups import Group, groups_of, metric_of
 from fedmed_workflows.report.rendering import render, write_figures
+from fedmed_workflows.report.statistics_page import PAGE as STATISTICS
 from fedmed_workflows.report.tables import finite, write_tables
 from fedmed_workflows.run_folder import write_whole
 
@@ -71,7 +72,8 @@ def write_report(result: Mapping[str, Any], folder: str | Path) -> Path:
     path, plain = Path(folder) / "report.html", finite(result)
     write_tables(plain, path.parent)
     pictures = write_figures(figures(plain), path.parent, captions(plain))
-    write_whole(path, _render(plain, pictures, case_rows(plain, path.parent)))
+    statistics = (path.parent / STATISTICS).is_file()
+    write_whole(path, _render(plain, pictures, case_rows(plain, path.parent), statistics))
     return path
 
 
@@ -81,7 +83,9 @@ def captions(result: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     return {name.format(**words): (title, caption.format(**words)) for name, (title, caption) in CAPTIONS.items()}
 
 
-def _render(result: Mapping[str, Any], pictures: list[dict[str, Any]], cases: list[dict[str, Any]]) -> str:
+def _render(
+    result: Mapping[str, Any], pictures: list[dict[str, Any]], cases: list[dict[str, Any]], statistics: bool
+) -> str:
     rounds = trained_rounds(result)
     by_role = {role: [site for site in result["sites"] if site["role"] == role] for role in ("training", "unseen")}
     return render(
@@ -98,6 +102,7 @@ def _render(result: Mapping[str, Any], pictures: list[dict[str, Any]], cases: li
             "by_class": _by_class(result["final"].values()),
             "empty": _empty_masks(result),
             "cases": cases,
+            "statistics": STATISTICS if statistics else None,
             "shows_patients": any(case["base64"] for row in cases for case in row["cases"].values()),
             "label_color": LABEL_COLOR,
             "prediction_color": PREDICTION_COLOR,

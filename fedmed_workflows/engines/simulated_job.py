@@ -1,0 +1,102 @@
+"""A job in NVFlare's simulator: server and sites as processes of this machine, with the policy of real sites."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nvflare.app_common.logging.constants import ALLOW_LOG_STREAMING_VAR
+from nvflare.app_common.widgets.component_path_authorizer import CLASS_ALLOW_LIST
+
+from fedmed_workflows.run_folder import write_whole
+from fedmed_workflows.site_environment import BUNDLES, DATA, DEVICE, RELEASE, STATE, WEIGHTS
+
+if TYPE_CHECKING:
+    from fedmed_workflows.federation import Federation
+
+SERVER_RUN = "workspace/server/simulate_job"
+"""Where the server's folder of a simulated job lies, in the job's place."""
+
+LOG_LINES = 30
+
+
+def simulate(
+    federation: Federation,
+    job: Path,
+    place: Path,
+    classes: Iterable[type],
+    watch: Callable[[subprocess.Popen[bytes]], None],
+    own: Mapping[str, str] | None = None,
+) -> str:
+    """Runs a job to its end.
+
+    Parameters
+    ----------
+    federation
+        Whose sites take part, with their images where they lie here.
+    job
+        The job's folder.
+    place
+        Gets ``simulator.log`` and NVFlare's ``workspace``.
+    classes
+        What the job may name: the policy of server and sites allows these classes and no other.
+    watch
+        Gets the simulator's process and returns when it has ended; if it raises, the simulator is ended.
+    own
+        Further variables of the sites' environment.
+
+    Returns
+    -------
+    str
+        How it ended, for a message: the exit status, the log's file and the log's last lines.
+    """
+    _write_policy(place / "workspace", classes)
+    log = place / "simulator.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            _command(job, place / "workspace", list(federation.sites.paths)),
+            env={**_environment(federation), **(own or {})}, stdout=output, stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            watch(process)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
+                process.wait()
+    last = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES:])
+    return f"NVFlare's simulator ended ({process.returncode}); {log} ends:\n{last}"
+
+
+def _command(job: Path, workspace: Path, sites: Sequence[str]) -> list[str]:
+    simulator = [sys.executable, "-m", "nvflare.private.fed.app.simulator.simulator"]
+    return [*simulator, str(job), "-w", str(workspace), "-c", ",".join(sites), "-t", str(len(sites))]
+
+
+def _write_policy(workspace: Path, classes: Iterable[type]) -> None:
+    """The policy that a real site has: the classes that a job may name, and no other."""
+    allowed = [f"{cls.__module__}.{cls.__name__}" for cls in classes]
+    policy = {"format_version": 2, CLASS_ALLOW_LIST: allowed, ALLOW_LOG_STREAMING_VAR: False}
+    write_whole(workspace / "local" / "resources.json", json.dumps(policy, indent=2))
+
+
+def _environment(federation: Federation) -> dict[str, str]:
+    """The environment of the simulated sites, as each site's own people would set it."""
+    root = Path(federation.bundle_root).resolve()
+    weights = federation.settings.get("weights")
+    first = next(iter(federation.sites.paths.values())).resolve()
+    return {
+        **os.environ,
+        BUNDLES: str(root.parent),
+        DATA: str(first.parent),
+        STATE: str(federation.output_dir.resolve().parent),
+        DEVICE: str(federation.device),
+        RELEASE: "yes",
+        **({WEIGHTS: str(weights)} if weights is not None else {}),
+    }

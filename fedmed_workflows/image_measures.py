@@ -1,0 +1,86 @@
+"""What federated statistics measure of an image: its values, its voxels' size in mm, its own size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from monai.data import MetaTensor
+
+from fedmed_transforms.image_metadata import file_of, values_of
+
+INTENSITY = "intensity"
+AXES = ("x", "y", "z")
+
+PART = 1 << 20
+"""Voxels that are held in double precision at a time."""
+
+
+class Moments(NamedTuple):
+    """Of one quantity of an image, or of a patient's images.
+
+    Attributes
+    ----------
+    mean, square
+        Mean of the quantity, and of its square.
+    least, greatest
+        Its range.
+    """
+
+    mean: float
+    square: float
+    least: float
+    greatest: float
+
+
+def exactly(value: float) -> Moments:
+    """The moments of a single number."""
+    return Moments(value, value * value, value, value)
+
+
+def together(parts: Iterable[Moments]) -> Moments:
+    """The moments of several images, each of the same weight."""
+    listed = list(parts)
+    return Moments(
+        math.fsum(part.mean for part in listed) / len(listed),
+        math.fsum(part.square for part in listed) / len(listed),
+        min(part.least for part in listed),
+        max(part.greatest for part in listed),
+    )
+
+
+def measured(image: MetaTensor) -> dict[str, Moments]:
+    """Moments of an image's quantities by name.
+
+    Parameters
+    ----------
+    image
+        (C, X, Y), a picture without a place in the patient, or (C, X, Y, Z).
+
+    Returns
+    -------
+    dict
+        ``intensity``, of all voxels and channels, in the file's own units; ``size x``, ``size y`` (``size z``), in
+        voxels; of an image with a place in the patient ``spacing x``, ``spacing y`` and ``spacing z``, in mm.
+
+    Raises
+    ------
+    ValueError
+        A value is not finite; the message names the file.
+    """
+    sizes = {f"size {axis}": exactly(float(size)) for axis, size in zip(AXES, image.shape[1:])}
+    spacings = image.pixdim.tolist() if image.ndim == 4 else []
+    spaced = {f"spacing {axis}": exactly(spacing) for axis, spacing in zip(AXES, spacings)}
+    return {INTENSITY: _intensity(image), **spaced, **sizes}
+
+
+def _intensity(image: MetaTensor) -> Moments:
+    values = values_of(image).flatten()
+    sums = [(part.double().sum().item(), part.double().square().sum().item()) for part in values.split(PART)]
+    total, squares = (math.fsum(part) / len(values) for part in zip(*sums, strict=True))
+    if not math.isfinite(total):
+        raise ValueError(f"{file_of(image)}: found values that are not finite, expected numbers")
+    least, greatest = torch.aminmax(values)
+    return Moments(total, squares, least.item(), greatest.item())
