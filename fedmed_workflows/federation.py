@@ -77,6 +77,9 @@ class Federation:
         Time after which a round of NVFlare goes on without the sites that have not answered; None for no limit.
     privacy
         What makes every site's update private before it leaves the site; None sends it as it is.
+    filters
+        Privacy filters of NVFlare on every site's update, in their order: ``{"path": class, "args": arguments}``; the
+        engine ``in_process`` has none.
 
     Raises
     ------
@@ -105,6 +108,7 @@ class Federation:
         agreed: Mapping[str, Any] | None = None,
         round_seconds: float | None = None,
         privacy: GaussianUpdate | None = None,
+        filters: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         self.bundle_root, self.sites, self.output_dir = bundle_root, sites, Path(output_dir)
         self.rounds, self.local_epochs, self.seed = rounds, local_epochs, seed
@@ -116,6 +120,7 @@ class Federation:
         self.cache_dir = str(self.output_dir / "features") if cache_dir is None else cache_dir
         self.device, self.notes = torch.device(device), [note for note in notes if note]
         self.agreed, self.round_seconds = dict(agreed or {}), round_seconds
+        self.filters = None if filters is None else [dict(entry) for entry in filters]
         self._check()
 
     def run(self) -> dict[str, Any]:
@@ -132,6 +137,8 @@ class Federation:
         """
         if not self.sites.folders:
             raise ValueError("sites: found no training site, expected at least one besides the unseen one")
+        if self.filters is not None and self.engine == "in_process":
+            raise ValueError("filters: they are NVFlare's, and engine is 'in_process'; expected engine 'nvflare'")
         if self.sites.in_turn:
             return leave_one_site_out(self)
         return self.run_with(resolve_name(ENGINES[self.engine]), self.engine)

@@ -16,6 +16,7 @@ from fedmed_workflows.bundle_files import bundle_files
 from fedmed_workflows.bundle_network import BundleNetwork
 from fedmed_workflows.engines.nvflare_controller import INITIAL, JOB, FederationController
 from fedmed_workflows.engines.nvflare_executor import SiteExecutor
+from fedmed_workflows.engines.nvflare_filters import check_filters, result_filters
 from fedmed_workflows.plain_values import check_plain
 from fedmed_workflows.run_folder import write_whole
 
@@ -80,7 +81,7 @@ def write_job(federation: Federation, network: BundleNetwork, name: str, job_dir
         write_whole(server / INITIAL, save(network.initial_weights()))
         write_whole(site / JOB, json.dumps(_site_part(federation, name), indent=2))
         job.add_fed_app("server", FedAppConfig(server_app=_server_app(server)))
-        job.add_fed_app("site", FedAppConfig(client_app=_site_app(site)))
+        job.add_fed_app("site", FedAppConfig(client_app=_site_app(site, federation)))
         job.set_site_app("server", "server")
         for name_of_site in sites:
             job.set_site_app(name_of_site, "site")
@@ -100,11 +101,14 @@ def _server_app(folder: Path) -> ServerAppConfig:
     return app
 
 
-def _site_app(folder: Path) -> ClientAppConfig:
+def _site_app(folder: Path, federation: Federation) -> ClientAppConfig:
     app = ClientAppConfig()
     app.add_executor(["*"], SiteExecutor())
     app.add_file_source(str(folder), app_folder_type="config")
     app.add_params(SITE_PARAMETERS)
+    if federation.filters is not None:
+        check_filters(federation.filters)
+        app.add_params(result_filters(federation.filters))
     return app
 
 
@@ -119,6 +123,7 @@ def _server_part(federation: Federation, network: BundleNetwork, name: str) -> d
         "min_sites": federation.min_sites,
         "round_seconds": federation.round_seconds,
         "privacy": _privacy(federation),
+        "filtered": federation.filters is not None,
         "manifest": network.manifest.to_json(),
         "aggregation": {
             "name": f"{type(aggregation).__module__}.{type(aggregation).__qualname__}",
@@ -139,6 +144,7 @@ def _site_part(federation: Federation, name: str) -> dict[str, Any]:
         "files": bundle_files(root),
         "agreed": federation.agreed,
         "privacy": _privacy(federation),
+        "filtered": federation.filters is not None,
         "unseen": federation.sites.unseen[0] if federation.sites.unseen else None,
     }
 

@@ -50,7 +50,7 @@ def run_in_simulator(federation: Federation, folder: RunFolder) -> Outcome:
     network = network_of(federation)
     place = federation.output_dir.resolve() / PLACE
     job = write_job(federation, network, federation.output_dir.resolve().name, place / "job")
-    _write_policy(place / "workspace")
+    _write_policy(place / "workspace", [entry["path"] for entry in federation.filters or ()])
     for name in (OUTCOME, FAILURE):
         (folder.path / name).unlink(missing_ok=True)
     _simulate(federation, folder, job, place)
@@ -75,9 +75,9 @@ def read_outcome(folder: Path, checkpoints: Path, network: BundleNetwork) -> Out
     return Outcome(network.manifest, weights, trained=network, **outcome)
 
 
-def _write_policy(workspace: Path) -> None:
-    """The policy that a real site has: the classes of this package that a job may name, and no other."""
-    allowed = [f"{cls.__module__}.{cls.__name__}" for cls in (FederationController, SiteExecutor)]
+def _write_policy(workspace: Path, filters: list[str]) -> None:
+    """The policy that a real site has: the classes of this package and the filters that a job may name, no other."""
+    allowed = [f"{cls.__module__}.{cls.__name__}" for cls in (FederationController, SiteExecutor)] + filters
     policy = {"format_version": 2, CLASS_ALLOW_LIST: allowed, ALLOW_LOG_STREAMING_VAR: False}
     write_whole(workspace / "local" / "resources.json", json.dumps(policy, indent=2))
 
