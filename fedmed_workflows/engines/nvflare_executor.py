@@ -96,7 +96,7 @@ class SiteExecutor(Executor):  # type: ignore[misc]
         if self._joined is None:
             _check_log_stays(fl_ctx)
             environment = SiteEnvironment.read()
-            job = _job(fl_ctx)
+            job = job_of(fl_ctx)
             folder = environment.state_dir / Path(job["folder"]).name
             self._joined = join(job, site, environment, stored_files(folder, site, files, settings))
             self._initial = self._joined.algo.initial_weights()
@@ -153,7 +153,8 @@ def _check_log_stays(fl_ctx: FLContext) -> None:
         )
 
 
-def _job(fl_ctx: FLContext) -> dict[str, Any]:
+def job_of(fl_ctx: FLContext) -> dict[str, Any]:
+    """The part of a job that a site reads."""
     workspace = fl_ctx.get_engine().get_workspace()
     job: dict[str, Any] = json.loads(
         (Path(workspace.get_app_config_dir(fl_ctx.get_prop(ReservedKey.RUN_NUM))) / JOB).read_text()

@@ -72,16 +72,35 @@ def write_job(federation: Federation, network: BundleNetwork, name: str, job_dir
         An entry that all agree on is no plain value, a configuration lies outside the bundle, or NVFlare takes no such
         name.
     """
+    return write_parts(
+        federation, network, name, job_dir, _server_app(), _site_app(federation),
+        _server_part(federation, network, name), site_part(federation, name),
+    )  # fmt: skip
+
+
+def write_parts(
+    federation: Federation,
+    network: BundleNetwork,
+    name: str,
+    job_dir: Path,
+    server_app: ServerAppConfig,
+    site_app: ClientAppConfig,
+    server_part: dict[str, Any],
+    site_part: dict[str, Any],
+) -> Path:
+    """Writes a job of which NVFlare's own parts, and ours for server and sites, are given; as :func:`write_job`."""
     sites = [*federation.sites.folders, *([federation.sites.unseen[0]] if federation.sites.unseen else [])]
     job = FedJobConfig(_job_name(name), min_clients=min(federation.min_sites, len(sites)))
     job.set_app_packages(PACKAGES)
     with tempfile.TemporaryDirectory() as folder:
         server, site = (Path(folder) / part for part in ("server", "site"))
-        write_whole(server / JOB, json.dumps(_server_part(federation, network, name), indent=2))
+        write_whole(server / JOB, json.dumps(server_part, indent=2))
         write_whole(server / INITIAL, save(network.initial_weights()))
-        write_whole(site / JOB, json.dumps(_site_part(federation, name), indent=2))
-        job.add_fed_app("server", FedAppConfig(server_app=_server_app(server)))
-        job.add_fed_app("site", FedAppConfig(client_app=_site_app(site, federation)))
+        write_whole(site / JOB, json.dumps(site_part, indent=2))
+        server_app.add_file_source(str(server), app_folder_type="config")
+        site_app.add_file_source(str(site), app_folder_type="config")
+        job.add_fed_app("server", FedAppConfig(server_app=server_app))
+        job.add_fed_app("site", FedAppConfig(client_app=site_app))
         job.set_site_app("server", "server")
         for name_of_site in sites:
             job.set_site_app(name_of_site, "site")
@@ -93,18 +112,16 @@ def _job_name(name: str) -> str:
     return "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in name).lstrip("_") or "run"
 
 
-def _server_app(folder: Path) -> ServerAppConfig:
+def _server_app() -> ServerAppConfig:
     app = ServerAppConfig()
     app.add_workflow("federation", FederationController())
-    app.add_file_source(str(folder), app_folder_type="config")
     app.add_params(SERVER_PARAMETERS)
     return app
 
 
-def _site_app(folder: Path, federation: Federation) -> ClientAppConfig:
+def _site_app(federation: Federation) -> ClientAppConfig:
     app = ClientAppConfig()
     app.add_executor(["*"], SiteExecutor())
-    app.add_file_source(str(folder), app_folder_type="config")
     app.add_params(SITE_PARAMETERS)
     if federation.filters is not None:
         check_filters(federation.filters)
@@ -132,7 +149,14 @@ def _server_part(federation: Federation, network: BundleNetwork, name: str) -> d
     }
 
 
-def _site_part(federation: Federation, name: str) -> dict[str, Any]:
+def site_part(federation: Federation, name: str) -> dict[str, Any]:
+    """What a site needs to know of a federation: plain values, and digests of its bundle's files.
+
+    Raises
+    ------
+    ValueError
+        As :func:`write_job`.
+    """
     check_plain(federation.agreed, "agreed")
     root = Path(federation.bundle_root).resolve()
     for file in federation.train_config:
