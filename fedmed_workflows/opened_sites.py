@@ -81,6 +81,17 @@ class OpenedSites:
         self.ready.discard(site)
         self.said[site] = why.removeprefix(f"site {site!r}: ")
 
+    def check_unseen(self) -> None:
+        """Refuses to begin without the unseen site.
+
+        Raises
+        ------
+        SiteError
+            The message says what it said.
+        """
+        if self.unseen is not None and self.unseen not in self.ready:
+            raise SiteError(f"the unseen site {self.unseen!r} is not ready: {self.said.get(self.unseen, 'no answer')}")
+
     def check_enough(self) -> None:
         """Refuses to begin with too few sites.
 
@@ -89,9 +100,9 @@ class OpenedSites:
         SiteError
             The message says what each missing site said.
         """
-        missing = {site: self.said.get(site, "no answer") for site in self.names if site not in self.ready}
+        missing = {site: self.said.get(site, "no answer") for site in self.training if site not in self.ready}
         ready = [site for site in self.training if site in self.ready]
-        if len(ready) < self.min_sites or self.unseen in missing:
+        if len(ready) < self.min_sites:
             raise SiteError(f"{len(ready)} sites joined, expected at least {self.min_sites}; not ready: {missing}")
 
     def released(self) -> dict[str, Any]:

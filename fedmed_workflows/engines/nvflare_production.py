@@ -33,7 +33,7 @@ POLL_SECONDS = 2.0
 AWAY_SECONDS = 600.0
 """How long the administrator's side waits for a server that does not answer."""
 
-LOST_SECONDS = 20.0
+LOST_SECONDS = 10.0
 """How long a job may be said to run while no process runs it: a restarted server knows nothing of its jobs' end."""
 
 LOST = "lost with the server's process"

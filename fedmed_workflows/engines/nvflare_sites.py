@@ -66,6 +66,8 @@ class NVFlareSites:
     def open(self, history: Sequence[Mapping[str, Any]]) -> None:
         """Has every site read and check its images; the unseen site first, whose features the others may need.
 
+        This has no time limit: a first look at all images, and their features, may take hours.
+
         Raises
         ------
         SiteError
@@ -74,6 +76,7 @@ class NVFlareSites:
         contributed = _contributed(history)
         if self.opened.unseen is not None:
             self._open([self.opened.unseen], {})
+            self.opened.check_unseen()
             self._released = self.opened.released()
         self._open(self.opened.training, contributed)
         self.opened.check_enough()
@@ -143,7 +146,7 @@ class NVFlareSites:
 
     def _open(self, sites: Sequence[str], contributed: Mapping[str, int]) -> None:
         task = self._open_task(contributed)
-        for site, answer in self.tasks.ask(OPEN, task, sites, self.seconds):
+        for site, answer in self.tasks.ask(OPEN, task, sites, None):
             self._take_up(site, answer)
 
     def _open_task(self, contributed: Mapping[str, int]) -> Shareable:

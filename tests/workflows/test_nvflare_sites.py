@@ -137,6 +137,14 @@ def test_a_site_that_cannot_join_is_named_with_its_reason(answer: Shareable, sai
     engine(Scripted(one_bad), min_sites=1, data={"b": "digest"}).open([])
 
 
+def test_without_the_unseen_site_nothing_begins() -> None:
+    def away(name: str, site: str, data: Shareable) -> Shareable | SiteError:
+        return SiteError("site 'u': is not connected") if site == "u" else sound(name, site, data)
+
+    with pytest.raises(SiteError, match="the unseen site 'u' is not ready: is not connected"):
+        engine(Scripted(away)).open([])
+
+
 def test_each_site_hears_which_of_its_states_must_be_there() -> None:
     heard: dict[str, Any] = {}
 
