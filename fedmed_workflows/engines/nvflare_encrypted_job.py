@@ -82,7 +82,7 @@ def _server_app(federation: Federation) -> ServerAppConfig:
         snapshot_every_n_rounds=0,
     )
     app.add_workflow("rounds", rounds)
-    app.add_workflow(LAST, BroadcastAndProcess(LAST, SCORE, wait_time_after_min_received=0))
+    app.add_workflow("scores", BroadcastAndProcess(LAST, SCORE, wait_time_after_min_received=0))
     app.add_params(SERVER_PARAMETERS)
     return app
 
