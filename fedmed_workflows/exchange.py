@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
@@ -69,6 +71,32 @@ def put(network: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
     """Writes exchanged tensors into a network; check them against the manifest first."""
     for name, value in travels(network).items():
         value.copy_(torch.as_tensor(weights[name]))
+
+
+class FileWeights(Mapping[str, torch.Tensor]):
+    """Exchanged tensors that stay in their file, each read when it is asked for.
+
+    Parameters
+    ----------
+    path
+        A safetensors file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with safe_open(path, framework="pt") as file:
+            self._names = list(file.keys())
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        with safe_open(self.path, framework="pt") as file:
+            value: torch.Tensor = file.get_tensor(name)
+            return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 class ManifestError(ValueError):

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from fedmed_workflows.aggregation import Update
 from fedmed_workflows.engines.engine import Engine
 from fedmed_workflows.exchange import Manifest, Weights
@@ -18,6 +20,8 @@ from fedmed_workflows.site_error import UpdateError, reported_error
 from fedmed_workflows.update_privacy import GaussianUpdate
 
 logger = logging.getLogger(__name__)
+
+Tensors = Mapping[str, torch.Tensor]
 
 Sites = dict[str, dict[str, Any]]
 """A round's entry of each site that answered, by the site's name."""
@@ -57,7 +61,7 @@ class Rounds:
     min_sites: int
     privacy: GaussianUpdate | None = None
 
-    def run(self, show: Callable[[int, Sites], None]) -> tuple[Weights, list[dict[str, Any]]]:
+    def run(self, show: Callable[[int, Sites], None]) -> tuple[Tensors, list[dict[str, Any]]]:
         """Runs the rounds that are left; the last aggregate and the history.
 
         Parameters
@@ -70,23 +74,29 @@ class Rounds:
         FederationError
             Too few sites contributed to a round.
         """
-        weights, history = self.folder.resume(self.manifest) or self._start()
+        kept = self.folder.resume(self.manifest)
+        weights, history = self._start() if kept is None else (self._carried(kept[0], len(kept[1]) - 1), kept[1])
+        del kept
         self.engine.check_states(history)
         for number in range(len(history), self.rounds + 1):
             weights, entry = self._round(weights, number, show)
             history.append(accounted(entry, history, self.privacy))
-            self.folder.commit(weights, history, self.manifest)
+            self.folder.commit(history, self.manifest)
         return weights, history
 
-    def _start(self) -> tuple[Weights, list[dict[str, Any]]]:
-        weights = self.engine.initial_weights()
+    def _start(self) -> tuple[Tensors, list[dict[str, Any]]]:
+        weights = self._carried(self.engine.initial_weights(), 0)
         history: list[dict[str, Any]] = [{"round": 0, "validation": self.engine.validate(weights, 0)}]
-        self.folder.commit(weights, history, self.manifest)
+        self.folder.commit(history, self.manifest)
         return weights, history
+
+    def _carried(self, weights: Tensors, number: int) -> Tensors:
+        """An aggregate as the engine carries it to its validation and the next round, once it is on the disk."""
+        return self.engine.carried(weights, self.folder.keep(weights, number))
 
     def _round(
-        self, weights: Weights, number: int, show: Callable[[int, Sites], None]
-    ) -> tuple[Weights, dict[str, Any]]:
+        self, weights: Tensors, number: int, show: Callable[[int, Sites], None]
+    ) -> tuple[Tensors, dict[str, Any]]:
         started = time.monotonic()
         updates: dict[str, Update] = {}
         sites: Sites = {}
@@ -94,7 +104,8 @@ class Rounds:
             sites[name] = self._accept(name, result, updates)
             show(number, sites)
         self._check(number, sites, updates)
-        weights, seconds = self.aggregation(updates), time.monotonic() - started
+        weights, seconds = self._carried(self.aggregation(updates), number), time.monotonic() - started
+        del updates
         entry = {"round": number, "seconds": seconds, "sites": dict(sorted(sites.items()))}
         return weights, {**entry, "validation": self.engine.validate(weights, number)}
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import torch
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file, save_file
 
 from fedmed_transforms.whole_file import whole_file
-from fedmed_workflows.exchange import Manifest, Weights
+from fedmed_workflows.exchange import FileWeights, Manifest, Weights
 
 KEPT_CHECKPOINTS = 3
 """Aggregates that stay on disk besides the last."""
@@ -109,11 +111,20 @@ class RunFolder:
         manifest.check(weights, f"checkpoint {file}")
         return weights, history
 
-    def commit(self, weights: Weights, history: list[dict[str, Any]], manifest: Manifest) -> None:
-        """Keeps the aggregate after a round with the history up to it. The round counts once ``last.json`` names it."""
+    def keep(self, weights: Mapping[str, torch.Tensor], number: int) -> Path:
+        """Writes the aggregate of a round; the file counts once :meth:`commit` names it."""
+        file = self.path / "checkpoints" / f"round_{number:05d}.safetensors"
+        with whole_file(file) as temporary:
+            if isinstance(weights, FileWeights):
+                shutil.copyfile(weights.path, temporary)
+            else:
+                save_file({name: value.contiguous() for name, value in weights.items()}, temporary)
+        return file
+
+    def commit(self, history: list[dict[str, Any]], manifest: Manifest) -> None:
+        """Makes the last round of a history count: from now on a run goes on after it."""
         folder = self.path / "checkpoints"
         name = f"round_{history[-1]['round']:05d}.safetensors"
-        write_whole(folder / name, save({key: value.contiguous() for key, value in weights.items()}))
         write_whole(
             folder / "last.json", json.dumps({"file": name, "history": history, "manifest": manifest.to_json()})
         )

@@ -7,23 +7,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
+
 from fedmed_workflows.aggregation import Update
-from fedmed_workflows.exchange import Manifest, Weights
+from fedmed_workflows.exchange import Manifest
 
 
 class Engine(Protocol):
     """Calls the sites: a function call in one process, a message on a wire."""
 
-    def initial_weights(self) -> Weights:
+    def initial_weights(self) -> Mapping[str, torch.Tensor]:
         """The exchanged tensors before round 1."""
+
+    def carried(self, weights: Mapping[str, torch.Tensor], file: Path) -> Mapping[str, torch.Tensor]:
+        """An aggregate as the engine passes it on: the tensors, or the file that holds them too."""
 
     def check_states(self, history: Sequence[Mapping[str, Any]]) -> None:
         """Refuses to go on where a site has lost the state of its last contribution."""
 
-    def train(self, weights: Weights, round_number: int) -> Iterator[tuple[str, Update | Exception]]:
+    def train(self, weights: Mapping[str, torch.Tensor], round_number: int) -> Iterator[tuple[str, Update | Exception]]:
         """One round: every training site's name with its update, or with the error that ended its round."""
 
-    def validate(self, weights: Weights, round_number: int) -> dict[str, dict[str, float]]:
+    def validate(self, weights: Mapping[str, torch.Tensor], round_number: int) -> dict[str, dict[str, float]]:
         """Metrics of a round's aggregate on every site's validation images and on the unseen site."""
 
 
@@ -63,7 +68,7 @@ class Outcome:
     """
 
     manifest: Manifest
-    weights: Weights
+    weights: Mapping[str, torch.Tensor]
     history: list[dict[str, Any]]
     sites: list[dict[str, Any]]
     initial: dict[str, Any]

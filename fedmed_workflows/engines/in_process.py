@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from monai.fl.utils.exchange_object import ExchangeObject
 
 from fedmed_workflows.aggregation import Update
@@ -107,6 +108,10 @@ class InProcessEngine:
         """The exchanged tensors before round 1."""
         return self._initial
 
+    def carried(self, weights: Mapping[str, torch.Tensor], file: Path) -> Mapping[str, torch.Tensor]:
+        """The tensors: all sites are here."""
+        return weights
+
     def check_states(self, history: Sequence[Mapping[str, Any]]) -> None:
         """Refuses to go on where a site has lost the state of its last contribution.
 
@@ -123,7 +128,7 @@ class InProcessEngine:
                     f"after round {rounds[-1]}; without it the run would not end with the same weights"
                 )
 
-    def train(self, weights: Weights, round_number: int) -> Iterator[tuple[str, Update | Exception]]:
+    def train(self, weights: Mapping[str, torch.Tensor], round_number: int) -> Iterator[tuple[str, Update | Exception]]:
         """One round: every training site's name with its update, or with the error that ended its round."""
         for name, site in self.sites.items():
             try:
@@ -132,13 +137,13 @@ class InProcessEngine:
                 logger.warning("site %s, round %d: %s", name, round_number, error)
                 yield name, error
 
-    def validate(self, weights: Weights, round_number: int) -> dict[str, dict[str, float]]:
+    def validate(self, weights: Mapping[str, torch.Tensor], round_number: int) -> dict[str, dict[str, float]]:
         """Metrics of a round's aggregate on every site's validation images and on the unseen site."""
         return {
             name: site.evaluate(ExchangeObject(weights=dict(weights))).metrics for name, site in self._all().items()
         }
 
-    def score(self, weights: Weights) -> dict[str, dict[str, Any]]:
+    def score(self, weights: Mapping[str, torch.Tensor]) -> dict[str, dict[str, Any]]:
         """Metrics of an aggregate with intervals on every site's test images and on the unseen site."""
         return {name: site.score(weights) for name, site in self._all().items()}
 

@@ -17,12 +17,11 @@ from nvflare.apis.impl.controller import Controller
 from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
 from nvflare.app_common.utils.tensor_disk_offload_context import cleanup_tensor_disk_offload, setup_tensor_disk_offload
-from safetensors.torch import load_file
 
 from fedmed_workflows.engines.nvflare_messages import register_tensors
 from fedmed_workflows.engines.nvflare_sites import NVFlareSites
 from fedmed_workflows.engines.nvflare_tasks import SiteTasks
-from fedmed_workflows.exchange import Manifest, weights_digest
+from fedmed_workflows.exchange import FileWeights, Manifest, weights_digest
 from fedmed_workflows.opened_sites import OpenedSites
 from fedmed_workflows.rounds import Rounds
 from fedmed_workflows.run_folder import RunFolder, write_whole
@@ -95,7 +94,7 @@ class FederationController(Controller):  # type: ignore[misc]
         for name in (OUTCOME, FAILURE):
             (folder.path / name).unlink(missing_ok=True)
         job, manifest = self._job, Manifest.from_json(self._job["manifest"])
-        initial = load_file(self._config / INITIAL)
+        initial = FileWeights(self._config / INITIAL)
         manifest.check(initial, "the job's initial tensors")
         opened = OpenedSites(
             job["sites"], job["unseen"], manifest, weights_digest(initial), job["min_sites"], _known_data(folder.path)

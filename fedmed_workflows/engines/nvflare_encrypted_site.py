@@ -10,6 +10,7 @@ import torch
 from nvflare.apis.dxo import DXO, DataKind, from_shareable
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
+from nvflare.apis.signal import Signal
 from nvflare.app_common.app_constant import AppConstants
 
 from fedmed_workflows.engines.nvflare_executor import SiteExecutor, job_of
@@ -28,7 +29,7 @@ class EncryptedSite(SiteExecutor):
     are named in the job, with the key in the site's start-up kit. It takes no arguments.
     """
 
-    def _train(self, site: str, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
+    def _train(self, site: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
         algo = self._join(site, fl_ctx, {}, {}).algo
         received, number = decrypted(from_shareable(shareable).data, algo.manifest, site), _round(shareable)
         if number == 1:
@@ -38,7 +39,7 @@ class EncryptedSite(SiteExecutor):
         answer: Shareable = DXO(DataKind.WEIGHTS, data=arrays, meta={SAMPLES: update.samples}).to_shareable()
         return answer
 
-    def _score(self, site: str, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
+    def _score(self, site: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
         algo = self._join(site, fl_ctx, {}, {}).algo
         weights = decrypted(from_shareable(shareable).data, algo.manifest, site)
         algo.save_model(weights, algo.state.folder / MODEL)

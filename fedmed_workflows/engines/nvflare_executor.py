@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
 from nvflare.app_common.logging.constants import is_log_streaming_allowed
+from safetensors.torch import load_file
 
+from fedmed_workflows.engines.nvflare_files import SOURCE, fetched
 from fedmed_workflows.engines.nvflare_messages import (
     OPEN,
     SAMPLES,
@@ -27,7 +30,6 @@ from fedmed_workflows.engines.nvflare_messages import (
     message,
     register_tensors,
     values_of,
-    weights_of,
     with_difference,
     with_weights,
 )
@@ -66,12 +68,12 @@ class SiteExecutor(Executor):  # type: ignore[misc]
         site = fl_ctx.get_identity_name()
         tasks = {OPEN: self._open, TRAIN: self._train, VALIDATE: self._validate, SCORE: self._score}
         try:
-            return tasks[task_name](site, shareable, fl_ctx)
+            return tasks[task_name](site, shareable, fl_ctx, abort_signal)
         except Exception as error:  # whatever it is, the federation must hear of it and no other site may stop
             logger.exception("site %s, task %s", site, task_name)
             return failure(f"site {site!r}: {reported_error(error).removeprefix(f'site {site!r}: ')}")
 
-    def _open(self, site: str, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
+    def _open(self, site: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
         task = values_of(shareable, "server")
         joined = self._join(site, fl_ctx, task.get("files", {}), task.get("settings", {}))
         contributed = task.get("contributed", {}).get(site)
@@ -105,16 +107,16 @@ class SiteExecutor(Executor):  # type: ignore[misc]
                 hold_statistics(self._joined.algo.network)
         return self._joined
 
-    def _validate(self, site: str, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
+    def _validate(self, site: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
         algo = self._join(site, fl_ctx, {}, {}).algo
-        weights = self._weights(shareable)
+        weights = self._weights(shareable, fl_ctx, abort_signal)
         return message(metrics=algo.evaluate(ExchangeObject(weights=weights)).metrics)
 
-    def _train(self, site: str, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
+    def _train(self, site: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
         algo = self._join(site, fl_ctx, {}, {}).algo
         if not self._has(shareable):
             return message(needs_weights=True)
-        received = self._weights(shareable)
+        received = self._weights(shareable, fl_ctx, abort_signal)
         update = algo.fit_round(received, values_of(shareable, "server")["round"])
         values = {"metrics": update.metrics, SAMPLES: update.samples}
         if not self._filtered:
@@ -122,23 +124,27 @@ class SiteExecutor(Executor):  # type: ignore[misc]
         np.random.seed()  # filters draw from here, and the server knows the seed of the round
         return with_difference(difference(algo.network, update.weights, received), **values)
 
-    def _score(self, site: str, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
+    def _score(self, site: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
         algo = self._join(site, fl_ctx, {}, {}).algo
         initial = values_of(shareable, "server").get("initial")
         if not initial and not self._has(shareable):
             return message(needs_weights=True)
-        weights = self._initial if initial else self._weights(shareable)
+        weights = self._initial if initial else self._weights(shareable, fl_ctx, abort_signal)
         return message(score=json.dumps(algo.score(weights)))
 
     def _has(self, shareable: Shareable) -> bool:
-        """Whether the aggregate that a task is about came with it or is here from the task before."""
-        number = values_of(shareable, "server")["aggregate"]
-        return weights_of(shareable, "server") is not None or (self._held is not None and self._held[0] == number)
+        """Whether the aggregate that a task is about comes with it, or is here from the task before."""
+        task = values_of(shareable, "server")
+        return SOURCE in task or (self._held is not None and self._held[0] == task["aggregate"])
 
-    def _weights(self, shareable: Shareable) -> Weights:
-        sent = weights_of(shareable, "server")
-        if sent is not None:
-            self._held = (values_of(shareable, "server")["aggregate"], dict(sent))
+    def _weights(self, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Weights:
+        task = values_of(shareable, "server")
+        if SOURCE in task:
+            self._held = None  # its memory is free before the next one comes
+            cell = fl_ctx.get_engine().get_cell()
+            with TemporaryDirectory() as folder:
+                file = fetched(cell, task[SOURCE], Path(folder), abort_signal)
+                self._held = (task["aggregate"], load_file(file))
         if self._held is None:
             raise SiteError("received no weights")
         return self._held[1]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import torch
 from nvflare.apis.shareable import Shareable
 
 from fedmed_workflows.aggregation import Update
@@ -15,13 +17,11 @@ from fedmed_workflows.engines.nvflare_messages import (
     SCORE,
     TRAIN,
     VALIDATE,
-    message,
     update_of,
     values_of,
-    with_weights,
 )
 from fedmed_workflows.engines.nvflare_tasks import SiteTasks
-from fedmed_workflows.exchange import ManifestError, Weights
+from fedmed_workflows.exchange import FileWeights, ManifestError
 from fedmed_workflows.opened_sites import OpenedSites
 from fedmed_workflows.site_error import SiteError, reported_error
 
@@ -53,7 +53,7 @@ class NVFlareSites:
         self,
         tasks: SiteTasks,
         opened: OpenedSites,
-        initial: Weights,
+        initial: FileWeights,
         seconds: float | None,
         filtered: bool = False,
     ) -> None:
@@ -81,14 +81,18 @@ class NVFlareSites:
         self._open(self.opened.training, contributed)
         self.opened.check_enough()
 
-    def initial_weights(self) -> Weights:
+    def initial_weights(self) -> FileWeights:
         """The exchanged tensors before round 1."""
         return self.initial
+
+    def carried(self, weights: Mapping[str, torch.Tensor], file: Path) -> FileWeights:
+        """The file: sites fetch it, and nothing of it stays in the server's memory."""
+        return FileWeights(file)
 
     def check_states(self, history: Sequence[Mapping[str, Any]]) -> None:
         """Nothing is left to check: a site that lost its state says so when it joins."""
 
-    def train(self, weights: Weights, round_number: int) -> Iterator[tuple[str, Update | Exception]]:
+    def train(self, weights: Mapping[str, torch.Tensor], round_number: int) -> Iterator[tuple[str, Update | Exception]]:
         """One round: every training site's name with its update, or with the error that ended its round."""
         present = [site for site in self.opened.training if site in self.opened.ready]
         for site in (name for name in self.opened.names if name not in self.opened.ready):
@@ -98,22 +102,22 @@ class NVFlareSites:
         for site, answer in self._ask_holding(TRAIN, weights, round_number - 1, present, round=round_number):
             yield site, answer if isinstance(answer, Exception) else self._update(site, answer, weights)
 
-    def validate(self, weights: Weights, round_number: int) -> dict[str, dict[str, float]]:
+    def validate(self, weights: Mapping[str, torch.Tensor], round_number: int) -> dict[str, dict[str, float]]:
         """Metrics of a round's aggregate on every site's validation images and on the unseen site."""
-        task = with_weights(weights, aggregate=round_number)
         found = {}
-        for site, answer in self.tasks.ask(VALIDATE, task, self._present(), self.seconds):
-            values = self._values(site, answer)
-            if values is not None:
+        values = {"aggregate": round_number}
+        for site, answer in self.tasks.ask(VALIDATE, values, self._present(), self.seconds, _file(weights)):
+            said = self._values(site, answer)
+            if said is not None:
                 self._holding[site] = round_number
-                found[site] = dict(values["metrics"])
+                found[site] = dict(said["metrics"])
         return {site: found[site] for site in self.opened.names if site in found}
 
-    def score(self, weights: Weights, round_number: int) -> dict[str, dict[str, Any]]:
+    def score(self, weights: Mapping[str, torch.Tensor], round_number: int) -> dict[str, dict[str, Any]]:
         """Metrics of a round's aggregate with intervals, of round 0 for the untrained network."""
         sites = self._present()
         asked = (
-            self.tasks.ask(SCORE, message(aggregate=0, initial=True), sites, self.seconds)
+            self.tasks.ask(SCORE, {"aggregate": 0, "initial": True}, sites, self.seconds)
             if round_number == 0
             else self._ask_holding(SCORE, weights, round_number, sites)
         )
@@ -128,19 +132,19 @@ class NVFlareSites:
         return [site for site in self.opened.names if site in self.opened.ready]
 
     def _ask_holding(
-        self, name: str, weights: Weights, aggregate: int, sites: Sequence[str], **values: Any
+        self, name: str, weights: Mapping[str, torch.Tensor], aggregate: int, sites: Sequence[str], **values: Any
     ) -> Iterator[tuple[str, Shareable | Exception]]:
         """Asks with the aggregate those who do not hold it, without it those who do; with it, if one has lost it."""
         holding = [site for site in sites if self._holding.get(site) == aggregate]
         lost = [site for site in sites if site not in holding]
-        for site, answer in self.tasks.ask(name, message(aggregate=aggregate, **values), holding, self.seconds):
+        task = {"aggregate": aggregate, **values}
+        for site, answer in self.tasks.ask(name, task, holding, self.seconds):
             said = self._values(site, answer)
             if said is not None and said.get("needs_weights"):
                 lost.append(site)
             else:
                 yield site, answer if said is not None else SiteError(self.opened.said[site])
-        task = with_weights(weights, aggregate=aggregate, **values) if lost else message()
-        for site, answer in self.tasks.ask(name, task, lost, self.seconds):
+        for site, answer in self.tasks.ask(name, task, lost, self.seconds, _file(weights)):
             said = self._values(site, answer)
             yield site, answer if said is not None else SiteError(self.opened.said[site])
 
@@ -149,8 +153,8 @@ class NVFlareSites:
         for site, answer in self.tasks.ask(OPEN, task, sites, None):
             self._take_up(site, answer)
 
-    def _open_task(self, contributed: Mapping[str, int]) -> Shareable:
-        return message(contributed=dict(contributed), **self._released)
+    def _open_task(self, contributed: Mapping[str, int]) -> dict[str, Any]:
+        return {"contributed": dict(contributed), **self._released}
 
     def _take_up(self, site: str, answer: Shareable | Exception) -> None:
         values = self._values(site, answer)
@@ -172,7 +176,7 @@ class NVFlareSites:
         self._take_up(site, answer)
         logger.info("site %s is back", site)
 
-    def _update(self, site: str, answer: Shareable, weights: Weights) -> Update | Exception:
+    def _update(self, site: str, answer: Shareable, weights: Mapping[str, torch.Tensor]) -> Update | Exception:
         try:
             return update_of(answer, site, weights if self.filtered else None)
         except (SiteError, ManifestError) as error:
@@ -199,3 +203,8 @@ def _contributed(history: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     return {
         site: entry["round"] for entry in history[1:] for site, part in entry["sites"].items() if "error" not in part
     }
+
+
+def _file(weights: Mapping[str, torch.Tensor]) -> Path:
+    assert isinstance(weights, FileWeights)  # as carried by this engine
+    return weights.path

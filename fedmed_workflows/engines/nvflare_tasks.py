@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import queue
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from nvflare.apis.controller_spec import ClientTask, Task, TaskCompletionStatus
 from nvflare.apis.fl_context import FLContext
@@ -13,6 +15,8 @@ from nvflare.apis.impl.controller import Controller
 from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
 
+from fedmed_workflows.engines.nvflare_files import served
+from fedmed_workflows.engines.nvflare_messages import message
 from fedmed_workflows.site_error import SiteError
 
 POLL_SECONDS = 0.2
@@ -42,16 +46,23 @@ class SiteTasks:
         self._synced = time.monotonic()
 
     def ask(
-        self, name: str, data: Shareable, sites: Sequence[str], seconds: float | None
+        self,
+        name: str,
+        values: Mapping[str, Any],
+        sites: Sequence[str],
+        seconds: float | None = None,
+        file: Path | None = None,
     ) -> Iterator[tuple[str, Shareable | SiteError]]:
         """Sends a task and yields each site's answer as it comes; at the end, an error for each that is missing.
 
         Parameters
         ----------
-        name, data
+        name, values
             Of the task.
         sites
             Who gets it.
+        file
+            What each of them fetches at its own pace, if anything.
         seconds
             Time limit; None for none but that all connections of those still missing are lost.
 
@@ -60,14 +71,21 @@ class SiteTasks:
         AbortedError
             The job was aborted meanwhile.
         """
-        answers: queue.SimpleQueue[tuple[str, Shareable]] = queue.SimpleQueue()
-        task = self._task(name, data, seconds, lambda site, answer: answers.put((site, answer)))
         known = {client.name for client in self.fl_ctx.get_engine().get_clients()}
         for site in sorted(set(sites) - known):
             yield site, SiteError(f"site {site!r}: is not connected")
-        missing = set(sites) & known
-        if missing:
-            self.controller.broadcast(task, self.fl_ctx, targets=sorted(missing), min_responses=len(missing))
+        connected = sorted(set(sites) & known)
+        if connected:
+            with served(self.fl_ctx.get_engine().get_cell(), file) as source:
+                yield from self._ask(name, message(**values, **source), connected, seconds)
+
+    def _ask(
+        self, name: str, data: Shareable, sites: Sequence[str], seconds: float | None
+    ) -> Iterator[tuple[str, Shareable | SiteError]]:
+        answers: queue.SimpleQueue[tuple[str, Shareable]] = queue.SimpleQueue()
+        task = self._task(name, data, seconds, lambda site, answer: answers.put((site, answer)))
+        self.controller.broadcast(task, self.fl_ctx, targets=list(sites), min_responses=len(sites))
+        missing = set(sites)
         while missing:
             try:
                 site, answer = answers.get(timeout=POLL_SECONDS)
@@ -83,9 +101,12 @@ class SiteTasks:
         for site in sorted(missing):
             yield site, SiteError(f"site {site!r}: {_reason(task, seconds)}")
 
-    def stand(self, name: str, data: Shareable, site: str, answered: Callable[[str, Shareable], None]) -> None:
+    def stand(
+        self, name: str, values: Mapping[str, Any], site: str, answered: Callable[[str, Shareable], None]
+    ) -> None:
         """Leaves a task for a site that is away, for when it comes back; nobody waits for it."""
-        self.controller.broadcast(self._task(name, data, None, answered), self.fl_ctx, targets=[site], min_responses=1)
+        task = self._task(name, message(**values), None, answered)
+        self.controller.broadcast(task, self.fl_ctx, targets=[site], min_responses=1)
 
     def _sync(self) -> None:
         if time.monotonic() - self._synced > SYNC_SECONDS:
