@@ -82,6 +82,9 @@ class Federation:
         What makes every site's update private before it leaves the site; None sends it as it is.
     track_with
         Where NVFlare's server shows the rounds, besides the report: some of :data:`TRACKING`.
+    filters
+        Privacy filters of NVFlare on every site's update, in their order: ``{"path": class, "args": arguments}``; the
+        engine ``in_process`` has none.
 
     Raises
     ------
@@ -111,6 +114,7 @@ class Federation:
         round_seconds: float | None = None,
         privacy: GaussianUpdate | None = None,
         track_with: str | Sequence[str] | None = None,
+        filters: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         self.bundle_root, self.sites, self.output_dir = bundle_root, sites, Path(output_dir)
         self.rounds, self.local_epochs, self.seed = rounds, local_epochs, seed
@@ -123,6 +127,7 @@ class Federation:
         self.device, self.notes = torch.device(device), [note for note in notes if note]
         self.agreed, self.round_seconds = dict(agreed or {}), round_seconds
         self.track_with = [track_with] if isinstance(track_with, str) else list(track_with or ())
+        self.filters = None if filters is None else [dict(entry) for entry in filters]
         self._check()
 
     def run(self) -> dict[str, Any]:
@@ -141,6 +146,8 @@ class Federation:
             raise ValueError("sites: found no training site, expected at least one besides the unseen one")
         if self.track_with and self.engine == "in_process":
             raise ValueError(f"track_with {self.track_with}: NVFlare's receivers do it, expected the engine 'nvflare'")
+        if self.filters is not None and self.engine == "in_process":
+            raise ValueError("filters: they are NVFlare's, and engine is 'in_process'; expected engine 'nvflare'")
         if self.sites.in_turn:
             return leave_one_site_out(self)
         return self.run_with(resolve_name(ENGINES[self.engine]), self.engine)

@@ -40,6 +40,7 @@ def run_identity(federation: Federation) -> dict[str, Any]:
         "device": federation.device.type,
         "exchange_dtype": federation.exchange_dtype,
         "privacy": None if federation.privacy is None else asdict(federation.privacy),
+        "filters": federation.filters,
     }
 
 

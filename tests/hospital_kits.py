@@ -20,7 +20,9 @@ BUILDERS = ("workspace.WorkspaceBuilder", "static_file.StaticFileBuilder", "cert
 RIGHTS = ("submit_job", "clone_job", "manage_job", "download_job", "view", "operate", "shell_commands", "app_command")
 
 
-def provision(folder: Path, address: str, sites: Sequence[str], allowed: Sequence[str]) -> Path:
+def provision(
+    folder: Path, address: str, sites: Sequence[str], allowed: Sequence[str], encrypted: bool = False
+) -> Path:
     """Write ``project.yml``, have NVFlare make the kits from it (mutual TLS), and add the local policy to each.
 
     Parameters
@@ -34,6 +36,8 @@ def provision(folder: Path, address: str, sites: Sequence[str], allowed: Sequenc
     allowed
         What server and sites add to NVFlare's list of classes that a job may name: prefixes that end with a dot, or
         whole paths of classes.
+    encrypted
+        Whether the kits hold keys of homomorphic encryption.
 
     Returns
     -------
@@ -47,7 +51,7 @@ def provision(folder: Path, address: str, sites: Sequence[str], allowed: Sequenc
     RuntimeError
         NVFlare's provisioning failed.
     """
-    description = project(address, sites)
+    description = project(address, sites, encrypted)
     folder.mkdir(exist_ok=True)
     (folder / "project.yml").write_text(yaml.safe_dump(description, sort_keys=False))
     provisioner = Provisioner(str(folder), prepare_builders(description), prepare_packager(description))
@@ -61,16 +65,17 @@ def provision(folder: Path, address: str, sites: Sequence[str], allowed: Sequenc
     return kits
 
 
-def project(address: str, sites: Sequence[str]) -> dict[str, Any]:
+def project(address: str, sites: Sequence[str], encrypted: bool) -> dict[str, Any]:
     """What NVFlare calls a project: a server, sites, and one admin who may do everything."""
     server = {"name": "server", "type": "server", "org": "fedmed", "fed_learn_port": PORT, "default_host": address}
     clients = [{"name": site, "type": "client", "org": "fedmed"} for site in sites]
     admin = {"name": ADMIN, "type": "admin", "org": "fedmed", "role": "project_admin"}
+    builders = [*BUILDERS, *(["he.HEBuilder"] if encrypted else [])]
     return {
         "api_version": 3,
         "name": PROJECT,
         "participants": [server, *clients, admin],
-        "builders": [{"path": f"nvflare.lighter.impl.{name}", "args": {}} for name in BUILDERS]
+        "builders": [{"path": f"nvflare.lighter.impl.{name}", "args": {}} for name in builders]
         + [{"path": "nvflare.lighter.impl.signature.SignatureBuilder"}],
     }
 

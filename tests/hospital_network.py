@@ -48,6 +48,8 @@ class HospitalNetwork:
         Folders of packages that are installed at server and sites, besides this repository's own.
     heart_beat_timeout
         Seconds without a sign of life after which the server takes a site for gone.
+    encrypted
+        Whether the kits hold keys of homomorphic encryption.
 
     Raises
     ------
@@ -63,12 +65,13 @@ class HospitalNetwork:
         environments: Mapping[str, Mapping[str, str]] | None = None,
         python_path: Sequence[Path] = (),
         heart_beat_timeout: int = 10,
+        encrypted: bool = False,
     ) -> None:
         self.folder, self.sites = folder, tuple(sites)
         self.environments = environments or {}
         self.python_path = os.pathsep.join(map(str, (ROOT, *python_path)))
         self.network = Network(["server", *sites, "admin"])
-        self.kits = provision(folder, self.network.addresses["server"], sites, allowed)
+        self.kits = provision(folder, self.network.addresses["server"], sites, allowed, encrypted)
         timeout = {"heart_beat_timeout": heart_beat_timeout}
         edit_resources(self.kits / "server", lambda resources: resources["servers"][0].update(timeout))
         self.processes: dict[str, subprocess.Popen[bytes]] = {}

@@ -100,7 +100,7 @@ class FederationController(Controller):  # type: ignore[misc]
         opened = OpenedSites(
             job["sites"], job["unseen"], manifest, weights_digest(initial), job["min_sites"], _known_data(folder.path)
         )
-        sites = NVFlareSites(tasks, opened, initial, job["round_seconds"])
+        sites = NVFlareSites(tasks, opened, initial, job["round_seconds"], job["filtered"])
         sites.open((folder.resume(manifest) or ({}, []))[1])
         write_whole(folder.path / DATA, json.dumps(opened.data))
         privacy = GaussianUpdate(**job["privacy"]) if job["privacy"] else None

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 from monai.fl.utils.exchange_object import ExchangeObject
 from nvflare.apis.executor import Executor
 from nvflare.apis.fl_constant import ReservedKey
@@ -29,11 +30,14 @@ from fedmed_workflows.engines.nvflare_messages import (
     message,
     register_tensors,
     values_of,
+    with_difference,
     with_weights,
 )
 from fedmed_workflows.engines.nvflare_released import released_files, stored_files
 from fedmed_workflows.exchange import Weights, weights_digest
+from fedmed_workflows.filtered_update import difference
 from fedmed_workflows.joined_site import Joined, join
+from fedmed_workflows.private_update import hold_statistics
 from fedmed_workflows.run_record import versions
 from fedmed_workflows.site_environment import SiteEnvironment
 from fedmed_workflows.site_error import SiteError, reported_error
@@ -57,6 +61,7 @@ class SiteExecutor(Executor):  # type: ignore[misc]
         self._joined: Joined | None = None
         self._initial: Weights = {}
         self._held: tuple[int, Weights] | None = None
+        self._filtered = False
 
     def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
         """Answers one task; a failure is an answer too."""
@@ -97,6 +102,9 @@ class SiteExecutor(Executor):  # type: ignore[misc]
             folder = environment.state_dir / Path(job["folder"]).name
             self._joined = join(job, site, environment, stored_files(folder, site, files, settings))
             self._initial = self._joined.algo.initial_weights()
+            self._filtered = bool(job["filtered"])
+            if self._filtered:
+                hold_statistics(self._joined.algo.network)
         return self._joined
 
     def _validate(self, site: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
@@ -108,8 +116,13 @@ class SiteExecutor(Executor):  # type: ignore[misc]
         algo = self._join(site, fl_ctx, {}, {}).algo
         if not self._has(shareable):
             return message(needs_weights=True)
-        update = algo.fit_round(self._weights(shareable, fl_ctx, abort_signal), values_of(shareable, "server")["round"])
-        return with_weights(update.weights, metrics=update.metrics, **{SAMPLES: update.samples})
+        received = self._weights(shareable, fl_ctx, abort_signal)
+        update = algo.fit_round(received, values_of(shareable, "server")["round"])
+        values = {"metrics": update.metrics, SAMPLES: update.samples}
+        if not self._filtered:
+            return with_weights(update.weights, **values)
+        np.random.seed()  # filters draw from here, and the server knows the seed of the round
+        return with_difference(difference(algo.network, update.weights, received), **values)
 
     def _score(self, site: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
         algo = self._join(site, fl_ctx, {}, {}).algo

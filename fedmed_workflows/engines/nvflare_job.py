@@ -16,6 +16,7 @@ from fedmed_workflows.bundle_files import bundle_files
 from fedmed_workflows.bundle_network import BundleNetwork
 from fedmed_workflows.engines.nvflare_controller import INITIAL, JOB, FederationController
 from fedmed_workflows.engines.nvflare_executor import SiteExecutor
+from fedmed_workflows.engines.nvflare_filters import check_filters, result_filters
 from fedmed_workflows.engines.nvflare_tracking import receivers
 from fedmed_workflows.plain_values import check_plain
 from fedmed_workflows.run_folder import write_whole
@@ -72,16 +73,35 @@ def write_job(federation: Federation, network: BundleNetwork, name: str, job_dir
         An entry that all agree on is no plain value, a configuration lies outside the bundle, NVFlare takes no such
         name, or a package to track the rounds with is not installed here.
     """
+    return write_parts(
+        federation, network, name, job_dir, _server_app(federation), _site_app(federation),
+        _server_part(federation, network, name), site_part(federation, name),
+    )  # fmt: skip
+
+
+def write_parts(
+    federation: Federation,
+    network: BundleNetwork,
+    name: str,
+    job_dir: Path,
+    server_app: ServerAppConfig,
+    site_app: ClientAppConfig,
+    server_part: dict[str, Any],
+    site_part: dict[str, Any],
+) -> Path:
+    """Writes a job of which NVFlare's own parts, and ours for server and sites, are given; as :func:`write_job`."""
     sites = [*federation.sites.folders, *([federation.sites.unseen[0]] if federation.sites.unseen else [])]
     job = FedJobConfig(job_name(name), min_clients=min(federation.min_sites, len(sites)))
     job.set_app_packages(PACKAGES)
     with tempfile.TemporaryDirectory() as folder:
         server, site = (Path(folder) / part for part in ("server", "site"))
-        write_whole(server / JOB, json.dumps(_server_part(federation, network, name), indent=2))
+        write_whole(server / JOB, json.dumps(server_part, indent=2))
         write_whole(server / INITIAL, save(network.initial_weights()))
-        write_whole(site / JOB, json.dumps(site_part(federation, name), indent=2))
-        job.add_fed_app("server", FedAppConfig(server_app=_server_app(server, federation)))
-        job.add_fed_app("site", FedAppConfig(client_app=_site_app(site)))
+        write_whole(site / JOB, json.dumps(site_part, indent=2))
+        server_app.add_file_source(str(server), app_folder_type="config")
+        site_app.add_file_source(str(site), app_folder_type="config")
+        job.add_fed_app("server", FedAppConfig(server_app=server_app))
+        job.add_fed_app("site", FedAppConfig(client_app=site_app))
         job.set_site_app("server", "server")
         for name_of_site in sites:
             job.set_site_app(name_of_site, "site")
@@ -94,22 +114,23 @@ def job_name(name: str) -> str:
     return "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in name).lstrip("_") or "run"
 
 
-def _server_app(folder: Path, federation: Federation) -> ServerAppConfig:
+def _server_app(federation: Federation) -> ServerAppConfig:
     app = ServerAppConfig()
     app.add_workflow("federation", FederationController())
     experiment = Path(federation.bundle_root).resolve().name
     for name, receiver in receivers(federation.track_with, experiment).items():
         app.add_component(name, receiver)
-    app.add_file_source(str(folder), app_folder_type="config")
     app.add_params(SERVER_PARAMETERS)
     return app
 
 
-def _site_app(folder: Path) -> ClientAppConfig:
+def _site_app(federation: Federation) -> ClientAppConfig:
     app = ClientAppConfig()
     app.add_executor(["*"], SiteExecutor())
-    app.add_file_source(str(folder), app_folder_type="config")
     app.add_params(SITE_PARAMETERS)
+    if federation.filters is not None:
+        check_filters(federation.filters)
+        app.add_params(result_filters(federation.filters))
     return app
 
 
@@ -124,6 +145,7 @@ def _server_part(federation: Federation, network: BundleNetwork, name: str) -> d
         "min_sites": federation.min_sites,
         "round_seconds": federation.round_seconds,
         "privacy": _privacy(federation),
+        "filtered": federation.filters is not None,
         "manifest": network.manifest.to_json(),
         "aggregation": {
             "name": f"{type(aggregation).__module__}.{type(aggregation).__qualname__}",
@@ -151,6 +173,7 @@ def site_part(federation: Federation, name: str) -> dict[str, Any]:
         "files": bundle_files(root),
         "agreed": federation.agreed,
         "privacy": _privacy(federation),
+        "filtered": federation.filters is not None,
         "unseen": federation.sites.unseen[0] if federation.sites.unseen else None,
     }
 

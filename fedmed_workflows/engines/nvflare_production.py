@@ -80,6 +80,19 @@ class Production:
         network = network_of(self.federation)
         return str(write_job(self.federation, network, self.name, Path(job_dir).resolve()))
 
+    def export_encrypted(self, job_dir: str) -> str:
+        """As :meth:`export`, of a job whose updates the server cannot read.
+
+        Raises
+        ------
+        ValueError
+            As :func:`fedmed_workflows.engines.nvflare_encrypted_job.write_encrypted_job`.
+        """
+        from fedmed_workflows.engines.nvflare_encrypted_job import write_encrypted_job
+
+        network = network_of(self.federation)
+        return str(write_encrypted_job(self.federation, network, f"{self.name}_encrypted", Path(job_dir).resolve()))
+
     def run(self) -> dict[str, Any]:
         """Runs the rounds that are left and writes the report here; returns what it says.
 

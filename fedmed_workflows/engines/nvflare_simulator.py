@@ -6,6 +6,7 @@ import json
 import subprocess
 import time
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import load_file
@@ -50,10 +51,9 @@ def run_in_simulator(federation: Federation, folder: RunFolder) -> Outcome:
     job = write_job(federation, network, federation.output_dir.resolve().name, place / "job")
     for name in (OUTCOME, FAILURE):
         (folder.path / name).unlink(missing_ok=True)
-    tracked = [type(receiver) for receiver in receivers(federation.track_with, "").values()]
-    ended = simulate(
-        federation, job, place, (*CLASSES, *tracked), lambda process: _watch(process, federation, folder)
-    )
+    named = [type(receiver) for receiver in receivers(federation.track_with, "").values()]
+    named += [resolve_name(entry["path"]) for entry in federation.filters or ()]
+    ended = simulate(federation, job, place, (*CLASSES, *named), lambda process: _watch(process, federation, folder))
     keep_tracking(place / SERVER_RUN, folder.path)
     failure = folder.path / FAILURE
     if failure.is_file():

@@ -21,7 +21,7 @@ from fedmed_workflows.engines.nvflare_messages import (
     values_of,
 )
 from fedmed_workflows.engines.nvflare_tasks import SiteTasks
-from fedmed_workflows.exchange import FileWeights
+from fedmed_workflows.exchange import FileWeights, ManifestError
 from fedmed_workflows.opened_sites import OpenedSites
 from fedmed_workflows.site_error import SiteError, reported_error
 
@@ -45,10 +45,20 @@ class NVFlareSites:
         The exchanged tensors before round 1.
     seconds
         Time limit of a task.
+    filtered
+        Whether filters of NVFlare are applied to what the sites send.
     """
 
-    def __init__(self, tasks: SiteTasks, opened: OpenedSites, initial: FileWeights, seconds: float | None) -> None:
+    def __init__(
+        self,
+        tasks: SiteTasks,
+        opened: OpenedSites,
+        initial: FileWeights,
+        seconds: float | None,
+        filtered: bool = False,
+    ) -> None:
         self.tasks, self.opened, self.initial, self.seconds = tasks, opened, initial, seconds
+        self.filtered = filtered
         self._released: dict[str, Any] = {}
         self._holding: dict[str, int] = {}
         self._standing: set[str] = set()
@@ -90,7 +100,7 @@ class NVFlareSites:
             if site != self.opened.unseen:
                 yield site, SiteError(f"site {site!r}: {self.opened.said.get(site, 'is away')}")
         for site, answer in self._ask_holding(TRAIN, weights, round_number - 1, present, round=round_number):
-            yield site, answer if isinstance(answer, Exception) else self._update(site, answer)
+            yield site, answer if isinstance(answer, Exception) else self._update(site, answer, weights)
 
     def validate(self, weights: Mapping[str, torch.Tensor], round_number: int) -> dict[str, dict[str, float]]:
         """Metrics of a round's aggregate on every site's validation images and on the unseen site."""
@@ -166,10 +176,10 @@ class NVFlareSites:
         self._take_up(site, answer)
         logger.info("site %s is back", site)
 
-    def _update(self, site: str, answer: Shareable) -> Update | Exception:
+    def _update(self, site: str, answer: Shareable, weights: Mapping[str, torch.Tensor]) -> Update | Exception:
         try:
-            return update_of(answer, site)
-        except SiteError as error:
+            return update_of(answer, site, weights if self.filtered else None)
+        except (SiteError, ManifestError) as error:
             return error
 
     def _values(self, site: str, answer: Shareable | Exception) -> dict[str, Any] | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import signal
 import time
@@ -18,6 +17,7 @@ import torch
 from monai.bundle import create_workflow
 from safetensors.torch import load_file
 
+from tests.documented_policies import follow_documentation
 from tests.hospital_network import JOB_PROCESS, HospitalNetwork
 
 ROOT = Path(__file__).parents[2]
@@ -28,24 +28,6 @@ ROUNDS = 40
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("ip") is None, reason="network namespaces need root and iproute2"
 )
-
-
-def documented(name: str) -> dict[str, Any]:
-    """A block of JSON of the documentation, by the comment before it."""
-    text = (ROOT / "docs" / "nvflare.md").read_text()
-    (block,) = re.findall(rf"<!-- {name} -->\n```json\n(.*?)```", text, re.DOTALL)
-    content: dict[str, Any] = json.loads(block)
-    return content
-
-
-def follow_documentation(kit: Path, role: str) -> None:
-    """Writes the policies that the documentation names into a start-up kit."""
-    (kit / "local" / "authorization.json").write_text(json.dumps(documented("authorization.json")))
-    file = kit / "local" / "resources.json"
-    resources, lines = json.loads(file.read_text()), documented(f"{role} resources.json")
-    names = {entry["id"] for entry in lines["components"]}
-    kept = [entry for entry in resources["components"] if entry["id"] not in names]
-    file.write_text(json.dumps({**resources, **lines, "components": kept + lines["components"]}))
 
 
 @pytest.fixture(scope="module")
