@@ -33,7 +33,7 @@ from nvflare.job_config.fed_job_config import FedJobConfig
 from safetensors.torch import load_file, save_file
 
 from fedmed_workflows.engines.nvflare_controller import INITIAL, JOB, OUTCOME, FederationController
-from fedmed_workflows.engines.nvflare_files import SOURCE, fetched
+from fedmed_workflows.engines.nvflare_files import SOURCE, fetched, served
 from fedmed_workflows.engines.nvflare_job import PACKAGES
 from fedmed_workflows.engines.nvflare_messages import (
     OPEN,
@@ -43,7 +43,6 @@ from fedmed_workflows.engines.nvflare_messages import (
     message,
     register_tensors,
     values_of,
-    with_weights,
 )
 from fedmed_workflows.exchange import Manifest, weights_digest
 
@@ -73,7 +72,10 @@ class Echo(Executor):  # type: ignore[misc]
         if task_name == TRAIN:
             if self.held is None:
                 return message(needs_weights=True)
-            return with_weights(self.held, metrics={"loss": 0.0}, **{SAMPLES: 1})
+            file = Path(tempfile.gettempdir()) / f"echo_{os.getpid()}.safetensors"
+            save_file(self.held, file)
+            self.offer = served(fl_ctx.get_engine().get_cell(), file)
+            return message(**self.offer.__enter__(), metrics={"loss": 0.0}, **{SAMPLES: 1})
         return message(score="{}") if task_name == SCORE else message(metrics={})
 
 
@@ -89,7 +91,7 @@ def write_job(folder: Path, sites: int, megabytes: float) -> tuple[Path, dict[st
     save_file(initial, config / INITIAL)
     part = {
         "folder": "run", "identity": {}, "sites": names, "unseen": None, "rounds": 1, "min_sites": sites,
-        "round_seconds": None, "privacy": None, "manifest": manifest.to_json(),
+        "round_seconds": None, "privacy": None, "filtered": False, "manifest": manifest.to_json(),
         "aggregation": {"name": "fedmed_workflows.aggregation.fedavg.FedAvg", "arguments": {}},
     }  # fmt: skip
     (config / JOB).write_text(json.dumps(part))

@@ -16,7 +16,6 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.apis.impl.controller import Controller
 from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
-from nvflare.app_common.utils.tensor_disk_offload_context import cleanup_tensor_disk_offload, setup_tensor_disk_offload
 
 from fedmed_workflows.engines.nvflare_messages import register_tensors
 from fedmed_workflows.engines.nvflare_sites import NVFlareSites
@@ -24,6 +23,7 @@ from fedmed_workflows.engines.nvflare_tasks import SiteTasks
 from fedmed_workflows.engines.nvflare_tracking import RoundEvents
 from fedmed_workflows.exchange import FileWeights, Manifest, weights_digest
 from fedmed_workflows.opened_sites import OpenedSites
+from fedmed_workflows.returned_memory import return_freed_memory
 from fedmed_workflows.rounds import Rounds
 from fedmed_workflows.run_folder import RunFolder, write_whole
 from fedmed_workflows.site_environment import STATE
@@ -59,6 +59,7 @@ class FederationController(Controller):  # type: ignore[misc]
 
     def start_controller(self, fl_ctx: FLContext) -> None:
         """Reads the job, and answers questions about its progress from now on."""
+        return_freed_memory()
         self._workspace = fl_ctx.get_engine().get_workspace()
         self._run_dir = Path(self._workspace.get_run_dir(fl_ctx.get_prop(ReservedKey.RUN_NUM)))
         self._config = Path(self._workspace.get_app_config_dir(fl_ctx.get_prop(ReservedKey.RUN_NUM)))
@@ -70,8 +71,6 @@ class FederationController(Controller):  # type: ignore[misc]
 
     def control_flow(self, abort_signal: Signal, fl_ctx: FLContext) -> None:
         """Runs the rounds that are left. What came of it is in the run's folder and in the job's result."""
-        engine = fl_ctx.get_engine()
-        offload = setup_tensor_disk_offload(engine, True, "fedmed")
         state = Path(os.environ.get(STATE) or Path(self._workspace.get_root_dir()) / "fedmed")
         path = state / Path(self._job["folder"]).name
         try:
@@ -82,8 +81,6 @@ class FederationController(Controller):  # type: ignore[misc]
             if not abort_signal.triggered:
                 self._leave(path, FAILURE, {"error": str(error), "kind": type(error).__name__})
                 self.system_panic(str(error), fl_ctx)
-        finally:
-            cleanup_tensor_disk_offload(engine, offload)
 
     def process_result_of_unknown_task(
         self, client: Client, task_name: str, client_task_id: str, result: Shareable, fl_ctx: FLContext
@@ -100,7 +97,9 @@ class FederationController(Controller):  # type: ignore[misc]
         opened = OpenedSites(
             job["sites"], job["unseen"], manifest, weights_digest(initial), job["min_sites"], _known_data(folder.path)
         )
-        sites = NVFlareSites(tasks, opened, initial, job["round_seconds"], job["filtered"])
+        sites = NVFlareSites(
+            tasks, opened, initial, job["round_seconds"], folder.path / "incoming", job["filtered"]
+        )
         sites.open((folder.resume(manifest) or ({}, []))[1])
         write_whole(folder.path / DATA, json.dumps(opened.data))
         privacy = GaussianUpdate(**job["privacy"]) if job["privacy"] else None

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import torch
 from monai.fl.utils.exchange_object import ExchangeObject
 from nvflare.apis.executor import Executor
 from nvflare.apis.fl_constant import ReservedKey
@@ -17,9 +19,9 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
 from nvflare.app_common.logging.constants import is_log_streaming_allowed
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from fedmed_workflows.engines.nvflare_files import SOURCE, fetched
+from fedmed_workflows.engines.nvflare_files import SOURCE, fetched, served
 from fedmed_workflows.engines.nvflare_messages import (
     OPEN,
     SAMPLES,
@@ -31,7 +33,6 @@ from fedmed_workflows.engines.nvflare_messages import (
     register_tensors,
     values_of,
     with_difference,
-    with_weights,
 )
 from fedmed_workflows.engines.nvflare_released import released_files, stored_files
 from fedmed_workflows.exchange import Weights, weights_digest
@@ -62,6 +63,7 @@ class SiteExecutor(Executor):  # type: ignore[misc]
         self._initial: Weights = {}
         self._held: tuple[int, Weights] | None = None
         self._filtered = False
+        self._offers = ExitStack()
 
     def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
         """Answers one task; a failure is an answer too."""
@@ -120,9 +122,16 @@ class SiteExecutor(Executor):  # type: ignore[misc]
         update = algo.fit_round(received, values_of(shareable, "server")["round"])
         values = {"metrics": update.metrics, SAMPLES: update.samples}
         if not self._filtered:
-            return with_weights(update.weights, **values)
+            return message(**self._offered(update.weights, fl_ctx), **values)
         np.random.seed()  # filters draw from here, and the server knows the seed of the round
         return with_difference(difference(algo.network, update.weights, received), **values)
+
+    def _offered(self, weights: Mapping[str, torch.Tensor], fl_ctx: FLContext) -> dict[str, Any]:
+        """Where the server fetches an update; it lies there until the next one, or the end of the process."""
+        self._offers.close()
+        file = Path(self._offers.enter_context(TemporaryDirectory())) / "update.safetensors"
+        save_file(dict(weights), file)
+        return self._offers.enter_context(served(fl_ctx.get_engine().get_cell(), file))
 
     def _score(self, site: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
         algo = self._join(site, fl_ctx, {}, {}).algo

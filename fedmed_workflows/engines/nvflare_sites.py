@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
 import torch
 from nvflare.apis.shareable import Shareable
+from safetensors import SafetensorError
 
 from fedmed_workflows.aggregation import Update
+from fedmed_workflows.engines.nvflare_files import SOURCE
 from fedmed_workflows.engines.nvflare_messages import (
     OPEN,
+    SAMPLES,
     SCORE,
     TRAIN,
     VALIDATE,
@@ -21,11 +26,14 @@ from fedmed_workflows.engines.nvflare_messages import (
     values_of,
 )
 from fedmed_workflows.engines.nvflare_tasks import SiteTasks
-from fedmed_workflows.exchange import FileWeights, ManifestError
+from fedmed_workflows.exchange import FileWeights
 from fedmed_workflows.opened_sites import OpenedSites
 from fedmed_workflows.site_error import SiteError, reported_error
 
 logger = logging.getLogger(__name__)
+
+FETCHED_AT_A_TIME = 4
+"""How many updates the server fetches side by side: one slow link holds up nobody else's."""
 
 
 class NVFlareSites:
@@ -45,6 +53,8 @@ class NVFlareSites:
         The exchanged tensors before round 1.
     seconds
         Time limit of a task.
+    incoming
+        Folder of the updates of the current round.
     filtered
         Whether filters of NVFlare are applied to what the sites send.
     """
@@ -55,10 +65,11 @@ class NVFlareSites:
         opened: OpenedSites,
         initial: FileWeights,
         seconds: float | None,
+        incoming: Path,
         filtered: bool = False,
     ) -> None:
         self.tasks, self.opened, self.initial, self.seconds = tasks, opened, initial, seconds
-        self.filtered = filtered
+        self.incoming, self.filtered = incoming, filtered
         self._released: dict[str, Any] = {}
         self._holding: dict[str, int] = {}
         self._standing: set[str] = set()
@@ -99,8 +110,12 @@ class NVFlareSites:
             self._wait_for(site)
             if site != self.opened.unseen:
                 yield site, SiteError(f"site {site!r}: {self.opened.said.get(site, 'is away')}")
-        for site, answer in self._ask_holding(TRAIN, weights, round_number - 1, present, round=round_number):
-            yield site, answer if isinstance(answer, Exception) else self._update(site, answer, weights)
+        shutil.rmtree(self.incoming, ignore_errors=True)
+        asked = self._ask_holding(TRAIN, weights, round_number - 1, present, round=round_number)
+        with ThreadPoolExecutor(FETCHED_AT_A_TIME) as pool:
+            updates = {pool.submit(self._update, site, answer, weights): site for site, answer in asked}
+            for update in as_completed(updates):
+                yield updates[update], update.result()
 
     def validate(self, weights: Mapping[str, torch.Tensor], round_number: int) -> dict[str, dict[str, float]]:
         """Metrics of a round's aggregate on every site's validation images and on the unseen site."""
@@ -176,11 +191,21 @@ class NVFlareSites:
         self._take_up(site, answer)
         logger.info("site %s is back", site)
 
-    def _update(self, site: str, answer: Shareable, weights: Mapping[str, torch.Tensor]) -> Update | Exception:
+    def _update(
+        self, site: str, answer: Shareable | Exception, weights: Mapping[str, torch.Tensor]
+    ) -> Update | Exception:
         try:
-            return update_of(answer, site, weights if self.filtered else None)
-        except (SiteError, ManifestError) as error:
-            return error
+            if isinstance(answer, Exception):
+                return answer
+            values = values_of(answer, site)
+            if SOURCE not in values:
+                return update_of(answer, site, weights if self.filtered else None)
+            sent = FileWeights(self.tasks.fetch(values[SOURCE], self.incoming))
+            return Update(sent, values.get(SAMPLES), dict(values.get("metrics") or {}))  # type: ignore[arg-type]
+        except SafetensorError as error:
+            return SiteError(f"site {site!r}: sent a file that holds no tensors: {error}")
+        except SiteError as error:
+            return SiteError(f"site {site!r}: {str(error).removeprefix(f'site {site!r}: ')}")
 
     def _values(self, site: str, answer: Shareable | Exception) -> dict[str, Any] | None:
         """What a site answered; None, and the site counts as away, if it did not."""

@@ -15,7 +15,7 @@ from nvflare.apis.impl.controller import Controller
 from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
 
-from fedmed_workflows.engines.nvflare_files import served
+from fedmed_workflows.engines.nvflare_files import fetched, served
 from fedmed_workflows.engines.nvflare_messages import message
 from fedmed_workflows.site_error import SiteError
 
@@ -107,6 +107,16 @@ class SiteTasks:
         """Leaves a task for a site that is away, for when it comes back; nobody waits for it."""
         task = self._task(name, message(**values), None, answered)
         self.controller.broadcast(task, self.fl_ctx, targets=[site], min_responses=1)
+
+    def fetch(self, source: Mapping[str, str], folder: Path) -> Path:
+        """Fetches what a site offers with its answer.
+
+        Raises
+        ------
+        SiteError
+            The connection was lost for too long.
+        """
+        return fetched(self.fl_ctx.get_engine().get_cell(), source, folder, self.abort_signal)
 
     def _sync(self) -> None:
         if time.monotonic() - self._synced > SYNC_SECONDS:

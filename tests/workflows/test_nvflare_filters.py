@@ -140,12 +140,13 @@ def test_a_site_answers_with_a_difference_whose_noise_nobody_can_draw_again(filt
     executor = SiteExecutor()
     executor._joined = Joined(Trained(), "data", Preparation({}, []))  # type: ignore[arg-type]
     executor._filtered, executor._held = filtered, (0, take(network()))
+    executor._offered = lambda weights, fl_ctx: {}  # type: ignore[method-assign]  # no server fetches it here
     context = SimpleNamespace(get_identity_name=lambda: "a")
     draws = set()
     for _ in range(2):
         answer = executor.execute("train", message(aggregate=0, round=1), context, None)
         draws.add(float(np.random.laplace()))
-        assert from_shareable(answer).data_kind == (DataKind.WEIGHT_DIFF if filtered else DataKind.WEIGHTS)
+        assert from_shareable(answer).data_kind == (DataKind.WEIGHT_DIFF if filtered else DataKind.APP_DEFINED)
     assert len(draws) == (2 if filtered else 1)
 
 

@@ -69,7 +69,7 @@ def sound(name: str, site: str, data: dict[str, Any]) -> Shareable | SiteError:
 
 def engine(tasks: Scripted, min_sites: int = 1, data: dict[str, str] | None = None) -> NVFlareSites:
     opened = OpenedSites(["b", "a"], "u", MANIFEST, weights_digest(START), min_sites, data or {})
-    return NVFlareSites(tasks, opened, INITIAL, 9.0)  # type: ignore[arg-type]
+    return NVFlareSites(tasks, opened, INITIAL, 9.0, Path(FOLDER.name) / "incoming")  # type: ignore[arg-type]
 
 
 def test_an_aggregate_goes_to_a_site_once() -> None:
