@@ -1,11 +1,11 @@
 """One process beside NVFlare's simulator: start-up, seconds and bytes a round, memory at server and site.
 
-    python benchmarks/engines.py [--sites 3,10] [--rounds 3]      (as root: it counts in a network of its own)
+    python benchmarks/engines.py [--sites 3,10] [--rounds 3] [--answers 3,10,30]
 
 Each run is a process of its own in a network namespace of its own, whose loopback counts every byte that server and
 sites send each other. A site has 40 pictures and the feature attention of ViT-B-32 (2.1 MB travel); the frozen encoder
-is small. Resident memory is sampled ten times a second. `benchmarks/server_memory.py` measures the server with large
-updates. The last line is a JSON object.
+is small. Resident memory is sampled ten times a second. Then the server's peak memory with updates of FedSAM's size, as
+`benchmarks/server_memory.py` measures it. It needs root, for the network. The last line is a JSON object.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import server_memory
 from sites_memory import CLIP, write_sites
 
 BUNDLE = Path(__file__).parents[1] / "bundles" / "facmic_classification"
@@ -111,6 +112,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sites", default="3,10")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--answers", default="3,10,30")
     parser.add_argument("--run", help=argparse.SUPPRESS)
     parser.add_argument("--engine", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -124,6 +126,7 @@ def main() -> None:
                 write_sites(Path(folder) / "sites", sites)
                 found[f"{engine} {sites}"] = measured(folder, engine, sites, options.rounds)
                 print(engine, sites, found[f"{engine} {sites}"], flush=True)
+    found["server"] = server_memory.measured([*map(int, options.answers.split(","))], server_memory.FEDSAM_MB)
     print(json.dumps(found))
 
 

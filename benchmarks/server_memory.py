@@ -46,6 +46,7 @@ from fedmed_workflows.engines.nvflare_messages import (
 )
 from fedmed_workflows.exchange import Manifest, weights_digest
 
+FEDSAM_MB = 372.7
 TENSOR_MB = 9.4375  # the largest tensors of vit_b: 3072 x 768 in float32
 AT_A_TIME = 3
 SAMPLE_SECONDS = 0.05
@@ -148,20 +149,25 @@ def peak(sites: int, megabytes: float) -> tuple[float, float]:
         return found / 1e6, time.monotonic() - started
 
 
+def measured(answers: list[int], megabytes: float) -> dict[str, Any]:
+    """The server's peak for each number of answers, in megabytes and in updates' worth."""
+    empty, _ = peak(min(answers), 1.0)
+    print(f"update of 1 MB: {empty:.0f} MB", flush=True)
+    found: dict[str, Any] = {"update_mb": megabytes, "empty_mb": round(empty)}
+    for sites in answers:
+        size, seconds = peak(sites, megabytes)
+        worth = round((size - empty) / megabytes, 2)
+        found[f"answers {sites}"] = {"peak_mb": round(size), "updates_worth": worth, "seconds": round(seconds)}
+        print(sites, found[f"answers {sites}"], flush=True)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--answers", default="3,10,30")
-    parser.add_argument("--megabytes", type=float, default=372.7)
+    parser.add_argument("--megabytes", type=float, default=FEDSAM_MB)
     options = parser.parse_args()
-    empty, _ = peak(3, 1.0)
-    print(f"update of 1 MB: {empty:.0f} MB", flush=True)
-    found: dict[str, Any] = {"update_mb": options.megabytes, "empty_mb": round(empty)}
-    for sites in map(int, options.answers.split(",")):
-        size, seconds = peak(sites, options.megabytes)
-        worth = round((size - empty) / options.megabytes, 2)
-        found[f"answers {sites}"] = {"peak_mb": round(size), "updates_worth": worth, "seconds": round(seconds)}
-        print(sites, found[f"answers {sites}"], flush=True)
-    print(json.dumps(found))
+    print(json.dumps(measured([*map(int, options.answers.split(","))], options.megabytes)))
 
 
 if __name__ == "__main__":

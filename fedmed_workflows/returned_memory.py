@@ -1,4 +1,4 @@
-"""Memory of large tensors goes back to the system when they are freed, in a process that holds few of them at a time."""
+"""Memory of large tensors goes back to the system when they are freed, where a process holds few of them at a time."""
 
 from __future__ import annotations
 

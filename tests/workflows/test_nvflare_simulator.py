@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,27 @@ def _until_2(train: Any, engine: Any, weights: Any, number: int) -> Any:
     if number == 2:
         raise KeyboardInterrupt
     return train(engine, weights, number)
+
+
+def test_private_updates_and_their_epsilon_are_those_of_one_process(
+    federated: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fedmed_workflows.engines.in_process import InProcessEngine
+
+    numbers = {"clip_norm": 1.0, "noise_multiplier": 0.5, "delta": 1e-5}
+    private = {**federated, "privacy": {"_target_": "fedmed_workflows.update_privacy.GaussianUpdate", **numbers}}
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(InProcessEngine, "train", lambda engine, weights, number: _until_2(None, engine, weights, 2))
+        run(private, "in_process", tmp_path / "here")
+    shutil.copytree(tmp_path / "here", tmp_path / "there")  # with the sites' secrets, if they are made by then
+    there = run(private, "nvflare", tmp_path / "there")
+    for secret in (tmp_path / "there" / "sites").glob("*/noise.secret"):
+        shutil.copy(secret, tmp_path / "here" / "sites" / secret.parent.name / secret.name)
+    here = run(private, "in_process", tmp_path / "here")
+    assert [entry.get("epsilon") for entry in there["history"]] == [entry.get("epsilon") for entry in here["history"]]
+    assert there["history"][3]["epsilon"] > there["history"][1]["epsilon"] > 0
+    assert_same_bits(tmp_path / "here", tmp_path / "there")
+    assert "loss" not in there["history"][1]["sites"]["site_a"]
 
 
 def test_what_the_engine_leaves_of_the_job_is_configuration_and_tensors(
