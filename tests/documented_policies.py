@@ -1,4 +1,4 @@
-"""The policies that ``docs/nvflare.md`` tells the hosts' administrators to write, as it tells them."""
+"""The policies that the documents tell the hosts' administrators to write, as they tell them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-DOCUMENT = Path(__file__).parents[1] / "docs" / "nvflare.md"
+DOCUMENTS = [Path(__file__).parents[1] / "docs" / name for name in ("nvflare.md", "statistics.md")]
 
 
 def documented(name: str) -> dict[str, Any]:
     """A block of JSON of the documentation, by the comment before it."""
-    (block,) = re.findall(rf"<!-- {name} -->\n```json\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    text = "".join(document.read_text() for document in DOCUMENTS)
+    (block,) = re.findall(rf"<!-- {name} -->\n```json\n(.*?)```", text, re.DOTALL)
     content: dict[str, Any] = json.loads(block)
     return content
 

@@ -17,13 +17,13 @@ import torch
 from monai.bundle import create_workflow
 from safetensors.torch import load_file
 
-from tests.documented_policies import follow_documentation
+from tests.documented_policies import allow_documented, follow_documentation
 from tests.hospital_network import JOB_PROCESS, HospitalNetwork
 
 ROOT = Path(__file__).parents[2]
 TRAINING, UNSEEN = ("north", "south", "west"), "harbour"
 ROUND_SECONDS = 8
-ROUNDS = 40
+ROUNDS = 90
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("ip") is None, reason="network namespaces need root and iproute2"
@@ -54,7 +54,9 @@ def hospitals(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         }  # fmt: skip
     network = HospitalNetwork(root, (*TRAINING, UNSEEN), (), environments, heart_beat_timeout=20)
     for host in ("server", *TRAINING, UNSEEN):
-        follow_documentation(network.kits / host, "server" if host == "server" else "site")
+        role = "server" if host == "server" else "site"
+        follow_documentation(network.kits / host, role)
+        allow_documented(network.kits / host, f"{role} statistics")
     with network:
         yield network
 
@@ -64,11 +66,13 @@ def entries(federated: dict[str, Any]) -> dict[str, Any]:
     return {**federated, "unseen_site": UNSEEN, "sites": list(TRAINING), "class_names": ["dots", "stripes"]}
 
 
-def prod(hospitals: HospitalNetwork, entries: dict[str, Any], output_dir: Path, **changed: Any) -> str:
+def prod(
+    hospitals: HospitalNetwork, entries: dict[str, Any], output_dir: Path, run: str = "prod", **changed: Any
+) -> str:
     """``python -m monai.bundle run prod`` at the administrator's address."""
     given = {**entries, "dataset_dir": "none", "output_dir": str(output_dir), **changed}
     options = [part for name, value in given.items() for part in (f"--{name}", str(value))]
-    return hospitals.run_admin("-m", "monai.bundle", "run", "prod", *options, "--startup_kit", timeout=300)
+    return hospitals.run_admin("-m", "monai.bundle", "run", run, *options, "--startup_kit", timeout=300)
 
 
 def history(output_dir: Path) -> list[dict[str, Any]]:
@@ -89,6 +93,18 @@ def test_three_rounds_across_hospitals_end_with_the_bits_of_one_process(
     models = [torch.load(tmp_path / end / "model.pt", weights_only=True)["model"] for end in ("there", "here")]
     assert all(torch.equal(models[0][name], value) for name, value in models[1].items())
     assert len(hospitals.peers()) >= 4
+
+
+def test_what_each_hospital_has_is_counted_there(
+    hospitals: HospitalNetwork, entries: dict[str, Any], tmp_path: Path
+) -> None:
+    prod(hospitals, entries, tmp_path / "run", run="prod_statistics")
+    record = json.loads((tmp_path / "run" / "statistics.json").read_text())
+    counts = record["statistics"]["class dots"]["sum"]
+    assert {site: set(found.values()) for site, found in counts.items() if site != "Global"} == {
+        site: {12.0} for site in (*TRAINING, UNSEEN)
+    }
+    assert all(site in (tmp_path / "run" / "statistics.html").read_text() for site in (*TRAINING, UNSEEN))
 
 
 class Running:
