@@ -30,7 +30,7 @@ from nvflare.app_common.logging.constants import ALLOW_LOG_STREAMING_VAR
 from nvflare.app_common.widgets.component_path_authorizer import CLASS_ALLOW_LIST
 from nvflare.job_config.fed_app_config import ClientAppConfig, FedAppConfig, ServerAppConfig
 from nvflare.job_config.fed_job_config import FedJobConfig
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from fedmed_workflows.engines.nvflare_controller import INITIAL, JOB, OUTCOME, FederationController
 from fedmed_workflows.engines.nvflare_files import SOURCE, fetched, served
@@ -48,7 +48,6 @@ from fedmed_workflows.exchange import Manifest, weights_digest
 
 FEDSAM_MB = 372.7
 TENSOR_MB = 9.4375  # the largest tensors of vit_b: 3072 x 768 in float32
-AT_A_TIME = 3
 SAMPLE_SECONDS = 0.05
 
 
@@ -64,18 +63,15 @@ class Echo(Executor):  # type: ignore[misc]
         """Answers a task of a federation."""
         task = values_of(shareable, "server")
         if SOURCE in task:
-            with tempfile.TemporaryDirectory() as folder:
-                file = fetched(fl_ctx.get_engine().get_cell(), task[SOURCE], Path(folder), abort_signal)
-                self.held = load_file(file)
+            folder = Path(tempfile.mkdtemp(dir=os.environ["ECHO_FOLDER"]))
+            self.held = fetched(fl_ctx.get_engine().get_cell(), task[SOURCE], folder, abort_signal)
         if task_name == OPEN:
             facts = json.loads(os.environ["ECHO_FACTS"])
             return message(**facts, samples=1, data="", notes=[], versions={})
         if task_name == TRAIN:
             if self.held is None:
                 return message(needs_weights=True)
-            file = Path(tempfile.gettempdir()) / f"echo_{os.getpid()}.safetensors"
-            save_file(self.held, file)
-            self.offer = served(fl_ctx.get_engine().get_cell(), file)
+            self.offer = served(fl_ctx.get_engine().get_cell(), self.held)
             return message(**self.offer.__enter__(), metrics={"loss": 0.0}, **{SAMPLES: 1})
         return message(score="{}") if task_name == SCORE else message(metrics={})
 
@@ -134,12 +130,12 @@ def peak(sites: int, megabytes: float) -> tuple[float, float]:
         names = ",".join(f"site_{index:02d}" for index in range(sites))
         command = [sys.executable, "-m", "nvflare.private.fed.app.simulator.simulator", str(job), "-w", str(workspace)]
         environment = {
-            **os.environ, "FEDMED_STATE_DIR": folder, "ECHO_FACTS": json.dumps(facts), "OMP_NUM_THREADS": "1",
+            **os.environ, "FEDMED_STATE_DIR": folder, "ECHO_FACTS": json.dumps(facts), "ECHO_FOLDER": folder, "OMP_NUM_THREADS": "1",
             "PYTHONPATH": f"{Path(__file__).parent}:{Path(__file__).parents[1]}",
         }  # fmt: skip
         started, found = time.monotonic(), 0
         with (Path(folder) / "log").open("w") as log, subprocess.Popen(
-            [*command, "-c", names, "-t", str(min(sites, AT_A_TIME))], env=environment, stdout=log, stderr=log
+            [*command, "-c", names, "-t", str(sites)], env=environment, stdout=log, stderr=log
         ) as process:
             while process.poll() is None:
                 found = max(found, server_bytes(psutil.Process(process.pid)))
