@@ -11,7 +11,7 @@ from monai.bundle import ConfigParser
 
 from fedmed_workflows.bundle_files import check_bundle
 from fedmed_workflows.federation import Federation
-from fedmed_workflows.plain_values import check_plain
+from fedmed_workflows.plain_values import check_nothing_fetched, check_plain
 from fedmed_workflows.preparation import Preparation
 from fedmed_workflows.refusal import refusal
 from fedmed_workflows.site_algo import SiteAlgo
@@ -139,7 +139,22 @@ def _agree(
         strange = sorted(set(value) - set(own)) if isinstance(value, dict) and isinstance(own, dict) else []
         if strange:
             raise SiteError(f"job: agreed entry {name!r}: unknown settings {strange}, expected some of {sorted(own)}")
+        _check_fetched(value, own, name)
         parser[name] = _at_this_site(value, environment, settings) if isinstance(value, dict) else value
+
+
+def _check_fetched(value: Any, own: Any, name: str) -> None:
+    """What the installed bundle says itself was reviewed there; what differs from it may fetch nothing."""
+    if value == own:
+        return
+    if isinstance(value, dict) and isinstance(own, dict):
+        for key, inner in value.items():
+            if key in own:
+                _check_fetched(inner, own[key], f"{name}#{key}")
+            else:
+                check_nothing_fetched({key: inner}, name)
+    else:
+        check_nothing_fetched(value, name)
 
 
 def _at_this_site(value: dict[str, Any], environment: SiteEnvironment, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -96,6 +96,12 @@ def test_another_bundle_is_refused_before_it_is_parsed(
         (lambda job: job["agreed"].pop("seed"), "agreed entries"),
         (lambda job: job["agreed"]["facmic"].update(dataset_dir="/home"), "unknown settings ['dataset_dir']"),
         (lambda job: job["agreed"]["facmic"].update(target="/home"), "a job names no folder of a site"),
+        (lambda job: job["agreed"]["facmic"].update(clip="local-dir:/home"), "is fetched elsewhere"),
+        (lambda job: job["agreed"]["facmic"].update(clip="hf-hub:nobody/nothing"), "is fetched elsewhere"),
+        (
+            lambda job: job["agreed"]["facmic"]["clip"]["text_cfg"].update(tokenizer_kwargs={"trust_remote_code": True}),
+            "'tokenizer_kwargs' has it fetched elsewhere",
+        ),
         (lambda job: job["agreed"]["facmic"].update(weights="/root/weights.pt"), "FEDMED_WEIGHTS is not set"),
         (lambda job: job.update(folder="../elsewhere"), "expected the name of a folder"),
         (lambda job: job.update(bundle="../bundles"), "expected the name of a folder"),
