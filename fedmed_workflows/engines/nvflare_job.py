@@ -70,8 +70,8 @@ def write_job(federation: Federation, network: BundleNetwork, name: str, job_dir
     Raises
     ------
     ValueError
-        An entry that all agree on is no plain value, a configuration lies outside the bundle, NVFlare takes no such
-        name, or a package to track the rounds with is not installed here.
+        Each site is to be the unseen one in turn, an entry that all agree on is no plain value, a configuration lies
+        outside the bundle, NVFlare takes no such name, or a package to track the rounds with is not installed here.
     """
     return write_parts(
         federation, network, name, job_dir, _server_app(federation), _site_app(federation),
@@ -90,6 +90,8 @@ def write_parts(
     site_part: dict[str, Any],
 ) -> Path:
     """Writes a job of which NVFlare's own parts, and ours for server and sites, are given; as :func:`write_job`."""
+    if federation.sites.in_turn:
+        raise ValueError("unseen_site 'all': a job is one run, expected the name of one unseen site, or none")
     sites = [*federation.sites.folders, *([federation.sites.unseen[0]] if federation.sites.unseen else [])]
     job = FedJobConfig(job_name(name), min_clients=min(federation.min_sites, len(sites)))
     job.set_app_packages(PACKAGES)
