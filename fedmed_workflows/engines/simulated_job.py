@@ -90,7 +90,7 @@ def _environment(federation: Federation) -> dict[str, str]:
     """The environment of the simulated sites, as each site's own people would set it."""
     root = Path(federation.bundle_root).resolve()
     weights = federation.settings.get("weights")
-    first = next(iter(federation.sites.paths.values())).resolve()
+    first = next(iter(federation.sites.paths.values())).absolute()  # a site's folder may be a link to elsewhere
     return {
         **os.environ,
         BUNDLES: str(root.parent),
@@ -98,5 +98,10 @@ def _environment(federation: Federation) -> dict[str, str]:
         STATE: str(federation.output_dir.resolve().parent),
         DEVICE: str(federation.device),
         RELEASE: "yes",
-        **({WEIGHTS: str(weights)} if weights is not None else {}),
+        **({WEIGHTS: _found(str(weights))} if weights is not None else {}),
     }
+
+
+def _found(weights: str) -> str:
+    """A file's whole path, as the simulated sites work in folders of their own; the name of other weights as it is."""
+    return str(Path(weights).resolve()) if Path(weights).is_file() else weights

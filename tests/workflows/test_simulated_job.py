@@ -1,0 +1,41 @@
+"""What a simulated site finds in its environment, wherever its folder and the weights lie."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from monai.bundle import create_workflow
+
+from fedmed_workflows.engines.simulated_job import _environment
+from fedmed_workflows.federation import Federation
+from fedmed_workflows.site_environment import DATA, WEIGHTS
+
+
+def federation_of(entries: dict[str, Any]) -> Federation:
+    federation: Federation = create_workflow(**copy.deepcopy(entries)).parser.get_parsed_content("federation")
+    return federation
+
+
+def test_sites_that_are_links_are_found_beside_each_other(
+    federated: dict[str, Any], sites_dir: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "linked").mkdir()
+    for site in ("site_a", "site_b", "unseen"):
+        (tmp_path / "linked" / site).symlink_to(sites_dir / site)
+    federation = federation_of({**federated, "dataset_dir": str(tmp_path / "linked")})
+    assert _environment(federation)[DATA] == str(tmp_path / "linked")
+
+
+def test_weights_are_found_from_a_site_s_own_folder(
+    federated: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    federation = federation_of(federated)
+    (tmp_path / "weights.pt").write_bytes(b"weights")
+    monkeypatch.chdir(tmp_path)
+    federation.settings["weights"] = "weights.pt"
+    assert _environment(federation)[WEIGHTS] == str(tmp_path / "weights.pt")
+    federation.settings["weights"] = "openai"
+    assert _environment(federation)[WEIGHTS] == "openai"
