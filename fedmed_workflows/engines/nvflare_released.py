@@ -55,7 +55,9 @@ def stored_files(folder: Path, site: str, files: Mapping[str, bytes], settings: 
 
 def _check(files: Mapping[str, bytes], settings: Mapping[str, Any]) -> None:
     """Nobody's features, or those that came along: any other value would name a folder or a file of this site."""
-    strange = sorted(name for name in {*files, *settings} if name != TARGET)
-    strange += [f"{name} {value!r}" for name, value in settings.items() if name == TARGET and value not in PLAIN_TARGETS]
+    strange = sorted({*files, *settings} - {TARGET})
+    target = settings.get(TARGET)
+    if target not in PLAIN_TARGETS:
+        strange.append(f"{TARGET} {target!r}")
     if strange:
         raise SiteError(f"settings of the unseen site: found {strange}, expected released features or {NOBODY!r}")

@@ -99,7 +99,7 @@ def test_another_bundle_is_refused_before_it_is_parsed(
         (lambda job: job["agreed"]["facmic"].update(clip="local-dir:/home"), "is fetched elsewhere"),
         (lambda job: job["agreed"]["facmic"].update(clip="hf-hub:nobody/nothing"), "is fetched elsewhere"),
         (
-            lambda job: job["agreed"]["facmic"]["clip"]["text_cfg"].update(tokenizer_kwargs={"trust_remote_code": True}),
+            lambda job: job["agreed"]["facmic"]["clip"]["text_cfg"].update(tokenizer_kwargs={"use_fast": True}),
             "'tokenizer_kwargs' has it fetched elsewhere",
         ),
         (lambda job: job["agreed"]["facmic"].update(weights="/root/weights.pt"), "FEDMED_WEIGHTS is not set"),
