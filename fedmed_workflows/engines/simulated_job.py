@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,11 +68,18 @@ def simulate(
         try:
             watch(process)
         finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGTERM)
-                process.wait()
+            _end(process)
     last = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES:])
     return f"NVFlare's simulator ended ({process.returncode}); {log} ends:\n{last}"
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ends the simulator with its server and sites, which outlive it where it was killed itself."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _command(job: Path, workspace: Path, sites: Sequence[str]) -> list[str]:

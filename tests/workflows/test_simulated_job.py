@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import copy
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from monai.bundle import create_workflow
 
-from fedmed_workflows.engines.simulated_job import _environment
+from fedmed_workflows.engines.simulated_job import _end, _environment
 from fedmed_workflows.federation import Federation
 from fedmed_workflows.site_environment import DATA, WEIGHTS
 
@@ -39,3 +44,20 @@ def test_weights_are_found_from_a_site_s_own_folder(
     assert _environment(federation)[WEIGHTS] == str(tmp_path / "weights.pt")
     federation.settings["weights"] = "openai"
     assert _environment(federation)[WEIGHTS] == "openai"
+
+
+def test_a_server_outlives_no_simulator_that_was_killed() -> None:
+    child = "import time; time.sleep(60)"
+    begun = f"subprocess.Popen([sys.executable, '-c', {child!r}])"
+    parent = f"import subprocess, sys; print({begun}.pid, flush=True); {child}"
+    process = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, start_new_session=True)
+    assert process.stdout is not None
+    server = Path("/proc") / process.stdout.readline().decode().strip()
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert server.is_dir()
+    _end(process)
+    until = time.monotonic() + 10
+    while server.is_dir() and "\nState:\tZ" not in (server / "status").read_text() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not server.is_dir() or "\nState:\tZ" in (server / "status").read_text()
