@@ -56,7 +56,13 @@ def simulate(
     -------
     str
         How it ended, for a message: the exit status, the log's file and the log's last lines.
+
+    Raises
+    ------
+    ValueError
+        The simulator would take a site's name for several, or for another.
     """
+    _check_names(federation.sites.paths)
     _write_policy(place / "workspace", classes)
     log = place / "simulator.log"
     with log.open("w") as output:
@@ -71,6 +77,13 @@ def simulate(
             _end(process)
     last = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES:])
     return f"NVFlare's simulator ended ({process.returncode}); {log} ends:\n{last}"
+
+
+def _check_names(sites: Iterable[str]) -> None:
+    """The simulator gets its sites' names as one text, with commas between them."""
+    for site in sites:
+        if "," in site or site != site.strip():
+            raise ValueError(f"site {site!r}: expected a name without commas, and without spaces at its ends")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
