@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from nvflare.app_common.logging.constants import ALLOW_LOG_STREAMING_VAR
 from nvflare.app_common.widgets.component_path_authorizer import CLASS_ALLOW_LIST
 
+from fedmed_workflows.engines.nvflare_job import check_site_names
 from fedmed_workflows.run_folder import write_whole
 from fedmed_workflows.site_environment import BUNDLES, DATA, DEVICE, RELEASE, STATE, WEIGHTS
 
@@ -60,9 +61,9 @@ def simulate(
     Raises
     ------
     ValueError
-        The simulator would take a site's name for several, or for another.
+        NVFlare takes no such name of a site.
     """
-    _check_names(federation.sites.paths)
+    check_site_names(federation.sites.paths)
     _write_policy(place / "workspace", classes)
     log = place / "simulator.log"
     with log.open("w") as output:
@@ -77,13 +78,6 @@ def simulate(
             _end(process)
     last = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES:])
     return f"NVFlare's simulator ended ({process.returncode}); {log} ends:\n{last}"
-
-
-def _check_names(sites: Iterable[str]) -> None:
-    """The simulator gets its sites' names as one text, with commas between them."""
-    for site in sites:
-        if "," in site or site != site.strip():
-            raise ValueError(f"site {site!r}: expected a name without commas, and without spaces at its ends")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

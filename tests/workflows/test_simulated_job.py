@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from monai.bundle import create_workflow
 
-from fedmed_workflows.engines.simulated_job import _check_names, _end, _environment
+from fedmed_workflows.engines.nvflare_job import check_site_names
+from fedmed_workflows.engines.simulated_job import _end, _environment
 from fedmed_workflows.federation import Federation
 from fedmed_workflows.site_environment import DATA, WEIGHTS
 
@@ -63,8 +64,8 @@ def test_a_server_outlives_no_simulator_that_was_killed() -> None:
     assert not server.is_dir() or "\nState:\tZ" in (server / "status").read_text()
 
 
-@pytest.mark.parametrize("site", ["north,south", " north", "north "])
-def test_a_name_that_the_simulator_takes_for_others_is_refused(site: str) -> None:
-    _check_names(["München", "north 1"])
-    with pytest.raises(ValueError, match=f"site '{site}': expected a name without commas"):
-        _check_names(["München", site])
+@pytest.mark.parametrize("site", ["north,south", "north 1", "München", "../north", ""])
+def test_a_name_that_nvflare_does_not_take_is_refused(site: str) -> None:
+    check_site_names(["site_a", "north-1.org"])
+    with pytest.raises(ValueError, match=f"site '{site}': NVFlare takes letters"):
+        check_site_names(["north", site])
