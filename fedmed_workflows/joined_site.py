@@ -11,7 +11,7 @@ from monai.bundle import ConfigParser
 
 from fedmed_workflows.bundle_files import check_bundle
 from fedmed_workflows.federation import Federation
-from fedmed_workflows.plain_values import check_plain
+from fedmed_workflows.plain_values import check_nothing_fetched, check_plain
 from fedmed_workflows.preparation import Preparation
 from fedmed_workflows.refusal import refusal
 from fedmed_workflows.site_algo import SiteAlgo
@@ -94,17 +94,38 @@ def installed_federation(
         The job is not the installed bundle's, or its values are no plain values that the bundle's ``agreed`` lists.
     """
     check_plain({name: job[name] for name in ("bundle", "folder", "agreed", "privacy")}, "job")
-    for name in (job["bundle"], job["folder"]):
-        if Path(name).name != name:
-            raise SiteError(f"job: expected the name of a folder, found {name!r}")
-    bundle_root = environment.bundles / job["bundle"]
+    folder = folder_name(job, "folder")
+    bundle_root = environment.bundles / folder_name(job, "bundle")
     check_bundle(bundle_root, job["files"])
+    _check_train_config(job)
     parser = ConfigParser(ConfigParser.load_config_file(str(bundle_root / FEDERATED)))
     _agree(parser, job["agreed"], environment, settings)
     parser["privacy"] = {"_target_": PRIVACY, **job["privacy"]} if job["privacy"] else None
-    _place(parser, bundle_root, environment, job["folder"], site, site == job["unseen"])
+    _place(parser, bundle_root, environment, folder, site, site == job["unseen"])
     federation: Federation = parser.get_parsed_content("federation")
     return federation
+
+
+def folder_name(job: Mapping[str, Any], entry: str) -> str:
+    """The name of a folder that a job names, in a folder of the site's choice and never above it.
+
+    Raises
+    ------
+    SiteError
+        It is a path, or nothing.
+    """
+    name = job[entry]
+    if not isinstance(name, str) or name in ("", "..") or Path(name).name != name:
+        raise SiteError(f"job: {entry}: expected the name of a folder, found {name!r}")
+    return name
+
+
+def _check_train_config(job: Mapping[str, Any]) -> None:
+    """A training configuration runs what stands in it: it must be one of the files whose digests were compared."""
+    names = job["agreed"].get("train_config", [])
+    strange = [name for name in names if name not in job["files"]] if isinstance(names, list) else [names]
+    if strange:
+        raise SiteError(f"job: train_config: found {strange}, expected files of the bundle {job['bundle']!r}")
 
 
 def _agree(
@@ -118,7 +139,22 @@ def _agree(
         strange = sorted(set(value) - set(own)) if isinstance(value, dict) and isinstance(own, dict) else []
         if strange:
             raise SiteError(f"job: agreed entry {name!r}: unknown settings {strange}, expected some of {sorted(own)}")
+        _check_fetched(value, own, name)
         parser[name] = _at_this_site(value, environment, settings) if isinstance(value, dict) else value
+
+
+def _check_fetched(value: Any, own: Any, name: str) -> None:
+    """What the installed bundle says itself was reviewed there; what differs from it may fetch nothing."""
+    if value == own:
+        return
+    if isinstance(value, dict) and isinstance(own, dict):
+        for key, inner in value.items():
+            if key in own:
+                _check_fetched(inner, own[key], f"{name}#{key}")
+            else:
+                check_nothing_fetched({key: inner}, name)
+    else:
+        check_nothing_fetched(value, name)
 
 
 def _at_this_site(value: dict[str, Any], environment: SiteEnvironment, settings: Mapping[str, Any]) -> dict[str, Any]:

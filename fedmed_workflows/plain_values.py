@@ -11,6 +11,11 @@ from fedmed_workflows.site_error import SiteError
 EVALUATED = ("$", "@", "%")
 """First characters of the texts that MONAI evaluates, resolves or replaces."""
 
+FETCHED, FETCHING_KEYS = ("hf-hub:", "hf_hub:", "local-dir:"), ("hf_", "tokenizer_kwargs")
+"""First characters of texts, and of keys, by which open_clip and timm look up models elsewhere."""
+
+IN_THE_BUNDLE = "which only the bundle installed at a site may ask for"
+
 
 def check_plain(value: Any, name: str) -> None:
     """Refuses a value that a configuration would evaluate, instantiate, or replace by something else.
@@ -41,6 +46,29 @@ def check_plain(value: Any, name: str) -> None:
         _check_text(value, name)
     elif value is not None and not isinstance(value, (bool, int, float)):
         raise SiteError(f"setting {name!r}: expected a plain value, found {type(value).__name__}")
+
+
+def check_nothing_fetched(value: Any, name: str) -> None:
+    """Refuses a value that has a library look up a model's description elsewhere, which may name code of its own.
+
+    open_clip and timm take names with a scheme, of a hub or of a folder of this machine, and descriptions that name
+    tokenizers and text encoders of a hub.
+
+    Raises
+    ------
+    SiteError
+        The message names the setting and what was found.
+    """
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key.startswith(FETCHING_KEYS):
+                raise SiteError(f"setting {name!r}: {key!r} has it fetched elsewhere, {IN_THE_BUNDLE}")
+            check_nothing_fetched(inner, f"{name}#{key}")
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            check_nothing_fetched(inner, f"{name}#{index}")
+    elif isinstance(value, str) and value.strip().lower().startswith(FETCHED):
+        raise SiteError(f"setting {name!r}: {value!r} is fetched elsewhere, {IN_THE_BUNDLE}")
 
 
 def _check_key(key: Any, name: str) -> None:

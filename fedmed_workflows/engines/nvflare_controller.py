@@ -141,7 +141,14 @@ def _known_data(path: Path) -> dict[str, str]:
 
 
 def _aggregation(entry: dict[str, Any]) -> Any:
-    """The aggregation that a job names: one of this package, with plain arguments."""
-    if not entry["name"].startswith(AGGREGATIONS):
-        raise ValueError(f"aggregation {entry['name']!r}: expected one of {AGGREGATIONS}*")
-    return resolve_name(entry["name"])(**entry["arguments"])
+    """The aggregation that a job names: a class of this package, with plain arguments.
+
+    Raises
+    ------
+    ValueError
+        It is something else, for example what a module of this package has imported.
+    """
+    found = resolve_name(entry["name"]) if entry["name"].startswith(AGGREGATIONS) else None
+    if not isinstance(found, type) or not f"{found.__module__}.".startswith(AGGREGATIONS):
+        raise ValueError(f"aggregation {entry['name']!r}: expected a class of {AGGREGATIONS}*")
+    return found(**entry["arguments"])

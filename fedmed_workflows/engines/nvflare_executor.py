@@ -37,7 +37,7 @@ from fedmed_workflows.engines.nvflare_messages import (
 from fedmed_workflows.engines.nvflare_released import released_files, stored_files
 from fedmed_workflows.exchange import Weights, weights_digest
 from fedmed_workflows.filtered_update import difference
-from fedmed_workflows.joined_site import Joined, join
+from fedmed_workflows.joined_site import Joined, folder_name, join
 from fedmed_workflows.private_update import hold_statistics
 from fedmed_workflows.run_record import versions
 from fedmed_workflows.site_environment import SiteEnvironment
@@ -101,7 +101,7 @@ class SiteExecutor(Executor):  # type: ignore[misc]
             check_log_stays(fl_ctx)
             environment = SiteEnvironment.read()
             job = job_of(fl_ctx)
-            folder = environment.state_dir / Path(job["folder"]).name
+            folder = environment.state_dir / folder_name(job, "folder")
             self._joined = join(job, site, environment, stored_files(folder, site, files, settings))
             self._initial = self._joined.algo.initial_weights()
             self._filtered = bool(job["filtered"])

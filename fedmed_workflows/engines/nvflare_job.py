@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,8 +72,8 @@ def write_job(federation: Federation, network: BundleNetwork, name: str, job_dir
     Raises
     ------
     ValueError
-        An entry that all agree on is no plain value, a configuration lies outside the bundle, NVFlare takes no such
-        name, or a package to track the rounds with is not installed here.
+        Each site is to be the unseen one in turn, an entry that all agree on is no plain value, a configuration lies
+        outside the bundle, NVFlare takes no such name, or a package to track the rounds with is not installed here.
     """
     return write_parts(
         federation, network, name, job_dir, _server_app(federation), _site_app(federation),
@@ -90,7 +92,10 @@ def write_parts(
     site_part: dict[str, Any],
 ) -> Path:
     """Writes a job of which NVFlare's own parts, and ours for server and sites, are given; as :func:`write_job`."""
+    if federation.sites.in_turn:
+        raise ValueError("unseen_site 'all': a job is one run, expected the name of one unseen site, or none")
     sites = [*federation.sites.folders, *([federation.sites.unseen[0]] if federation.sites.unseen else [])]
+    check_site_names(sites)
     job = FedJobConfig(job_name(name), min_clients=min(federation.min_sites, len(sites)))
     job.set_app_packages(PACKAGES)
     with tempfile.TemporaryDirectory() as folder:
@@ -107,6 +112,19 @@ def write_parts(
             job.set_site_app(name_of_site, "site")
         job.generate_job_config(str(job_dir))
     return job_dir / job.job_name
+
+
+def check_site_names(sites: Iterable[str]) -> None:
+    """Refuses names that NVFlare takes for no process, or for several.
+
+    Raises
+    ------
+    ValueError
+        The message names the site.
+    """
+    for site in sites:
+        if not re.fullmatch("[A-Za-z0-9_.-]+", site):
+            raise ValueError(f"site {site!r}: NVFlare takes letters A to Z, digits, '_', '-' and '.' in its name")
 
 
 def job_name(name: str) -> str:

@@ -7,8 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedmed_workflows.plain_values import check_plain
 from fedmed_workflows.run_folder import write_whole
+from fedmed_workflows.site_error import SiteError
+from fedmed_workflows.target import NOBODY
+
+TARGET, PLAIN_TARGETS = "target", (None, NOBODY)
+"""The one setting that the unseen site decides for the others, and its values that are no file of features."""
 
 
 def released_files(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -31,8 +35,13 @@ def stored_files(folder: Path, site: str, files: Mapping[str, bytes], settings: 
         Its name.
     files, settings
         As :func:`released_files` makes them.
+
+    Raises
+    ------
+    SiteError
+        A setting is none that one site decides for the others, or names a path of this site.
     """
-    check_plain(dict(settings), "settings")
+    _check(files, settings)
     own = folder / "received" / site
     record = own / "settings.json"
     if files or settings:
@@ -42,3 +51,13 @@ def stored_files(folder: Path, site: str, files: Mapping[str, bytes], settings: 
         write_whole(record, json.dumps({**settings, **paths}))
     known: dict[str, Any] = json.loads(record.read_text()) if record.is_file() else {}
     return known
+
+
+def _check(files: Mapping[str, bytes], settings: Mapping[str, Any]) -> None:
+    """Nobody's features, or those that came along: any other value would name a folder or a file of this site."""
+    strange = sorted({*files, *settings} - {TARGET})
+    target = settings.get(TARGET)
+    if target not in PLAIN_TARGETS:
+        strange.append(f"{TARGET} {target!r}")
+    if strange:
+        raise SiteError(f"settings of the unseen site: found {strange}, expected released features or {NOBODY!r}")

@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nvflare.app_common.logging.constants import ALLOW_LOG_STREAMING_VAR
 from nvflare.app_common.widgets.component_path_authorizer import CLASS_ALLOW_LIST
 
+from fedmed_workflows.engines.nvflare_job import check_site_names
 from fedmed_workflows.run_folder import write_whole
 from fedmed_workflows.site_environment import BUNDLES, DATA, DEVICE, RELEASE, STATE, WEIGHTS
 
@@ -55,7 +57,13 @@ def simulate(
     -------
     str
         How it ended, for a message: the exit status, the log's file and the log's last lines.
+
+    Raises
+    ------
+    ValueError
+        NVFlare takes no such name of a site.
     """
+    check_site_names(federation.sites.paths)
     _write_policy(place / "workspace", classes)
     log = place / "simulator.log"
     with log.open("w") as output:
@@ -67,11 +75,18 @@ def simulate(
         try:
             watch(process)
         finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGTERM)
-                process.wait()
+            _end(process)
     last = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES:])
     return f"NVFlare's simulator ended ({process.returncode}); {log} ends:\n{last}"
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ends the simulator with its server and sites, which outlive it where it was killed itself."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _command(job: Path, workspace: Path, sites: Sequence[str]) -> list[str]:
@@ -90,7 +105,7 @@ def _environment(federation: Federation) -> dict[str, str]:
     """The environment of the simulated sites, as each site's own people would set it."""
     root = Path(federation.bundle_root).resolve()
     weights = federation.settings.get("weights")
-    first = next(iter(federation.sites.paths.values())).resolve()
+    first = next(iter(federation.sites.paths.values())).absolute()  # a site's folder may be a link to elsewhere
     return {
         **os.environ,
         BUNDLES: str(root.parent),
@@ -98,5 +113,10 @@ def _environment(federation: Federation) -> dict[str, str]:
         STATE: str(federation.output_dir.resolve().parent),
         DEVICE: str(federation.device),
         RELEASE: "yes",
-        **({WEIGHTS: str(weights)} if weights is not None else {}),
+        **({WEIGHTS: _found(str(weights))} if weights is not None else {}),
     }
+
+
+def _found(weights: str) -> str:
+    """A file's whole path, as the simulated sites work in folders of their own; the name of other weights as it is."""
+    return str(Path(weights).resolve()) if Path(weights).is_file() else weights

@@ -6,6 +6,7 @@ import copy
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +96,18 @@ def test_another_bundle_is_refused_before_it_is_parsed(
         (lambda job: job["agreed"].pop("seed"), "agreed entries"),
         (lambda job: job["agreed"]["facmic"].update(dataset_dir="/home"), "unknown settings ['dataset_dir']"),
         (lambda job: job["agreed"]["facmic"].update(target="/home"), "a job names no folder of a site"),
+        (lambda job: job["agreed"]["facmic"].update(clip="local-dir:/home"), "is fetched elsewhere"),
+        (lambda job: job["agreed"]["facmic"].update(clip="hf-hub:nobody/nothing"), "is fetched elsewhere"),
+        (
+            lambda job: job["agreed"]["facmic"]["clip"]["text_cfg"].update(tokenizer_kwargs={"use_fast": True}),
+            "'tokenizer_kwargs' has it fetched elsewhere",
+        ),
         (lambda job: job["agreed"]["facmic"].update(weights="/root/weights.pt"), "FEDMED_WEIGHTS is not set"),
         (lambda job: job.update(folder="../elsewhere"), "expected the name of a folder"),
         (lambda job: job.update(bundle="../bundles"), "expected the name of a folder"),
+        (lambda job: job.update(folder=".."), "expected the name of a folder"),
+        (lambda job: job.update(bundle=".."), "expected the name of a folder"),
+        (lambda job: job.update(folder=""), "expected the name of a folder"),
         (lambda job: job.update(bundle="nowhere"), "bundle 'nowhere': not installed here"),
     ],
 )
@@ -110,6 +120,24 @@ def test_a_job_that_asks_for_more_than_values_is_refused(
         join(altered, "site_a", environment, {})
     assert said in str(refused.value)
     assert not environment.state_dir.exists()
+
+
+@pytest.mark.parametrize("place", ["elsewhere", "models"])
+def test_a_job_s_own_training_configuration_is_not_run(
+    place: str, job: dict[str, Any], environment: SiteEnvironment, tmp_path: Path
+) -> None:
+    shutil.copytree(environment.bundles / "facmic_classification", tmp_path / "bundles" / "facmic_classification")
+    own = replace(environment, bundles=tmp_path / "bundles")
+    file = tmp_path / "elsewhere" / "more.json"
+    name = str(file)
+    if place == "models":  # the folder whose files are not compared
+        file, name = tmp_path / "bundles" / "facmic_classification" / "models" / "more.json", "models/more.json"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps({"initialize": [f"$open({str(tmp_path / 'ran')!r}, 'w')"]}))
+    job["agreed"]["train_config"].append(name)
+    with pytest.raises(SiteError, match="train_config: found .*more.json'.*, expected files of the bundle"):
+        join(job, "site_a", own, {})
+    assert not (tmp_path / "ran").exists()
 
 
 def test_an_unseen_site_releases_nothing_unless_its_people_say_so(

@@ -118,3 +118,13 @@ def test_what_the_engine_leaves_of_the_job_is_configuration_and_tensors(
     assert str(tmp_path) not in (job / "site" / "config" / "federation.json").read_text()
     tensors = load_file(job / "server" / "config" / "initial.safetensors")
     assert all(name.startswith("attention.") for name in tensors)
+
+
+def test_a_job_in_which_each_site_is_the_unseen_one_is_refused(federated: dict[str, Any], tmp_path: Path) -> None:
+    from fedmed_workflows.engines.nvflare_production import Production
+
+    workflow = create_workflow(**copy.deepcopy({**federated, "unseen_site": "all"}))
+    production = Production(workflow.parser.get_parsed_content("federation"))
+    with pytest.raises(ValueError, match="unseen_site 'all': a job is one run"):
+        production.export(str(tmp_path / "jobs"))
+    assert not (tmp_path / "jobs").exists()
