@@ -130,7 +130,8 @@ def peak(sites: int, megabytes: float) -> tuple[float, float]:
         names = ",".join(f"site_{index:02d}" for index in range(sites))
         command = [sys.executable, "-m", "nvflare.private.fed.app.simulator.simulator", str(job), "-w", str(workspace)]
         environment = {
-            **os.environ, "FEDMED_STATE_DIR": folder, "ECHO_FACTS": json.dumps(facts), "ECHO_FOLDER": folder, "OMP_NUM_THREADS": "1",
+            **os.environ, "FEDMED_STATE_DIR": folder, "ECHO_FACTS": json.dumps(facts), "ECHO_FOLDER": folder,
+            "OMP_NUM_THREADS": "1",
             "PYTHONPATH": f"{Path(__file__).parent}:{Path(__file__).parents[1]}",
         }  # fmt: skip
         started, found = time.monotonic(), 0
@@ -147,13 +148,14 @@ def peak(sites: int, megabytes: float) -> tuple[float, float]:
 
 def measured(answers: list[int], megabytes: float) -> dict[str, Any]:
     """The server's peak for each number of answers, in megabytes and in updates' worth."""
-    empty, _ = peak(min(answers), 1.0)
-    print(f"update of 1 MB: {empty:.0f} MB", flush=True)
-    found: dict[str, Any] = {"update_mb": megabytes, "empty_mb": round(empty)}
+    found: dict[str, Any] = {"update_mb": megabytes}
     for sites in answers:
+        empty, _ = peak(sites, 1.0)
         size, seconds = peak(sites, megabytes)
         worth = round((size - empty) / megabytes, 2)
-        found[f"answers {sites}"] = {"peak_mb": round(size), "updates_worth": worth, "seconds": round(seconds)}
+        found[f"answers {sites}"] = {
+            "peak_mb": round(size), "of_1_mb": round(empty), "updates_worth": worth, "seconds": round(seconds),
+        }  # fmt: skip
         print(sites, found[f"answers {sites}"], flush=True)
     return found
 

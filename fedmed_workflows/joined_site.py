@@ -15,7 +15,7 @@ from fedmed_workflows.plain_values import check_nothing_fetched, check_plain
 from fedmed_workflows.preparation import Preparation
 from fedmed_workflows.refusal import refusal
 from fedmed_workflows.site_algo import SiteAlgo
-from fedmed_workflows.site_environment import RELEASE, WEIGHTS, SiteEnvironment
+from fedmed_workflows.site_environment import MIN_NOISE, RELEASE, WEIGHTS, SiteEnvironment
 from fedmed_workflows.site_error import SiteError
 from fedmed_workflows.target import NOBODY
 from fedmed_workflows.target_preparation import UNSEEN
@@ -59,6 +59,7 @@ def join(job: Mapping[str, Any], site: str, environment: SiteEnvironment, settin
         The message may leave the site: it names no file of its images.
     """
     try:
+        _check_privacy(job, site, environment)
         federation = installed_federation(job, site, environment, settings)
         return _initialized(federation, site, site == job["unseen"], environment)
     except SiteError:
@@ -104,6 +105,14 @@ def installed_federation(
     _place(parser, bundle_root, environment, folder, site, site == job["unseen"])
     federation: Federation = parser.get_parsed_content("federation")
     return federation
+
+
+def _check_privacy(job: Mapping[str, Any], site: str, environment: SiteEnvironment) -> None:
+    """A site may insist on noise in what it sends after training; the unseen site sends nothing of the kind."""
+    noise = (job["privacy"] or {}).get("noise_multiplier", 0.0)
+    if site != job["unseen"] and not noise >= environment.min_noise:
+        asked = f"this site's {MIN_NOISE} asks for {environment.min_noise}"
+        raise SiteError(f"the job's noise multiplier is {noise}, {asked}")
 
 
 def folder_name(job: Mapping[str, Any], entry: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from fedmed_workflows.site_error import SiteError
 
 BUNDLES, DATA, STATE = "FEDMED_BUNDLES", "FEDMED_DATASET_DIR", "FEDMED_STATE_DIR"
 WEIGHTS, DEVICE, RELEASE = "FEDMED_WEIGHTS", "FEDMED_DEVICE", "FEDMED_RELEASE_FEATURES"
-MIN_COUNT = "FEDMED_MIN_COUNT"
+MIN_COUNT, MIN_NOISE = "FEDMED_MIN_COUNT", "FEDMED_MIN_NOISE"
 
 LEAST = 10
 """Patients that a statistic must be of, where the site's people say nothing."""
@@ -37,6 +38,8 @@ class SiteEnvironment:
         ``FEDMED_RELEASE_FEATURES`` is ``yes``: as the unseen site, it may send features of its images.
     min_count
         ``FEDMED_MIN_COUNT``: patients that a statistic must be of to leave the site; 10 where it is not set.
+    min_noise
+        ``FEDMED_MIN_NOISE``: the noise multiplier that a federation's privacy must have here; 0 for any.
     """
 
     bundles: Path
@@ -46,6 +49,7 @@ class SiteEnvironment:
     device: str | None
     releases_features: bool
     min_count: int = LEAST
+    min_noise: float = 0.0
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> SiteEnvironment:
@@ -65,7 +69,7 @@ class SiteEnvironment:
         return cls(
             Path(folders[BUNDLES]), Path(folders[DATA]), Path(folders[STATE]),
             environment.get(WEIGHTS) or None, environment.get(DEVICE) or None, environment.get(RELEASE) == "yes",
-            _min_count(environment.get(MIN_COUNT) or str(LEAST)),
+            _min_count(environment.get(MIN_COUNT) or str(LEAST)), _min_noise(environment.get(MIN_NOISE) or "0"),
         )  # fmt: skip
 
 
@@ -73,3 +77,13 @@ def _min_count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise SiteError(f"{MIN_COUNT} in the site's environment: found {text!r}, expected a whole number of at least 1")
     return int(text)
+
+
+def _min_noise(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = -1.0
+    if not 0 <= found < math.inf:
+        raise SiteError(f"{MIN_NOISE} in the site's environment: found {text!r}, expected a number of at least 0")
+    return found

@@ -15,6 +15,9 @@ from fedmed_workflows.site_error import SiteError
 SOURCE = "source"
 """Name of the value in a task that says where its file is fetched."""
 
+PIECE_BYTES = 1 << 20
+"""How much of a file travels at a time: what is under way to all sites at once lies in the server's memory."""
+
 IDLE_SECONDS = 86400.0
 """How long a file is kept for fetching while nobody fetches it; a task that ends takes it back before."""
 
@@ -38,7 +41,7 @@ def served(cell: Any, path: Path | None) -> Iterator[dict[str, Any]]:
         return
     downloader = ObjectDownloader(cell=cell, timeout=IDLE_SECONDS, num_receivers=0)
     try:
-        yield {SOURCE: {"host": cell.get_fqcn(), "file": add_file(downloader, str(path))}}
+        yield {SOURCE: {"host": cell.get_fqcn(), "file": add_file(downloader, str(path), PIECE_BYTES)}}
     finally:
         downloader.delete_transaction()
 

@@ -94,6 +94,8 @@ def write_parts(
     """Writes a job of which NVFlare's own parts, and ours for server and sites, are given; as :func:`write_job`."""
     if federation.sites.in_turn:
         raise ValueError("unseen_site 'all': a job is one run, expected the name of one unseen site, or none")
+    if federation.settings.get("target") == "unseen" and not federation.sites.unseen:
+        raise ValueError("target 'unseen': expected an unseen site (--unseen_site), or another target")
     sites = [*federation.sites.folders, *([federation.sites.unseen[0]] if federation.sites.unseen else [])]
     check_site_names(sites)
     job = FedJobConfig(job_name(name), min_clients=min(federation.min_sites, len(sites)))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors.torch import load_file
 
 from fedmed_workflows.engines.engine import Outcome
-from fedmed_workflows.engines.nvflare_controller import FAILURE, OUTCOME, FederationController
+from fedmed_workflows.engines.nvflare_controller import FAILURE, OUTCOME, SERVER_LOCK, FederationController
 from fedmed_workflows.engines.nvflare_executor import SiteExecutor
 from fedmed_workflows.engines.nvflare_job import network_of, write_job
 from fedmed_workflows.engines.nvflare_tracking import keep_tracking, receivers
@@ -46,7 +46,8 @@ def run_in_simulator(federation: Federation, folder: RunFolder) -> Outcome:
     RuntimeError
         The simulator ended otherwise; the message holds the end of its log and the log's file.
     """
-    network = network_of(federation)
+    with RunFolder(folder.path, federation.identity(), SERVER_LOCK):  # refused while a server is still at work there
+        network = network_of(federation)
     place = federation.output_dir.resolve() / PLACE
     job = write_job(federation, network, federation.output_dir.resolve().name, place / "job")
     for name in (OUTCOME, FAILURE):
@@ -57,7 +58,7 @@ def run_in_simulator(federation: Federation, folder: RunFolder) -> Outcome:
     keep_tracking(place / SERVER_RUN, folder.path)
     failure = folder.path / FAILURE
     if failure.is_file():
-        raise FederationError(json.loads(failure.read_text())["error"])
+        raise FederationError(f"{json.loads(failure.read_text())['error']}; the sites' log: {place / 'simulator.log'}")
     if not (folder.path / OUTCOME).is_file():
         raise RuntimeError(f"no result: {ended}")
     return read_outcome(folder.path, folder.path / "checkpoints", network)

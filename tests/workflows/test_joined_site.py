@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -149,6 +150,17 @@ def test_an_unseen_site_releases_nothing_unless_its_people_say_so(
     willing = SiteEnvironment(environment.bundles, environment.dataset_dir, environment.state_dir, None, "cpu", True)
     joined = join(job, "unseen", willing, {})
     assert joined.algo.held_out and Path(joined.prepared.settings["target"]).is_file()
+
+
+def test_a_site_may_insist_on_noise(job: dict[str, Any], environment: SiteEnvironment) -> None:
+    strict = dataclasses.replace(environment, min_noise=0.5)
+    with pytest.raises(SiteError, match="noise multiplier is 0.0, this site's FEDMED_MIN_NOISE asks for 0.5"):
+        join(job, "site_a", strict, {})
+    job["privacy"] = {"clip_norm": 1.0, "noise_multiplier": 0.4, "delta": 1e-5}
+    with pytest.raises(SiteError, match="noise multiplier is 0.4"):
+        join(job, "site_a", strict, {})
+    job["privacy"]["noise_multiplier"] = 0.5
+    assert join(job, "site_a", strict, {}).algo.privacy is not None
 
 
 @pytest.mark.parametrize("missing", ["FEDMED_BUNDLES", "FEDMED_DATASET_DIR", "FEDMED_STATE_DIR"])
