@@ -14,8 +14,14 @@ if TYPE_CHECKING:
     from fedmed_transforms.picture_files import PictureReader
     from fedmed_transforms.pictures import ToPictures, ToPicturesd
     from fedmed_transforms.prefetch import Prefetched
-    from fedmed_transforms.sam import SamLabels, SamLabelsd, SamPostprocess, SamPostprocessd
-    from fedmed_transforms.sam import SamPreprocess, SamPreprocessd
+    from fedmed_transforms.sam import (
+        SamLabels,
+        SamLabelsd,
+        SamPostprocess,
+        SamPostprocessd,
+        SamPreprocess,
+        SamPreprocessd,
+    )
     from fedmed_transforms.save_segmentation import SaveSegmentationd
     from fedmed_transforms.segmentation_label import SegmentationToLabelsd
     from fedmed_transforms.segmentation_object import Segment, read_segmentation, write_segmentation
