@@ -1,0 +1,4 @@
+from .facmic import FACMIC as FACMIC
+from .feature_attention import FeatureAttention as FeatureAttention
+from .fedmsa import FedMSA as FedMSA
+from .fedsam import FedSAM as FedSAM
