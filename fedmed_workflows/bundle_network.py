@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from monai.utils import set_determinism
 
-from fedmed_transforms.whole_file import whole_file
+from fedmed_workflows.checkpoint import save_network
 from fedmed_workflows.exchange import FULL, Manifest, Weights, put, take
 from fedmed_workflows.site_workflow import TRAIN_CONFIG, config_files, site_workflow
 
@@ -70,9 +70,7 @@ class BundleNetwork:
         """Writes the whole network with the given weights, as ``{"model": state}``; all of the file or nothing."""
         self.manifest.check(weights, "the federation's result")
         put(self.network, weights)
-        with whole_file(path) as temporary, temporary.open("wb") as file:  # given a name, torch would write it down
-            torch.save({"model": self.network.state_dict()}, file)
-        return path
+        return save_network(self.network, path)
 
     def has_setting(self, name: str) -> bool:
         """Whether the training configuration has an entry of this name."""

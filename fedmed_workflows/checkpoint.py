@@ -1,11 +1,22 @@
-"""Loading a trained network, with errors that name the file."""
+"""A trained network's file: written whole or not at all, loaded with errors that name it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from ignite.engine import Engine
 from monai.handlers import CheckpointLoader
+from torch import nn
+
+from fedmed_transforms.whole_file import whole_file
+
+
+def save_network(network: nn.Module, path: Path) -> Path:
+    """Writes a whole network as ``{"model": state}``, as MONAI's and MONAI Label's loaders expect it."""
+    with whole_file(path) as temporary, temporary.open("wb") as file:  # given a name, torch would write it down
+        torch.save({"model": network.state_dict()}, file)
+    return path
 
 
 class NamedCheckpointLoader(CheckpointLoader):

@@ -16,8 +16,8 @@ from monai.fl.utils.constants import ExtraItems, WeightType
 from monai.fl.utils.exchange_object import ExchangeObject
 from monai.utils import set_determinism
 
-from fedmed_transforms.whole_file import whole_file
 from fedmed_workflows.aggregation import Update
+from fedmed_workflows.checkpoint import save_network
 from fedmed_workflows.exchange import FULL, Manifest, Weights, put, take
 from fedmed_workflows.loss_watch import LossWatch
 from fedmed_workflows.private_update import RECEIVED, ROUND, PrivateUpdate
@@ -206,9 +206,7 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
     def save_model(self, weights: Mapping[str, torch.Tensor], path: Path) -> Path:
         """Writes the whole network with the given weights, as ``{"model": state}``; all of the file or nothing."""
         self._receive(ExchangeObject(weights=dict(weights)))
-        with whole_file(path) as temporary, temporary.open("wb") as file:  # given a name, torch would write it down
-            torch.save({"model": self.network.state_dict()}, file)
-        return path
+        return save_network(self.network, path)
 
     def has_setting(self, name: str) -> bool:
         """Whether the training configuration has an entry of this name."""
