@@ -78,9 +78,7 @@ class Rounds:
         FederationError
             Too few sites contributed to a round.
         """
-        kept = self.folder.resume(self.manifest)
-        weights, history = self._start() if kept is None else (self._carried(kept[0], len(kept[1]) - 1), kept[1])
-        del kept
+        weights, history = self._resumed() or self._start()
         self.engine.check_states(history)
         for entry in history:
             committed(entry)
@@ -90,6 +88,13 @@ class Rounds:
             self.folder.commit(history, self.manifest)
             committed(history[-1])
         return weights, history
+
+    def _resumed(self) -> tuple[Tensors, list[dict[str, Any]]] | None:
+        kept = self.folder.resume(self.manifest)
+        if kept is None:
+            return None
+        weights, history = kept
+        return self.engine.carried(weights, self.folder.file(history[-1]["round"])), history
 
     def _start(self) -> tuple[Tensors, list[dict[str, Any]]]:
         weights = self._carried(self.engine.initial_weights(), 0)

@@ -112,9 +112,13 @@ class RunFolder:
         manifest.check(weights, f"checkpoint {file}")
         return weights, history
 
+    def file(self, number: int) -> Path:
+        """The file of a round's aggregate."""
+        return self.path / "checkpoints" / f"round_{number:05d}.safetensors"
+
     def keep(self, weights: Mapping[str, torch.Tensor], number: int) -> Path:
         """Writes the aggregate of a round; the file counts once :meth:`commit` names it."""
-        file = self.path / "checkpoints" / f"round_{number:05d}.safetensors"
+        file = self.file(number)
         with whole_file(file) as temporary:
             if isinstance(weights, FileWeights):
                 shutil.copyfile(weights.path, temporary)
@@ -125,7 +129,7 @@ class RunFolder:
     def commit(self, history: list[dict[str, Any]], manifest: Manifest) -> None:
         """Makes the last round of a history count: from now on a run goes on after it."""
         folder = self.path / "checkpoints"
-        name = f"round_{history[-1]['round']:05d}.safetensors"
+        name = self.file(history[-1]["round"]).name
         write_whole(
             folder / "last.json", json.dumps({"file": name, "history": history, "manifest": manifest.to_json()})
         )

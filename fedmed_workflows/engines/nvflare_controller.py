@@ -60,10 +60,13 @@ class FederationController(Controller):  # type: ignore[misc]
     def start_controller(self, fl_ctx: FLContext) -> None:
         """Reads the job, and answers questions about its progress from now on."""
         return_freed_memory()
-        self._workspace = fl_ctx.get_engine().get_workspace()
-        self._run_dir = Path(self._workspace.get_run_dir(fl_ctx.get_prop(ReservedKey.RUN_NUM)))
-        self._config = Path(self._workspace.get_app_config_dir(fl_ctx.get_prop(ReservedKey.RUN_NUM)))
+        workspace = fl_ctx.get_engine().get_workspace()
+        self._run_dir = Path(workspace.get_run_dir(fl_ctx.get_prop(ReservedKey.RUN_NUM)))
+        self._config = Path(workspace.get_app_config_dir(fl_ctx.get_prop(ReservedKey.RUN_NUM)))
         self._job: dict[str, Any] = json.loads((self._config / JOB).read_text())
+        state = Path(os.environ.get(STATE) or Path(workspace.get_root_dir()) / "fedmed")
+        path = state / Path(self._job["folder"]).name
+        self._folder = RunFolder(path, self._job["identity"], SERVER_LOCK)
         fl_ctx.get_engine().register_app_command(PROGRESS, self._progress)
 
     def stop_controller(self, fl_ctx: FLContext) -> None:
@@ -71,15 +74,13 @@ class FederationController(Controller):  # type: ignore[misc]
 
     def control_flow(self, abort_signal: Signal, fl_ctx: FLContext) -> None:
         """Runs the rounds that are left. What came of it is in the run's folder and in the job's result."""
-        state = Path(os.environ.get(STATE) or Path(self._workspace.get_root_dir()) / "fedmed")
-        path = state / Path(self._job["folder"]).name
         try:
-            with RunFolder(path, self._job["identity"], SERVER_LOCK) as folder:
+            with self._folder as folder:
                 self._run(folder, SiteTasks(self, fl_ctx, abort_signal))
         except Exception as error:
             logger.exception("federation")
             if not abort_signal.triggered:
-                self._leave(path, FAILURE, {"error": str(error), "kind": type(error).__name__})
+                self._leave(self._folder.path, FAILURE, {"error": str(error), "kind": type(error).__name__})
                 self.system_panic(str(error), fl_ctx)
 
     def process_result_of_unknown_task(
@@ -100,7 +101,7 @@ class FederationController(Controller):  # type: ignore[misc]
         sites = NVFlareSites(
             tasks, opened, initial, job["round_seconds"], folder.path / "incoming", job["filtered"]
         )
-        sites.open((folder.resume(manifest) or ({}, []))[1])
+        sites.open(folder.history)
         write_whole(folder.path / DATA, json.dumps(opened.data))
         privacy = GaussianUpdate(**job["privacy"]) if job["privacy"] else None
         aggregation = _aggregation(job["aggregation"])
@@ -129,9 +130,7 @@ class FederationController(Controller):  # type: ignore[misc]
 
     def _progress(self, topic: str, data: Any, fl_ctx: FLContext, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """The history of the whole rounds so far."""
-        state = Path(os.environ.get(STATE) or Path(self._workspace.get_root_dir()) / "fedmed")
-        pointer = state / Path(self._job["folder"]).name / "checkpoints" / "last.json"
-        return {"history": json.loads(pointer.read_text())["history"] if pointer.is_file() else []}
+        return {"history": self._folder.history}
 
 
 def _known_data(path: Path) -> dict[str, str]:
