@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from nvflare.fuel.flare_api.api_spec import AuthorizationError, InvalidArgumentError, InvalidJobDefinition
 from nvflare.fuel.flare_api.flare_api import Session, new_secure_session
 
 from fedmed_workflows.engines.nvflare_controller import PROGRESS
@@ -24,6 +25,9 @@ AWAY_SECONDS = 600.0
 
 LOST_SECONDS = 10.0
 """How long a job may be said to run while no process runs it: a restarted server knows nothing of its jobs' end."""
+
+REFUSALS = (AuthorizationError, InvalidArgumentError, InvalidJobDefinition)
+"""Answers of the server that asking again does not change."""
 
 LOST = "lost with the server's process"
 
@@ -65,13 +69,15 @@ class AdministratorSession:
         self._close()
 
     def ask(self, question: Callable[[Session], Answer], patience: float = AWAY_SECONDS) -> Answer:
-        """Asks until there is an answer; the last error, if there is none in time."""
+        """Asks until there is an answer; the server's refusal, or the last error if there is no answer in time."""
         until = time.monotonic() + patience
         while True:
             try:
                 if self.session is None:
                     self.session = new_secure_session(self.user, self.startup_kit)
                 return question(self.session)
+            except REFUSALS:
+                raise
             except Exception as error:
                 self._close()
                 if time.monotonic() > until:
