@@ -34,7 +34,7 @@ from safetensors.torch import save_file
 
 from fedmed_workflows.engines.nvflare_controller import INITIAL, JOB, OUTCOME, FederationController
 from fedmed_workflows.engines.nvflare_files import SOURCE, fetched, served
-from fedmed_workflows.engines.nvflare_job import PACKAGES
+from fedmed_workflows.engines.nvflare_job_folder import PACKAGES
 from fedmed_workflows.engines.nvflare_messages import (
     OPEN,
     SAMPLES,

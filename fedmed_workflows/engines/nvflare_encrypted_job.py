@@ -15,7 +15,7 @@ from fedmed_workflows.aggregation import FedAvg
 from fedmed_workflows.bundle_network import BundleNetwork
 from fedmed_workflows.engines.nvflare_encrypted_server import GENERATOR, EncryptedAggregate, LastAggregate
 from fedmed_workflows.engines.nvflare_encrypted_site import EncryptedSite
-from fedmed_workflows.engines.nvflare_job import SERVER_PARAMETERS, SITE_PARAMETERS, site_part, write_parts
+from fedmed_workflows.engines.nvflare_job import site_part, write_parts
 from fedmed_workflows.engines.nvflare_messages import SCORE, TRAIN
 from fedmed_workflows.target_preparation import UNSEEN
 
@@ -83,7 +83,6 @@ def _server_app(federation: Federation) -> ServerAppConfig:
     )
     app.add_workflow("rounds", rounds)
     app.add_workflow("scores", BroadcastAndProcess(LAST, SCORE, wait_time_after_min_received=0))
-    app.add_params(SERVER_PARAMETERS)
     return app
 
 
@@ -95,5 +94,4 @@ def _site_app() -> ClientAppConfig:
     app.add_executor(["*"], EncryptedSite())
     app.add_task_data_filter([TRAIN, SCORE], HEModelDecryptor())
     app.add_task_result_filter([TRAIN], HEModelEncryptor())
-    app.add_params(SITE_PARAMETERS)
     return app

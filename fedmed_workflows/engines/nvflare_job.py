@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import re
-import tempfile
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nvflare.job_config.fed_app_config import ClientAppConfig, FedAppConfig, ServerAppConfig
-from nvflare.job_config.fed_job_config import FedJobConfig
+from nvflare.job_config.fed_app_config import ClientAppConfig, ServerAppConfig
 from safetensors.torch import save
 
 from fedmed_workflows.bundle_files import bundle_files
@@ -19,26 +14,12 @@ from fedmed_workflows.bundle_network import BundleNetwork
 from fedmed_workflows.engines.nvflare_controller import INITIAL, JOB, FederationController
 from fedmed_workflows.engines.nvflare_executor import SiteExecutor
 from fedmed_workflows.engines.nvflare_filters import check_filters, result_filters
+from fedmed_workflows.engines.nvflare_job_folder import write_job_folder
 from fedmed_workflows.engines.nvflare_tracking import receivers
 from fedmed_workflows.plain_values import check_plain
-from fedmed_workflows.run_folder import write_whole
 
 if TYPE_CHECKING:
     from fedmed_workflows.federation import Federation
-
-PACKAGES = ["fedmed_workflows", "fedmed_networks", "fedmed_transforms"]
-"""Installed at the server and the sites; NVFlare would otherwise copy their code into the job."""
-
-SERVER_PARAMETERS = {
-    "server": {"task_request_interval": 0.5},
-    "dead_client_grace_period": 10.0,
-    "dead_client_check_lead_time": 10.0,
-}
-"""How often a site asks for a task, and how long after the server has given a site up the rounds go on without it:
-seconds, beside NVFlare's 2, 60 and 30."""
-
-SITE_PARAMETERS = {"get_task_timeout": 60.0}
-"""Seconds after which a site asks again for a task when its link was cut while it asked, beside NVFlare's 300."""
 
 
 def network_of(federation: Federation) -> BundleNetwork:
@@ -96,42 +77,11 @@ def write_parts(
         raise ValueError("unseen_site 'all': a job is one run, expected the name of one unseen site, or none")
     if federation.settings.get("target") == "unseen" and not federation.sites.unseen:
         raise ValueError("target 'unseen': expected an unseen site (--unseen_site), or another target")
-    sites = [*federation.sites.folders, *([federation.sites.unseen[0]] if federation.sites.unseen else [])]
-    check_site_names(sites)
-    job = FedJobConfig(job_name(name), min_clients=min(federation.min_sites, len(sites)))
-    job.set_app_packages(PACKAGES)
-    with tempfile.TemporaryDirectory() as folder:
-        server, site = (Path(folder) / part for part in ("server", "site"))
-        write_whole(server / JOB, json.dumps(server_part, indent=2))
-        write_whole(server / INITIAL, save(network.initial_weights()))
-        write_whole(site / JOB, json.dumps(site_part, indent=2))
-        server_app.add_file_source(str(server), app_folder_type="config")
-        site_app.add_file_source(str(site), app_folder_type="config")
-        job.add_fed_app("server", FedAppConfig(server_app=server_app))
-        job.add_fed_app("site", FedAppConfig(client_app=site_app))
-        job.set_site_app("server", "server")
-        for name_of_site in sites:
-            job.set_site_app(name_of_site, "site")
-        job.generate_job_config(str(job_dir))
-    return job_dir / job.job_name
-
-
-def check_site_names(sites: Iterable[str]) -> None:
-    """Refuses names that NVFlare takes for no process, or for several.
-
-    Raises
-    ------
-    ValueError
-        The message names the site.
-    """
-    for site in sites:
-        if not re.fullmatch("[A-Za-z0-9_.-]+", site):
-            raise ValueError(f"site {site!r}: NVFlare takes letters A to Z, digits, '_', '-' and '.' in its name")
-
-
-def job_name(name: str) -> str:
-    """A name as NVFlare takes it for a job."""
-    return "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in name).lstrip("_") or "run"
+    server = {JOB: server_part, INITIAL: save(network.initial_weights())}
+    return write_job_folder(
+        name, list(federation.sites.paths), federation.min_sites, (server_app, server), (site_app, {JOB: site_part}),
+        job_dir,
+    )  # fmt: skip
 
 
 def _server_app(federation: Federation) -> ServerAppConfig:
@@ -140,14 +90,12 @@ def _server_app(federation: Federation) -> ServerAppConfig:
     experiment = Path(federation.bundle_root).resolve().name
     for name, receiver in receivers(federation.track_with, experiment).items():
         app.add_component(name, receiver)
-    app.add_params(SERVER_PARAMETERS)
     return app
 
 
 def _site_app(federation: Federation) -> ClientAppConfig:
     app = ClientAppConfig()
     app.add_executor(["*"], SiteExecutor())
-    app.add_params(SITE_PARAMETERS)
     if federation.filters is not None:
         check_filters(federation.filters)
         app.add_params(result_filters(federation.filters))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -27,29 +27,6 @@ SAMPLES = MetaKey.NUM_STEPS_CURRENT_ROUND
 _ERROR = "fedmed_error"
 
 
-class LazyWeights(Mapping[str, torch.Tensor]):
-    """Tensors by name, each read when it is asked for: NVFlare leaves large answers on the server's disk.
-
-    Parameters
-    ----------
-    values
-        Tensors, arrays, or NVFlare's references to tensors on a disk.
-    """
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self._values = values
-
-    def __getitem__(self, name: str) -> torch.Tensor:
-        value = self._values[name]
-        return torch.as_tensor(value.materialize() if hasattr(value, "materialize") else value)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-
 def register_tensors() -> None:
     """Makes tensors known to NVFlare's serialization in this process."""
     fobs.register(TensorDecomposer)
@@ -58,12 +35,6 @@ def register_tensors() -> None:
 def message(**values: Any) -> Shareable:
     """A message of plain values by name."""
     shareable: Shareable = DXO(DataKind.APP_DEFINED, data=values).to_shareable()
-    return shareable
-
-
-def with_weights(weights: Mapping[str, torch.Tensor], **values: Any) -> Shareable:
-    """A message of tensors by name, with plain values beside them."""
-    shareable: Shareable = DXO(DataKind.WEIGHTS, data=dict(weights), meta=values).to_shareable()
     return shareable
 
 
@@ -89,51 +60,31 @@ def values_of(shareable: Shareable, sender: str) -> dict[str, Any]:
         The sender reports a failure, or the message is none of ours; the message says which, and whose it is.
     """
     dxo = _content(shareable, sender)
-    return dict((dxo.meta if dxo.data_kind in (DataKind.WEIGHTS, DataKind.WEIGHT_DIFF) else dxo.data) or {})
+    return dict((dxo.meta if dxo.data_kind == DataKind.WEIGHT_DIFF else dxo.data) or {})
 
 
-def weights_of(shareable: Shareable, sender: str) -> Mapping[str, torch.Tensor] | None:
-    """The tensors of a message, or None if it has none.
-
-    Raises
-    ------
-    SiteError
-        As :func:`values_of`.
-    """
-    dxo = _content(shareable, sender)
-    return LazyWeights(dxo.data) if dxo.data_kind == DataKind.WEIGHTS else None
-
-
-def update_of(shareable: Shareable, site: str, filtered_from: Mapping[str, torch.Tensor] | None = None) -> Update:
-    """A site's update.
+def filtered_update(shareable: Shareable, site: str, received: Mapping[str, torch.Tensor]) -> Update:
+    """A site's update to which filters of NVFlare were applied.
 
     Parameters
     ----------
     shareable
-        The site's answer.
+        The site's answer, of :func:`with_difference`.
     site
         Its name.
-    filtered_from
-        The aggregate that it trained from, if filters of NVFlare are to have been applied to its difference.
+    received
+        The aggregate that it trained from.
 
     Raises
     ------
     SiteError, ManifestError
-        As :func:`values_of`, or the message does not hold what was asked for.
+        As :func:`values_of`, or the message holds no difference of the aggregate's tensors.
     """
-    weights, values = weights_of(shareable, site), values_of(shareable, site)
-    if filtered_from is not None:
-        weights = _filtered(shareable, site, filtered_from)
-    if weights is None:
-        raise SiteError(f"site {site!r}: its answer holds no tensors")
-    return Update(weights, values.get(SAMPLES), dict(values.get("metrics") or {}))  # type: ignore[arg-type]
-
-
-def _filtered(shareable: Shareable, site: str, received: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
-    dxo = _content(shareable, site)
+    dxo, values = _content(shareable, site), values_of(shareable, site)
     if dxo.data_kind != DataKind.WEIGHT_DIFF:
         raise SiteError(f"site {site!r}: its answer is no difference that filters were applied to")
-    return FilteredWeights(received, dxo.data, f"site {site!r}")
+    weights = FilteredWeights(received, dxo.data, f"site {site!r}")
+    return Update(weights, values.get(SAMPLES), dict(values.get("metrics") or {}))  # type: ignore[arg-type]
 
 
 def _content(shareable: Shareable, sender: str) -> DXO:

@@ -22,7 +22,7 @@ from fedmed_workflows.engines.nvflare_messages import (
     SCORE,
     TRAIN,
     VALIDATE,
-    update_of,
+    filtered_update,
     values_of,
 )
 from fedmed_workflows.engines.nvflare_tasks import SiteTasks
@@ -197,9 +197,11 @@ class NVFlareSites:
         try:
             if isinstance(answer, Exception):
                 return answer
+            if self.filtered:
+                return filtered_update(answer, site, weights)
             values = values_of(answer, site)
             if SOURCE not in values:
-                return update_of(answer, site, weights if self.filtered else None)
+                raise SiteError("its answer holds no update")
             sent = FileWeights(self.tasks.fetch(values[SOURCE], self.incoming))
             return Update(sent, values.get(SAMPLES), dict(values.get("metrics") or {}))  # type: ignore[arg-type]
         except SafetensorError as error:

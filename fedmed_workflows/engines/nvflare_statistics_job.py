@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,15 +9,14 @@ from nvflare.app_common.app_constant import StatisticsConstants
 from nvflare.app_common.filters.statistics_privacy_filter import StatisticsPrivacyFilter
 from nvflare.app_common.statistics.json_stats_file_persistor import JsonStatsFileWriter
 from nvflare.app_common.workflows.statistics_controller import StatisticsController
-from nvflare.job_config.fed_app_config import ClientAppConfig, FedAppConfig, ServerAppConfig
-from nvflare.job_config.fed_job_config import FedJobConfig
+from nvflare.job_config.fed_app_config import ClientAppConfig, ServerAppConfig
 
 from fedmed_workflows.engines.nvflare_executor import JOB
-from fedmed_workflows.engines.nvflare_job import PACKAGES, SERVER_PARAMETERS, SITE_PARAMETERS, job_name, site_part
+from fedmed_workflows.engines.nvflare_job import site_part
+from fedmed_workflows.engines.nvflare_job_folder import write_job_folder
 from fedmed_workflows.engines.nvflare_small_counts import SmallCounts
 from fedmed_workflows.engines.nvflare_statistics import ImageStatistics
 from fedmed_workflows.engines.nvflare_statistics_executor import SiteStatisticsExecutor
-from fedmed_workflows.run_folder import write_whole
 
 if TYPE_CHECKING:
     from fedmed_workflows.federation import Federation
@@ -65,35 +62,22 @@ def write_statistics_job(federation: Federation, min_count: int, name: str, job_
     sites = list(federation.sites.paths)
     if StatisticsConstants.GLOBAL in sites:
         raise ValueError(f"site {StatisticsConstants.GLOBAL!r}: NVFlare calls all sites so, expected another name")
-    job = FedJobConfig(job_name(name), min_clients=len(sites))
-    job.set_app_packages(PACKAGES)
-    with tempfile.TemporaryDirectory() as folder:
-        part = {**site_part(federation, name), "unseen": None}  # to be counted, a site is a site
-        write_whole(Path(folder) / JOB, json.dumps(part, indent=2))
-        job.add_fed_app("server", FedAppConfig(server_app=_server_app()))
-        job.add_fed_app("site", FedAppConfig(client_app=_site_app(Path(folder), min_count)))
-        job.set_site_app("server", "server")
-        for site in sites:
-            job.set_site_app(site, "site")
-        job.generate_job_config(str(job_dir))
-    return job_dir / job.job_name
+    part = {**site_part(federation, name), "unseen": None}  # to be counted, a site is a site
+    return write_job_folder(name, sites, len(sites), (_server_app(), {}), (_site_app(min_count), {JOB: part}), job_dir)
 
 
 def _server_app() -> ServerAppConfig:
     app = ServerAppConfig()
     app.add_workflow("statistics", StatisticsController(STATISTICS, "writer", enable_pre_run_task=False))
     app.add_component("writer", JsonStatsFileWriter(RESULT))
-    app.add_params(SERVER_PARAMETERS)
     return app
 
 
-def _site_app(folder: Path, min_count: int) -> ClientAppConfig:
+def _site_app(min_count: int) -> ClientAppConfig:
     app = ClientAppConfig()
     app.add_component("images", ImageStatistics())
     app.add_component("small_counts", SmallCounts(min_count))
     tasks = [StatisticsConstants.FED_STATS_TASK]
     app.add_executor(tasks, SiteStatisticsExecutor("images"))
     app.add_task_result_filter(tasks, StatisticsPrivacyFilter(["small_counts"]))
-    app.add_file_source(str(folder), app_folder_type="config")
-    app.add_params(SITE_PARAMETERS)
     return app

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from nvflare.app_common.logging.constants import ALLOW_LOG_STREAMING_VAR
 from nvflare.app_common.widgets.component_path_authorizer import CLASS_ALLOW_LIST
 
-from fedmed_workflows.engines.nvflare_job import check_site_names
+from fedmed_workflows.engines.nvflare_job_folder import check_site_names
 from fedmed_workflows.run_folder import write_whole
 from fedmed_workflows.site_environment import BUNDLES, DATA, DEVICE, RELEASE, STATE, WEIGHTS
 

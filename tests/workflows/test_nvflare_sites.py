@@ -14,7 +14,7 @@ from nvflare.apis.shareable import Shareable, make_reply
 from safetensors.torch import save_file
 
 from fedmed_workflows.aggregation import Update
-from fedmed_workflows.engines.nvflare_messages import SAMPLES, failure, message, with_weights
+from fedmed_workflows.engines.nvflare_messages import SAMPLES, failure, message
 from fedmed_workflows.engines.nvflare_sites import NVFlareSites
 from fedmed_workflows.exchange import FileWeights, Manifest, weights_digest
 from fedmed_workflows.opened_sites import OpenedSites
@@ -47,6 +47,9 @@ class Scripted:
             self.asked.append((name, site, file is not None))
             yield site, self.answer(name, site, {**values, "file": file})
 
+    def fetch(self, source: dict[str, str], folder: Path) -> Path:
+        return Path(FOLDER.name) / f"{source['file']}.safetensors"
+
     def stand(
         self, name: str, values: dict[str, Any], site: str, answered: Callable[[str, Shareable], None]
     ) -> None:
@@ -63,7 +66,7 @@ def sound(name: str, site: str, data: dict[str, Any]) -> Shareable | SiteError:
     if name == "open":
         return opening()
     if name == "train":
-        return with_weights(START, metrics={"loss": 0.5}, **{SAMPLES: 5})
+        return message(source={"host": site, "file": "initial"}, metrics={"loss": 0.5}, **{SAMPLES: 5})
     return message(metrics={"dice": 0.25}) if name == "validate" else message(score='{"images": 3}')
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from monai.bundle import create_workflow
 
-from fedmed_workflows.engines.nvflare_job import check_site_names
+from fedmed_workflows.engines.nvflare_job_folder import check_site_names
 from fedmed_workflows.engines.simulated_job import _end, _environment
 from fedmed_workflows.federation import Federation
 from fedmed_workflows.site_environment import DATA, WEIGHTS
