@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -62,7 +63,8 @@ class Echo(Executor):  # type: ignore[misc]
         """Answers a task of a federation."""
         task = values_of(shareable, "server")
         if SOURCE in task:
-            folder = Path(tempfile.mkdtemp(dir=os.environ["ECHO_FOLDER"]))
+            folder = Path(os.environ["ECHO_FOLDER"]) / fl_ctx.get_identity_name()
+            shutil.rmtree(folder, ignore_errors=True)  # the disk holds one aggregate a site
             self.held = fetched(fl_ctx.get_engine().get_cell(), task[SOURCE], folder, abort_signal)
         if task_name == OPEN:
             facts = json.loads(os.environ["ECHO_FACTS"])
