@@ -111,7 +111,7 @@ def list_series(groups: dict[str, list[DicomFile]]) -> str:
 def describe(file: DicomFile) -> tuple[str, str]:
     """A file's modality; its size and its series' number."""
     header = file.header
-    size = f"{code_of(header.get('Columns'))}x{code_of(header.get('Rows'))}"
+    size = f"{code_of(header.get('Columns'))}x{code_of(header.get('Rows'))}" if header.get("Rows") else "no image"
     number = f", series number {code_of(text_of(header, 'SeriesNumber'))}" if "SeriesNumber" in header else ""
     return code_of(header.get("Modality") or "UNKNOWN"), size + number
 

@@ -63,7 +63,7 @@ def find_studies(
     items = [*_images(files), *_studies(files, rule), *_refused(files)]
     if not items:
         raise ValueError(f"{source}: found no image, expected jpg, png, NIfTI or DICOM")
-    return sorted(name_results(items, paths), key=lambda item: (item["path"], item["study"]))
+    return sorted(name_results(items, paths), key=lambda item: (os.path.abspath(item["path"]), item["study"]))
 
 
 def _images(files: StudyFiles) -> list[Item]:
