@@ -171,9 +171,10 @@ def test_a_second_run_and_a_mended_study(segment: Callable[..., dict[str, Any]],
     shutil.copy(clinic / "volume.nii.gz", clinic / "cut.nii.gz")
     with pytest.raises(RuntimeError) as refused:
         run(**{**asked, "series_rules": {**asked["series_rules"], "uneven": "resample"}})
-    assert "3 of 9" in str(refused.value.__cause__)
-    assert files_below(out) == sorted([*EXPECTED, "cut_seg.nii.gz"])
-    assert {Path(row["path"]).name for row in table(out / "errors.csv")} == {"gap", "torn", "other"}
+    assert "2 of 9" in str(refused.value.__cause__)
+    assert files_below(out) == sorted([*EXPECTED, "cut_seg.nii.gz", "gap_seg.dcm", "gap_seg.nii.gz"])
+    assert {Path(row["path"]).name for row in table(out / "errors.csv")} == {"torn", "other"}
+    assert pydicom.dcmread(out / "gap_seg.dcm").NumberOfFrames == 5  # of the slices that are there
 
     shutil.copytree(clinic / "a", tmp_path / "later" / "a")
     with pytest.raises(RuntimeError) as refused:
