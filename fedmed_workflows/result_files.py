@@ -71,8 +71,9 @@ class ResultFiles(ABC):
             listed = ", ".join(map(str, outputs))
             raise ValueError(f"{item['path']}: its results {listed} can't be written: {error.strerror}") from error
         described = [item[column] for column in RESULTS[:-1]]
-        self._table.put([*described, "\n".join(names)])
-        self._owners.update({name: _owner(*described[:3]) for name in names})
+        owner = _owner(*described[:3])
+        self._owners.update(dict.fromkeys(names, owner))
+        self._table.put([*described, "\n".join(name for name, of in self._owners.items() if of == owner)])
 
     def _check_owners(self, item: Mapping[str, Any], outputs: list[Path], names: list[str]) -> None:
         for output, name in zip(outputs, names, strict=True):

@@ -13,10 +13,10 @@ import pydicom
 import pytest
 import torch
 from monai.bundle import create_workflow
-from torch import nn
 
 from fedmed_networks import FACMIC, FedMSA
 from fedmed_workflows.stage_seconds import STAGES, StageSeconds
+from tests.bright_network import Bright
 from tests.dicom_validator import errors_in
 
 ROOT = Path(__file__).parents[1]
@@ -27,13 +27,6 @@ pytestmark = [
     pytest.mark.real_data,
     pytest.mark.skipif("FEDMED_DATA" not in os.environ, reason="FEDMED_DATA names no folder of real images"),
 ]
-
-
-class Bright(nn.Module):
-    """Stands in for the network: one class, a logit above zero where SAM's input is above one half."""
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return nn.functional.avg_pool2d(image[:, :1] - 0.5, 4)
 
 
 def entries(bundle: str, out: Path, **others: Any) -> dict[str, Any]:
