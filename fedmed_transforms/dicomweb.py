@@ -44,6 +44,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0  # seconds between one attempt and the n
 PASSING = (408, 425, 429, 500, 502, 503, 504)
 """Status codes that say nothing of the request: it may succeed when it is made again."""
 
+BROKEN = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+"""Errors of a link that is down or breaks."""
+
 PLACE = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 """What names an instance, and its address."""
 
@@ -56,6 +59,10 @@ Answer = TypeVar("Answer")
 _log = logging.getLogger(__name__)
 
 logging.getLogger("retrying").setLevel(logging.ERROR)  # dicomweb-client's: it logs a traceback of each broken request
+
+
+class UnexpectedAnswer(Exception):
+    """A whole answer that is not what was asked for: what was found, and what was expected."""
 
 
 class BearerToken(requests.auth.AuthBase):
@@ -119,6 +126,8 @@ class DicomWebServer:
         try:
             with unquoted():
                 return self._retrying()(request, self._client)
+        except UnexpectedAnswer as error:
+            found, expected = error.args
         except requests.JSONDecodeError:
             found, expected = "no JSON", "an answer of a DICOMweb server"
         except requests.HTTPError as error:
@@ -127,6 +136,8 @@ class DicomWebServer:
             found, expected = f"{reason(error)} for {self.patience:g} s", "a DICOMweb server that answers"
             if _is_not_vouched_for(error):
                 found, expected = "a certificate that nobody vouches for", "one of an authority that is trusted here"
+        except OSError:  # of this machine's disk
+            raise
         except Exception as error:  # every way in which what was sent can be no DICOM; its text may quote a patient's
             found, expected = f"a damaged answer ({type(error).__name__})", "a whole one"
         raise ValueError(f"{self.url}: {subject}: found {found}, expected {expected}")
@@ -206,8 +217,7 @@ def _refusal(response: requests.Response) -> tuple[str, str]:
 def _may_pass(error: BaseException) -> bool:
     if isinstance(error, requests.HTTPError):
         return error.response.status_code in PASSING
-    broken = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
-    return isinstance(error, broken) and not _is_not_vouched_for(error)
+    return isinstance(error, BROKEN) and not _is_not_vouched_for(error)
 
 
 def _is_not_vouched_for(error: BaseException) -> bool:

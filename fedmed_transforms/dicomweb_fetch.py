@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 
-from fedmed_transforms.dicomweb import PLACE, DicomWebServer
-from fedmed_transforms.dicomweb_query import find_instances, find_series
-from fedmed_transforms.unquoted import unquoted
+from fedmed_transforms.dicomweb import BROKEN, PLACE, DicomWebServer, UnexpectedAnswer
+from fedmed_transforms.dicomweb_query import query_instances, query_series
 from fedmed_transforms.whole_folder import whole_folder
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ def fetch_study(
 ) -> Path:
     """Fetches a study, whole or not at all: ``<folder>/<SeriesInstanceUID>/<SOPInstanceUID>.dcm``.
 
-    Instances come one by one, so that no more than one is in memory, and one that broke off is all that is asked for
-    again.
+    A series comes in one answer, of which no more than an instance is in memory; what a link that breaks left out is
+    asked for instance by instance.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def fetch_study(
     folder = Path(folder)
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise ValueError(f"{folder}: expected a new or an empty folder for the study {study}, found something else")
-    listed = find_series(server, study)
+    listed = query_series(server, study)
     if missing := sorted(set(series or ()) - set(listed)):
         raise ValueError(f"{server.url}: study {study}: expected the series {', '.join(missing)}, "
                          f"found {', '.join(listed)}")  # fmt: skip
@@ -70,28 +70,50 @@ def fetch_study(
 
 
 def _fetch_series(server: DicomWebServer, place: tuple[str, str], stated: Dataset, folder: Path) -> None:
-    instances = find_instances(server, *place)
+    instances = query_instances(server, *place)
     count = stated.get("NumberOfSeriesRelatedInstances")
     if count is not None and len(instances) < int(count):
         raise ValueError(f"{server.url}: study {place[0]}: found {len(instances)} instances of the series {place[1]}, "
                          f"expected {count}: it may still be arriving")  # fmt: skip
     folder.mkdir()
-    for instance in instances:
-        dicom = _fetch_instance(server, (*place, instance))
-        with unquoted():
-            dicom.save_as(folder / f"{instance}.dcm", enforce_file_format=True)
+    arriving = _Arriving(place, list(instances), folder)
+    server.ask(arriving.take_series, f"study {place[0]}, series {place[1]}")
+    for instance in list(arriving.missing):
+        server.ask(partial(arriving.take_instance, instance), f"study {place[0]}, instance {instance}")
 
 
-def _fetch_instance(server: DicomWebServer, place: tuple[str, str, str]) -> Dataset:
-    def retrieve(client: DICOMwebClient) -> tuple[Dataset, list[str], bool]:
-        dicom = client.retrieve_instance(*place, media_types=AS_STORED)
-        return dicom, [str(dicom.get(keyword)) for keyword in PLACE], _is_cut(dicom)
+class _Arriving:
+    """A series on its way, of which what has arrived stays when the link breaks."""
 
-    dicom, found, cut = server.ask(retrieve, f"study {place[0]}, instance {place[2]}")
-    if found != list(place) or cut:
-        what = "part of an instance" if cut else f"the instance {found[2]} of the study {found[0]}"
-        raise ValueError(f"{server.url}: study {place[0]}: found {what}, expected the instance {place[2]}, whole")
-    return dicom
+    def __init__(self, place: tuple[str, str], instances: Sequence[str], folder: Path) -> None:
+        self.place, self.folder = place, folder
+        self.missing = dict.fromkeys(instances)
+
+    def take_series(self, client: DICOMwebClient) -> None:
+        """Takes all in one answer, or as many as come before it breaks off."""
+        before = len(self.missing)
+        try:
+            for dicom in client.iter_series(*self.place, media_types=AS_STORED):
+                self._keep(dicom)
+        except BROKEN:
+            if len(self.missing) == before:
+                raise
+
+    def take_instance(self, instance: str, client: DICOMwebClient) -> None:
+        """Takes one by itself."""
+        self._keep(client.retrieve_instance(*self.place, instance, media_types=AS_STORED))
+        if instance in self.missing:
+            raise UnexpectedAnswer("another instance", f"the instance {instance}")
+
+    def _keep(self, dicom: Dataset) -> None:
+        study, series, instance = (str(dicom.get(keyword)) for keyword in PLACE)
+        if (study, series) != self.place:
+            raise UnexpectedAnswer(f"the series {series} of the study {study}", f"the series {self.place[1]}")
+        if _is_cut(dicom):
+            raise UnexpectedAnswer(f"part of the instance {instance}", "all of it")
+        if instance in self.missing:  # another one has come to the series since it was listed
+            dicom.save_as(self.folder / f"{instance}.dcm", enforce_file_format=True)
+            del self.missing[instance]
 
 
 def _is_cut(dicom: Dataset) -> bool:

@@ -17,7 +17,7 @@ PAGE = 200
 """Matches that are asked for together."""
 
 
-def find_studies(server: DicomWebServer, query: Mapping[str, str]) -> dict[str, Dataset]:
+def query_studies(server: DicomWebServer, query: Mapping[str, str]) -> dict[str, Dataset]:
     """The studies that match.
 
     Parameters
@@ -50,7 +50,7 @@ def find_studies(server: DicomWebServer, query: Mapping[str, str]) -> dict[str, 
     )
 
 
-def find_series(server: DicomWebServer, study: str) -> dict[str, Dataset]:
+def query_series(server: DicomWebServer, study: str) -> dict[str, Dataset]:
     """The series of a study.
 
     Returns
@@ -72,7 +72,7 @@ def find_series(server: DicomWebServer, study: str) -> dict[str, Dataset]:
     return found
 
 
-def find_instances(server: DicomWebServer, study: str, series: str) -> dict[str, Dataset]:
+def query_instances(server: DicomWebServer, study: str, series: str) -> dict[str, Dataset]:
     """The instances of a series, by SOPInstanceUID.
 
     Raises

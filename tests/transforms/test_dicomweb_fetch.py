@@ -14,7 +14,7 @@ from pydicom.uid import RLELossless
 from fedmed_transforms import load_image
 from fedmed_transforms.dicomweb import DicomWebServer
 from fedmed_transforms.dicomweb_fetch import fetch_study
-from fedmed_transforms.dicomweb_query import find_series, find_studies
+from fedmed_transforms.dicomweb_query import query_series, query_studies
 from tests.cutting_link import CuttingLink
 from tests.orthanc_server import OrthancServer
 
@@ -47,7 +47,7 @@ def test_a_study_of_several_series_arrives_as_it_was_sent(
 ) -> None:
     folder = fetch_study(DicomWebServer(orthanc.url), STUDY, tmp_path / "fetched" / "study")
     assert instances(folder) == instances(study) and len(instances(folder)) == 10
-    assert {file.parent.name for file in folder.rglob("*.dcm")} == set(find_series(DicomWebServer(orthanc.url), STUDY))
+    assert {file.parent.name for file in folder.rglob("*.dcm")} == set(query_series(DicomWebServer(orthanc.url), STUDY))
     [first] = [part for part in folder.iterdir() if series_uid(part) == series_uid(study / "first")]
     np.testing.assert_array_equal(load_image(first), load_image(study / "first"))
     assert [path.name for path in folder.parent.iterdir()] == ["study"]
@@ -69,12 +69,12 @@ def test_one_series_of_a_study(study: Path, orthanc: OrthancServer, tmp_path: Pa
 
 def test_studies_are_found_by_what_they_are(study: Path, orthanc: OrthancServer) -> None:
     server = DicomWebServer(orthanc.url)
-    assert set(find_studies(server, {})) == {STUDY, "1.2.3.9"}
-    assert set(find_studies(server, {"StudyDate": "20240201-"})) == {"1.2.3.9"}
-    assert find_studies(server, {"PatientID": "3"}) == {}
-    assert {series.Modality for series in find_series(server, STUDY).values()} == {"MR"}
+    assert set(query_studies(server, {})) == {STUDY, "1.2.3.9"}
+    assert set(query_studies(server, {"StudyDate": "20240201-"})) == {"1.2.3.9"}
+    assert query_studies(server, {"PatientID": "3"}) == {}
+    assert {series.Modality for series in query_series(server, STUDY).values()} == {"MR"}
     with pytest.raises(ValueError, match="keywords of DICOM elements, found 'Colour'"):
-        find_studies(server, {"Colour": "red"})
+        query_studies(server, {"Colour": "red"})
 
 
 def test_a_list_of_many_pages_is_whole(
@@ -98,13 +98,21 @@ def test_compressed_pixels_stay_as_they_are(study: Path, orthanc: OrthancServer,
 
 
 def test_a_link_that_breaks_again_and_again_delays_a_study(
-    study: Path, orthanc: OrthancServer, tmp_path: Path
+    study: Path, orthanc: OrthancServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers = iter(range(10_000))
-    with CuttingLink(orthanc.url, lambda data, to_server: not to_server and next(answers) % 4 == 3) as link:
+    monkeypatch.setattr("tests.cutting_link.BUFFER", 1500)  # about an instance
+    answers, asked = iter(range(10_000)), []
+
+    def cuts(data: bytes, to_server: bool) -> bool:
+        if to_server:
+            asked.append(data.split(b" ")[1])
+        return not to_server and next(answers) % 5 == 4
+
+    with CuttingLink(orthanc.url, cuts) as link:
         folder = fetch_study(DicomWebServer(link.url), STUDY, tmp_path / "fetched")
-    assert link.broken >= 3
     assert instances(folder) == instances(study)
+    alone = {path for path in asked if b"/instances/" in path}
+    assert link.broken >= 3 and 0 < len(alone) < 10  # what had arrived was not asked for again
 
 
 def test_a_server_that_is_started_again_meanwhile(study: Path, orthanc: OrthancServer, tmp_path: Path) -> None:
@@ -125,7 +133,7 @@ def test_a_server_that_is_started_again_meanwhile(study: Path, orthanc: OrthancS
 def test_a_link_that_stays_broken_leaves_no_folder(study: Path, orthanc: OrthancServer, tmp_path: Path) -> None:
     answers = iter(range(10_000))
     with CuttingLink(orthanc.url, lambda data, to_server: not to_server and next(answers) > 5) as link:
-        with pytest.raises(ValueError, match=rf"^{link.url}: study {STUDY}, instance \S+: found .* for 0.5 s") as error:
+        with pytest.raises(ValueError, match=rf"^{link.url}: study {STUDY}, series \S+: found .* for 0.5 s") as error:
             fetch_study(DicomWebServer(link.url, patience=0.5), STUDY, tmp_path / "out" / "fetched")
     assert link.broken >= 2 and "expected a DICOMweb server that answers" in str(error.value)
     assert list((tmp_path / "out").iterdir()) == []

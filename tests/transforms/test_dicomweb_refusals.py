@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 
 from fedmed_transforms.dicomweb import TOKEN, DicomWebServer
 from fedmed_transforms.dicomweb_fetch import fetch_study
-from fedmed_transforms.dicomweb_query import find_studies
+from fedmed_transforms.dicomweb_query import query_studies
 from fedmed_transforms.dicomweb_store import store_results
 from tests.archive_gateway import Gateway
 from tests.orthanc_server import OrthancServer, free_port
@@ -33,25 +33,25 @@ def study(save_series: Callable[..., Path], orthanc: OrthancServer, tmp_path: Pa
     return folder
 
 
-def is_instance(path: str) -> bool:
-    """Whether one instance is asked for."""
-    return "/instances/" in path
+def holds_pixels(path: str) -> bool:
+    """Whether a series or an instance is asked for, not a list."""
+    return "?" not in path and "/series/" in path
 
 
 def cut_short(path: str, body: bytes) -> bytes:
     """An instance that lacks its last pixels, in an answer of the right form."""
-    if not is_instance(path):
+    if not holds_pixels(path):
         return body
     end = body.rindex(b"\r\n--")
     return body[: end - 30] + body[end:]
 
 
 def other_uid(path: str, body: bytes) -> bytes:
-    return body.replace(b"1.2.3.4", b"1.2.3.5") if is_instance(path) else body
+    return body.replace(b"1.2.3.4", b"1.2.3.5") if holds_pixels(path) else body
 
 
 def garbage(path: str, body: bytes) -> bytes:
-    return body.replace(b"DICM", b"____") if is_instance(path) else body
+    return body.replace(b"DICM", b"____") if holds_pixels(path) else body
 
 
 def no_json(path: str, body: bytes) -> bytes:
@@ -72,8 +72,8 @@ def climbing_uid(path: str, body: bytes) -> bytes:
 @pytest.mark.parametrize(
     "damage, found",
     [
-        (cut_short, "found part of an instance, expected the instance"),
-        (other_uid, r"found the instance \S+ of the study 1\.2\.3\.5, expected the instance"),
+        (cut_short, r"found part of the instance \S+, expected all of it"),
+        (other_uid, r"found the series \S+ of the study 1\.2\.3\.5, expected the series"),
         (garbage, r"found a damaged answer \(InvalidDicomError\), expected a whole one"),
         (no_json, "found no JSON, expected an answer of a DICOMweb server"),
         (shorter_list, "found 4 instances of the series .*, expected 5: it may still be arriving"),
@@ -99,7 +99,7 @@ def test_a_server_that_ignores_pages_is_asked_twice(study: Path, orthanc: Orthan
         return 200, everything
 
     with Gateway(orthanc.url, all_again) as gateway:
-        assert set(find_studies(DicomWebServer(gateway.url), {})) == {STUDY}
+        assert set(query_studies(DicomWebServer(gateway.url), {})) == {STUDY}
     assert len(asked) == 2
 
 
@@ -138,7 +138,7 @@ def test_the_reason_of_a_refused_result_is_told(
 def test_a_server_that_is_not_there() -> None:
     url = f"http://127.0.0.1:{free_port()}/dicom-web"
     with pytest.raises(ValueError, match=f"^{url}: query of studies: found Connection refused for 0.5 s, expected a"):
-        find_studies(DicomWebServer(url, patience=0.5), {"PatientName": "Doe"})
+        query_studies(DicomWebServer(url, patience=0.5), {"PatientName": "Doe"})
 
 
 @pytest.mark.parametrize("url", ["", "archive.hospital.org/dicom-web", "ftp://archive/dicom", "http:///dicom-web"])
@@ -160,10 +160,10 @@ def test_name_and_password(
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     with OrthancServer(tmp_path / "guarded", users={"reader": "secret"}) as guarded:
         (tmp_path / "netrc").write_text("machine 127.0.0.1 login reader password secret\n")
-        assert find_studies(DicomWebServer(guarded.url), {}) == {}
+        assert query_studies(DicomWebServer(guarded.url), {}) == {}
         (tmp_path / "netrc").write_text("machine 127.0.0.1 login reader password wrong\n")
         with pytest.raises(ValueError, match=rf"^{guarded.url}: query of studies: found 401 Unauthorized, expected"):
-            find_studies(DicomWebServer(guarded.url, patience=math.inf), {})  # it is as wrong the next time
+            query_studies(DicomWebServer(guarded.url, patience=math.inf), {})  # it is as wrong the next time
     assert "secret" not in caplog.text
 
 
@@ -178,9 +178,9 @@ def test_a_certificate_that_is_vouched_for(
     both.write_text((tmp_path / "key.pem").read_text() + (tmp_path / "certificate.pem").read_text())
     with Gateway(orthanc.url, lambda path, headers, status, body: (status, body), both) as gateway:
         with pytest.raises(ValueError, match="found a certificate that nobody vouches for, expected"):
-            find_studies(DicomWebServer(gateway.url, patience=math.inf), {})
+            query_studies(DicomWebServer(gateway.url, patience=math.inf), {})
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "certificate.pem"))
-        assert set(find_studies(DicomWebServer(gateway.url), {})) == {STUDY}
+        assert set(query_studies(DicomWebServer(gateway.url), {})) == {STUDY}
 
 
 def test_a_token_is_shown_to_the_server_alone(
@@ -193,7 +193,7 @@ def test_a_token_is_shown_to_the_server_alone(
 
     with Gateway(orthanc.url, guard) as gateway:
         with pytest.raises(ValueError, match=f"found 403 Forbidden, expected access: .* or a token in {TOKEN}"):
-            find_studies(DicomWebServer(gateway.url), {})
+            query_studies(DicomWebServer(gateway.url), {})
         monkeypatch.setenv(TOKEN, "t0ken")
-        assert set(find_studies(DicomWebServer(gateway.url), {})) == {STUDY}
+        assert set(query_studies(DicomWebServer(gateway.url), {})) == {STUDY}
     assert "t0ken" not in caplog.text

@@ -13,7 +13,7 @@ from monai.data import MetaTensor
 from fedmed_transforms import load_image, read_report, read_segmentation, write_report, write_segmentation
 from fedmed_transforms.dicomweb import DicomWebServer
 from fedmed_transforms.dicomweb_fetch import fetch_study
-from fedmed_transforms.dicomweb_query import find_instances, find_series, find_studies
+from fedmed_transforms.dicomweb_query import query_instances, query_series, query_studies
 from fedmed_transforms.dicomweb_store import store_results
 from tests.cutting_link import CuttingLink
 from tests.orthanc_server import OrthancServer
@@ -50,10 +50,10 @@ def test_results_are_found_beside_their_images_and_come_back(
     orthanc.upload(series)
     server = DicomWebServer(orthanc.url)
     assert store_results(server, results) == results
-    assert [set(found.ModalitiesInStudy) for found in find_studies(server, {}).values()] == [{"MR", "SEG", "SR"}]
-    places = {found.Modality: uid for uid, found in find_series(server, STUDY).items()}
+    assert [set(found.ModalitiesInStudy) for found in query_studies(server, {}).values()] == [{"MR", "SEG", "SR"}]
+    places = {found.Modality: uid for uid, found in query_series(server, STUDY).items()}
     for file, modality in zip(results, ("SEG", "SR"), strict=True):
-        assert list(find_instances(server, STUDY, places[modality])) == [pydicom.dcmread(file).SOPInstanceUID]
+        assert list(query_instances(server, STUDY, places[modality])) == [pydicom.dcmread(file).SOPInstanceUID]
     folder = fetch_study(server, STUDY, tmp_path / "fetched", series=[places["SEG"], places["SR"]])
     [segmentation], [report] = ((folder / places[modality]).iterdir() for modality in ("SEG", "SR"))
     assert pydicom.dcmread(segmentation) == pydicom.dcmread(results[0])
@@ -134,7 +134,7 @@ def test_what_is_refused_is_named_and_the_rest_is_stored(results: list[Path], ch
     uid = pydicom.dcmread(results[1]).SOPInstanceUID
     assert f"study {STUDY}, instance {uid}: found it accepted but not kept" in str(error.value)
     assert choosy.count() == 1
-    assert [found.Modality for found in find_series(DicomWebServer(choosy.url), STUDY).values()] == ["SEG"]
+    assert [found.Modality for found in query_series(DicomWebServer(choosy.url), STUDY).values()] == ["SEG"]
 
 
 def test_a_file_that_is_no_dicom_keeps_back_no_other(
