@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import ssl
 from collections.abc import Callable
 from operator import not_
 from typing import TypeVar
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 
 import requests
 
+from fedmed_transforms.dicomweb_errors import UnexpectedAnswer, is_damaged, is_not_vouched_for, may_pass, reason
 from fedmed_transforms.unquoted import unquoted
 
 try:
@@ -23,6 +23,7 @@ try:
         Retrying,
         retry_if_exception,
         retry_if_result,
+        stop_any,
         stop_before_delay,
         wait_exponential,
         wait_random,
@@ -39,13 +40,10 @@ PATIENCE = 60.0
 CONNECTS, ANSWERS = 10.0, 120.0
 """Seconds within which a server has to take a connection, and to send the next part of its answer."""
 
+DAMAGED = 3
+"""Attempts after which a damaged answer is taken for what the server has."""
+
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0  # seconds between one attempt and the next
-
-PASSING = (408, 425, 429, 500, 502, 503, 504)
-"""Status codes that say nothing of the request: it may succeed when it is made again."""
-
-BROKEN = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
-"""Errors of a link that is down or breaks."""
 
 PLACE = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 """What names an instance, and its address."""
@@ -59,10 +57,6 @@ Answer = TypeVar("Answer")
 _log = logging.getLogger(__name__)
 
 logging.getLogger("retrying").setLevel(logging.ERROR)  # dicomweb-client's: it logs a traceback of each broken request
-
-
-class UnexpectedAnswer(Exception):
-    """A whole answer that is not what was asked for: what was found, and what was expected."""
 
 
 class BearerToken(requests.auth.AuthBase):
@@ -134,7 +128,7 @@ class DicomWebServer:
             found, expected = _refusal(error.response)
         except requests.RequestException as error:
             found, expected = f"{reason(error)} for {self.patience:g} s", "a DICOMweb server that answers"
-            if _is_not_vouched_for(error):
+            if is_not_vouched_for(error):
                 found, expected = "a certificate that nobody vouches for", "one of an authority that is trusted here"
         except OSError:  # of this machine's disk
             raise
@@ -160,8 +154,8 @@ class DicomWebServer:
 
     def _retrying(self) -> Retrying:
         return Retrying(
-            retry=retry_if_exception(_may_pass),
-            stop=stop_before_delay(self.patience),
+            retry=retry_if_exception(may_pass),
+            stop=stop_any(stop_before_delay(self.patience), _is_damaged_again),
             wait=wait_exponential(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE) + wait_random(0, FIRST_PAUSE),
             before_sleep=self._say,
             reraise=True,
@@ -187,14 +181,6 @@ def checked_uid(uid: object, role: str) -> str:
     return text
 
 
-def reason(error: BaseException) -> str:
-    """Why a request failed, without the request, whose query may hold a patient's name."""
-    if isinstance(error, requests.HTTPError):
-        return f"{error.response.status_code} {error.response.reason}"
-    first = _first_cause(error)
-    return (first.strerror if isinstance(first, OSError) else None) or type(first).__name__
-
-
 def _checked_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -214,17 +200,6 @@ def _refusal(response: requests.Response) -> tuple[str, str]:
     return found, "it there" if response.status_code == 404 else "the request to be granted"
 
 
-def _may_pass(error: BaseException) -> bool:
-    if isinstance(error, requests.HTTPError):
-        return error.response.status_code in PASSING
-    return isinstance(error, BROKEN) and not _is_not_vouched_for(error)
-
-
-def _is_not_vouched_for(error: BaseException) -> bool:
-    return isinstance(_first_cause(error), ssl.SSLCertVerificationError)
-
-
-def _first_cause(error: BaseException) -> BaseException:
-    while cause := error.__cause__ or error.__context__:
-        error = cause
-    return error
+def _is_damaged_again(state: RetryCallState) -> bool:
+    error = state.outcome.exception() if state.outcome else None
+    return state.attempt_number >= DAMAGED and error is not None and is_damaged(error)

@@ -7,10 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import requests
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 
-from fedmed_transforms.dicomweb import BROKEN, PLACE, DicomWebServer, UnexpectedAnswer
+from fedmed_transforms.dicomweb import PLACE, DicomWebServer
+from fedmed_transforms.dicomweb_errors import UnexpectedAnswer, may_pass
 from fedmed_transforms.dicomweb_query import query_instances, query_series
 from fedmed_transforms.whole_folder import whole_folder
 
@@ -95,8 +97,9 @@ class _Arriving:
         try:
             for dicom in client.iter_series(*self.place, media_types=AS_STORED):
                 self._keep(dicom)
-        except BROKEN:
-            if len(self.missing) == before:
+        except Exception as error:
+            refused = isinstance(error, requests.RequestException) and len(self.missing) == before
+            if refused or not may_pass(error):
                 raise
 
     def take_instance(self, instance: str, client: DICOMwebClient) -> None:
