@@ -123,6 +123,7 @@ def write_segmentation(
         )  # fmt: skip
     if not planes:  # without a frame of reference they say nothing, and without a thickness nobody can read them
         result.SharedFunctionalGroupsSequence[0].pop("PixelMeasuresSequence", None)
+        result.PatientOrientation = headers[0].get("PatientOrientation") or ""  # PS3.3, C.7.6.1: there, if only empty
     for item in (*result.DimensionOrganizationSequence, *result.DimensionIndexSequence):
         item.DimensionOrganizationUID = identity.uid("dimensions")
     return save_whole(result, output)

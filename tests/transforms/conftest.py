@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -11,8 +11,6 @@ import numpy.typing as npt
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
-
-from tests.orthanc_server import OrthancServer
 
 Picture: TypeAlias = npt.NDArray[Any]
 
@@ -84,16 +82,3 @@ def save_series(save_dicom: Callable[..., Path]) -> Callable[..., Path]:
         return folder
 
     return save
-
-
-@pytest.fixture(scope="session")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OrthancServer]:
-    with OrthancServer(tmp_path_factory.mktemp("orthanc")) as server:
-        yield server
-
-
-@pytest.fixture
-def orthanc(archive: OrthancServer) -> OrthancServer:
-    """An archive that is empty."""
-    archive.clear()
-    return archive
