@@ -17,7 +17,7 @@ RESULT_EXTENSION = "result_extension"
 
 
 class ResultFormatd(MapTransform):
-    """Has MONAI Label write labels as PNG of a picture and as NIfTI of everything else, where its request names no format.
+    """Has MONAI Label write labels as PNG of a picture and as NIfTI of all else, where its request names no format.
 
     It would write them as the image's file is: a JPEG blurs labels, a folder with a DICOM series has no ending.
 

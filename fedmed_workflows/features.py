@@ -115,7 +115,7 @@ class _Keys:
 
 
 def _encode_all(
-    data: list[Mapping[str, Any]], pictures_of: Any, network: Any, keys: _Keys, cache_dir: str | Path | None
+    data: Sequence[Mapping[str, Any]], pictures_of: Any, network: Any, keys: _Keys, cache_dir: str | Path | None
 ) -> list[torch.Tensor]:
     cache = None if cache_dir is None else TensorCache(cache_dir)
     names = [keys.of(str(entry["image"])) for entry in data]

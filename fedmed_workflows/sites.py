@@ -47,8 +47,9 @@ class ClassificationSite:
     Raises
     ------
     ValueError
-        Neither a folder nor a checkpoint, no images, a class that is not among `class_names`, less than one batch for training, no image left for
-        validation or test, or a patient in two sections of a datalist; the message names the site's folder or file.
+        Neither a folder nor a checkpoint, no images, a class that is not among `class_names`, less than one batch for
+        training, no image left for validation or test, or a patient in two sections of a datalist; the message names
+        the site's folder or file.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class ClassificationSite:
         self.checkpoint = checkpoint if dataset_dir is None else None
         if dataset_dir is None:
             self.class_names = _trained_classes(checkpoint)
-            self.training, self.validation, self.test = list[dict[str, Any]](), [], []
+            self.training, self.validation, self.test = (list[dict[str, Any]]() for _ in range(3))
             return
         self.path = Path(dataset_dir)
         sections = read_site(self.path)

@@ -28,7 +28,7 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 ROOT = Path(__file__).parents[2]
 
-START_SECONDS, TRAIN_SECONDS = 300, 300
+START_SECONDS, TRAIN_SECONDS = 600, 600
 
 
 def write_bundle(folder: Path, original: str, labels: dict[str, str], **entries: Any) -> Path:
@@ -77,7 +77,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory, small_clip: dict[str, Any]
     )  # fmt: skip
     written["facmic"] = write_bundle(
         root / "facmic_classification", "facmic_classification", {"0": "Dots", "1": "Stripes"}, clip=small_clip,
-        image_size=16, learning_rate=0.01,
+        image_size=16, learning_rate=0.01, batch_size=8,
     )  # fmt: skip
     original = json.loads((written["facmic"] / "configs" / "inference.json").read_text())
     original["class_names"]["missing"] = ["Dots", "Stripes"]

@@ -67,7 +67,8 @@ def test_a_classification_learns_from_the_classes_in_the_datastore(
 ) -> None:
     """Labels in both forms: a class by its name, and MONAI Label's own answer as a reader has set it right."""
     classes = {}
-    for number, file in enumerate(sorted((sites_dir / "site_a").rglob("*.png"))):
+    files = sorted((sites_dir / "site_a").rglob("*.png"), key=lambda file: (file.name, file.parent.name))
+    for number, file in enumerate(files):  # both classes in turn: MONAI Label validates by the last fifth
         name = file.parent.name
         image = tmp_path / f"{name}-{file.name}"
         image.write_bytes(file.read_bytes())
@@ -80,9 +81,10 @@ def test_a_classification_learns_from_the_classes_in_the_datastore(
     task = label.train("facmic_classification", max_epochs=30)
     assert task["status"] == "DONE", task
     after = right(label, classes)
-    print(f"mean probability of the right class before training {before:.3f}, after {after:.3f}")
-    assert after > 0.8 > 0.7 > before
+    print(f"accuracy before training {before:.3f}, after {after:.3f}")
+    assert after > 0.9 > 0.6 > before
 
 
 def right(label: Any, classes: dict[str, str]) -> float:
-    return float(np.mean([label.scores(image)[name] for image, name in classes.items()]))
+    answers = {image: label.scores(image) for image in classes}
+    return float(np.mean([max(answers[image], key=answers[image].get) == name for image, name in classes.items()]))
