@@ -64,8 +64,8 @@ def write_trained_bundle(
         Of ``bundle/NAME``: the bundle's files with the run's entries in its configurations, classes and sizes in its
         metadata, ``docs/MODEL_CARD.md`` and ``models/model.pt``. It names no place outside itself.
     """
-    before = (_read(Path(bundle_root) / name) for name in (METADATA, INFERENCE))
-    metadata = trained_metadata(*before, decided, result)
+    root = Path(bundle_root)
+    metadata = trained_metadata(_read(root / METADATA), _read(root / INFERENCE), decided, result)
     card = model_card(metadata, result, file_digest(model)) if metadata else None
     path = model.parent / "bundle" / str(result["method"])
     with whole_folder(path) as folder:

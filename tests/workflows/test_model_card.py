@@ -44,7 +44,8 @@ def test_the_card_in_the_repository_is_what_is_made_of_the_metadata(bundle: Path
     metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
     for part in (metadata["name"], metadata["intended_use"], metadata["references"][0], "No weights are shipped"):
         assert part in card
-    assert ModelCard(card).data.license == "apache-2.0" and ModelCard(card).data.library_name == "monai"
+    header = ModelCard(card).data.to_dict()
+    assert (header["license"], header["library_name"]) == ("apache-2.0", "monai")
 
 
 def test_a_folder_without_metadata_is_refused(tmp_path: Path) -> None:
