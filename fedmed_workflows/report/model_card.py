@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import sys
@@ -21,6 +22,9 @@ from fedmed_workflows.run_folder import write_whole
 
 CARD = "MODEL_CARD.md"
 """Name of a card: next to a run's ``model.pt``, and in a bundle's folder ``docs``."""
+
+NO_FILES = hashlib.sha256().hexdigest()
+"""Digest of a run's data where they are at the sites, and nothing of them where the run was started."""
 
 MEANINGFUL = re.compile(r"([\\`*_\[\]<>|&#~$])")
 """Characters that Markdown, or HTML in it, gives a meaning."""
@@ -93,6 +97,7 @@ def _run(result: Mapping[str, Any]) -> dict[str, Any]:
     rounds = trained_rounds(result)
     return {
         **result,
+        "data": None if result["settings"]["data"] == NO_FILES else result["settings"]["data"],
         "key": metric_of(result["key_metric"]),
         "rounds": rounds,
         "exchanged": exchanged(rounds),
