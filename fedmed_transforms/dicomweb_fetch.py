@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from fedmed_transforms.dicomweb import PLACE, DicomWebServer
 from fedmed_transforms.dicomweb_errors import UnexpectedAnswer, may_pass
 from fedmed_transforms.dicomweb_query import query_instances, query_series
-from fedmed_transforms.whole_folder import whole_folder
+from fedmed_transforms.whole_file import whole_folder
 
 if TYPE_CHECKING:
     from dicomweb_client import DICOMwebClient

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from fedmed_transforms.whole_folder import whole_folder
+from fedmed_transforms.whole_file import whole_folder
 
 MARKER = ".phantoms"
 """Hidden file in the folder: the parameters that its phantoms were written with."""

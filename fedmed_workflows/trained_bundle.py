@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -73,7 +72,8 @@ def write_trained_bundle(
             write_whole(folder / name, content)
         if card is not None:
             write_whole(folder / "docs" / CARD, card)
-        _link(model, folder / "models" / "model.pt")
+        (folder / "models").mkdir(exist_ok=True)
+        shutil.copyfile(model, folder / "models" / "model.pt")  # no link: MONAI Label trains on in its bundle's file
     if card is not None:
         write_whole(model.parent / CARD, card)
     return path
@@ -96,14 +96,6 @@ def _configured(config: dict[str, Any], decided: Mapping[str, Any]) -> bytes | N
         return None
     replaced = {name: value for name, value in decided.items() if name in config}
     return _json({**config, **replaced, "bundle_root": "."})
-
-
-def _link(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:  # a file system without hard links
-        shutil.copyfile(source, target)
 
 
 def _read(file: Path) -> dict[str, Any]:
