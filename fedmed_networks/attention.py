@@ -52,7 +52,7 @@ class RelativeAttention(Attention):
 def relative_positions(table: torch.Tensor) -> torch.Tensor:
     """Embeddings of query place minus key place: a table (2 S - 1, D) from -(S - 1) to S - 1 -> (S, S, D)."""
     side = (table.shape[0] + 1) // 2
-    places = torch.arange(side, device=table.device)
+    places = table.new_ones(side, dtype=torch.long).cumsum(0) - 1  # arange would fix its device in a traced network
     return table[places[:, None] - places[None, :] + (side - 1)]
 
 
@@ -102,8 +102,9 @@ def _folded(
     height, width, length = rows.shape[2], columns.shape[2], value.shape[2]
     filling = -(length + height + width) % 8  # the kernels of accelerators ask for multiples of 8
     queries = functional.pad(torch.cat([query * length**-0.5, rows, columns], dim=2), (0, filling))
-    of_row = torch.eye(height, dtype=key.dtype, device=key.device).repeat_interleave(width, dim=0)
-    of_column = torch.eye(width, dtype=key.dtype, device=key.device).repeat(height, 1)
+    # as torch.eye, which would fix its device in a traced network
+    of_row = key.new_ones(height).diag().repeat_interleave(width, dim=0)
+    of_column = key.new_ones(width).diag().repeat(height, 1)
     places = functional.pad(torch.cat([of_row, of_column], dim=1), (0, filling))
     keys = torch.cat([key, places.expand(key.shape[0], -1, -1)], dim=2)
     if value.device.type == "cpu":

@@ -28,9 +28,12 @@ class DensePositions(nn.Module):
 
     def forward(self) -> torch.Tensor:
         """Positions, (1, neck, side, side), always in float32: their angles are too large for half the bits."""
-        device = self.pe_layer.positional_encoding_gaussian_matrix.device
-        with torch.autocast(device.type, enabled=False):
-            return self.pe_layer((self.side, self.side)).unsqueeze(0)
+        frequencies = self.pe_layer.positional_encoding_gaussian_matrix
+        with torch.autocast(frequencies.device.type, enabled=False):
+            # as pe_layer(size), which would fix its device in a traced network
+            grid = frequencies.new_ones((self.side, self.side), dtype=torch.float32)
+            centres = torch.stack([grid.cumsum(dim=1), grid.cumsum(dim=0)], dim=-1) - 0.5
+            return self.pe_layer.forward_with_coords(centres, (self.side, self.side)).permute(2, 0, 1).unsqueeze(0)
 
 
 class PromptFreeMaskDecoder(MaskDecoder):

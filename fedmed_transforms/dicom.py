@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from pydicom.uid import SegmentationStorage
 from fedmed_transforms.damage import said
 from fedmed_transforms.dicom_file import DicomFile, text_of
 from fedmed_transforms.geometry import Grid, arrange, check_regular, duplicates, only
-from fedmed_transforms.image_metadata import DICOM, SOURCE_INSTANCES, Loaded, metadata_of
+from fedmed_transforms.image_metadata import DICOM, RESAMPLED, SOURCE_FILES, SOURCE_INSTANCES, Loaded, metadata_of
 from fedmed_transforms.intensity import FULL_SCALE
 from fedmed_transforms.planes import read_slices
 from fedmed_transforms.refusing_reader import RefusingReader
@@ -41,8 +43,21 @@ RADIOPHARMACEUTICAL = (
 """Elements of that sequence's first item, likewise."""
 
 
-def load_dicom(path: Path, device: torch.device, rules: SeriesRules) -> Loaded:
+def load_dicom(
+    path: Path, device: torch.device, rules: SeriesRules, files: Sequence[Path] | None = None
+) -> Loaded:
     """A file, folder, DICOMDIR or zip to values and metadata.
+
+    Parameters
+    ----------
+    path
+        What to read, and what messages call it.
+    device
+        Where the values are to be.
+    rules
+        What to do with a series that is no regular volume.
+    files
+        Of one series, where they are known: nothing else of the path is looked at.
 
     Returns
     -------
@@ -57,7 +72,7 @@ def load_dicom(path: Path, device: torch.device, rules: SeriesRules) -> Loaded:
     """
     try:
         with unquoted():
-            return _load(path, device, rules)
+            return _load(path, device, rules, files)
     except ValueError as error:
         text = str(error)
         raise ValueError(text if text.startswith(str(path)) else f"{path}: {text}") from error
@@ -70,8 +85,8 @@ def load_dicom(path: Path, device: torch.device, rules: SeriesRules) -> Loaded:
         raise ValueError(f"{path}: expected readable DICOM, found {said(error)}") from error
 
 
-def _load(path: Path, device: torch.device, rules: SeriesRules) -> Loaded:
-    files = read_series(path, rules.series, (*ELEMENTS, RADIOPHARMACEUTICALS))
+def _load(path: Path, device: torch.device, rules: SeriesRules, known: Sequence[Path] | None) -> Loaded:
+    files = read_series(path, rules.series, (*ELEMENTS, RADIOPHARMACEUTICALS), known)
     if files[0].header.get("SOPClassUID") == SegmentationStorage:
         return _load_segmentation(path, files, device)
     slices = [item for file in files for item in read_slices(file)]
@@ -79,8 +94,9 @@ def _load(path: Path, device: torch.device, rules: SeriesRules) -> Loaded:
     grid = arrange(slices, rules, single)
     flat = single and not has_place(slices[0]) and rules.assume_spacing is None
     grid, values = _read_unique(grid, rules, device)
-    values, grid = make_regular(values, grid)
-    return _channel_first(values, flat), _metadata(path, values, grid, flat)
+    values, regular = make_regular(values, grid)
+    meta = _metadata(path, values, regular, flat)
+    return _channel_first(values, flat), {**meta, RESAMPLED: "" if regular is grid else "yes"}
 
 
 def _load_segmentation(path: Path, files: list[DicomFile], device: torch.device) -> Loaded:
@@ -90,7 +106,7 @@ def _load_segmentation(path: Path, files: list[DicomFile], device: torch.device)
     read_slices(files[0])  # refuses one whose frames contradict each other
     mask, affine, _ = read_segmentation(files[0].source, files[0].name)
     values = mask.to(device=device, dtype=torch.float32)
-    meta = metadata_of(path, affine.numpy(), values.shape[1:])
+    meta = {**metadata_of(path, affine.numpy(), values.shape[1:]), SOURCE_FILES: _paths(files)}
     return values, _with_elements(meta, files[0].header)
 
 
@@ -134,9 +150,16 @@ def _metadata(path: Path, values: torch.Tensor, grid: Grid, flat: bool) -> dict[
     meta = _with_elements(metadata_of(path, grid.affine, shape), first)
     instances = dict.fromkeys(text_of(item.file.header, "SOPInstanceUID") for item in grid.slices)
     meta[SOURCE_INSTANCES] = "\\".join(instances)
+    meta[SOURCE_FILES] = _paths(item.file for item in grid.slices)
     earliest = min((time for time in times if all(time)), default=times[0])
     meta[DICOM].update(zip(("AcquisitionDate", "AcquisitionTime"), earliest, strict=True))
     return {**meta, FULL_SCALE: 1.0} if values.ndim == 4 else meta
+
+
+def _paths(files: Iterable[DicomFile]) -> str:
+    """Paths as JSON; empty for members of a zip."""
+    paths = dict.fromkeys(str(file.source) if isinstance(file.source, Path) else "" for file in files)
+    return "" if "" in paths else json.dumps(list(paths))
 
 
 def _with_elements(meta: dict[str, Any], header: Dataset) -> dict[str, Any]:

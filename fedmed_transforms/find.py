@@ -31,7 +31,7 @@ def list_images(folder: Path) -> list[Path]:
     """
     images = []
     for path in sorted(folder.iterdir()):
-        if _is_ignored(path):
+        if is_ignored(path):
             continue
         if not path.exists():
             raise ValueError(f"{path}: expected an image, found a link to nothing")
@@ -52,7 +52,8 @@ def stem_of(path: Path) -> str:
     return path.name[: len(path.name) - len(ending)]
 
 
-def _is_ignored(path: Path) -> bool:
+def is_ignored(path: Path) -> bool:
+    """Whether a path is hidden, left behind by a system or a medium, or the values of a NIfTI pair."""
     return path.name.startswith(".") or path.name.lower() in IGNORED_NAMES or _is_half(path)
 
 
@@ -66,7 +67,7 @@ def _is_half(path: Path) -> bool:
 
 def _is_series(folder: Path) -> bool:
     """Whether a folder holds DICOM files of one series and nothing else."""
-    files = [path for path in folder.iterdir() if not _is_ignored(path)]
+    files = [path for path in folder.iterdir() if not is_ignored(path)]
     if not files or not all(path.is_file() and is_dicom(path) for path in files):
         return False
     return len({_series_uid(path) for path in files}) == 1
@@ -87,7 +88,7 @@ def first_file(path: Path) -> Path:
     """
     if path.is_file():
         return path
-    files = [file for file in path.rglob("*") if file.is_file() and not _is_ignored(file)]
+    files = [file for file in path.rglob("*") if file.is_file() and not is_ignored(file)]
     if not files:
         raise ValueError(f"{path}: expected an image or a folder with one DICOM series, found no file")
     return min(files)
@@ -126,7 +127,7 @@ def _below(path: Path) -> list[Path]:
     if _is_series(path):
         return [path]
     folders = [entry for entry in sorted(path.iterdir()) if entry.is_dir() and not entry.name.startswith(".")]
-    files = [entry for entry in sorted(path.iterdir()) if entry.is_file() and not _is_ignored(entry)]
+    files = [entry for entry in sorted(path.iterdir()) if entry.is_file() and not is_ignored(entry)]
     strange = [file for file in files if not is_image(file)]
     if strange:
         raise ValueError(f"{strange[0]}: expected a jpg, png, NIfTI or DICOM image")

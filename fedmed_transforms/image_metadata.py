@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -24,6 +25,12 @@ backslash, what is absent is empty. Text alone, and the same keywords for every 
 
 SOURCE_INSTANCES = "source_instances"
 """Entry of an image's metadata: SOPInstanceUIDs of the files that its voxels come from, separated by backslashes."""
+
+RESAMPLED = "resampled"
+"""Entry of an image's metadata: "yes" of a DICOM volume that a rule made regular, whose voxels are not its slices'."""
+
+SOURCE_FILES = "source_files"
+"""Entry of an image's metadata: paths of the DICOM files that its voxels come from, as JSON; empty of a zip."""
 
 
 def metadata_of(path: Path, affine: npt.NDArray[np.float64], shape: Sequence[int]) -> dict[str, Any]:
@@ -67,6 +74,12 @@ def dicom_of(image: torch.Tensor) -> Mapping[str, str]:
     """The DICOM elements that an image was read with; none for an image of another format."""
     elements = image.meta.get(DICOM) if isinstance(image, MetaTensor) else None
     return elements if isinstance(elements, Mapping) else {}
+
+
+def source_files(image: torch.Tensor) -> list[Path]:
+    """The DICOM files that an image's voxels come from, bottom slice first; none where they are not known."""
+    text = image.meta.get(SOURCE_FILES) if isinstance(image, MetaTensor) else None
+    return [Path(name) for name in json.loads(text)] if text else []
 
 
 def required(image: torch.Tensor, keyword: str, purpose: str) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,14 +25,14 @@ from fedmed_transforms.workers import threads
 logger = logging.getLogger(__name__)
 
 
-def load_image(path: PathLike, device: str | torch.device = "cpu", **rules: Any) -> MetaTensor:
+def load_image(path: PathLike | Sequence[PathLike], device: str | torch.device = "cpu", **rules: Any) -> MetaTensor:
     """Loads an image with true values and a true affine onto a device.
 
     Parameters
     ----------
     path
         A DICOM file, a folder with all below it, a DICOMDIR or a zip with one DICOM series (or several, and the rule
-        ``series``), a NIfTI file, a jpg, png or bmp.
+        ``series``), a NIfTI file, a jpg, png or bmp; or a list of the DICOM files of one series.
     device
         Where the tensor is to be; what it is asked to do gives what the CPU gives.
     **rules
@@ -54,9 +55,13 @@ def load_image(path: PathLike, device: str | torch.device = "cpu", **rules: Any)
     return _load(path, torch.device(device), SeriesRules.of(rules))
 
 
-def _load(source: PathLike, device: torch.device, rules: SeriesRules) -> MetaTensor:
+def _load(source: PathLike | Sequence[PathLike], device: torch.device, rules: SeriesRules) -> MetaTensor:
     _check_device(device)
     _tell_path(device.type)
+    if isinstance(source, (list, tuple)) and source:
+        files = [_existing(file) for file in source]
+        values, meta = load_dicom(Path(os.path.commonpath(files)), device, rules, files)
+        return MetaTensor(values, meta=meta)
     path = _existing(source)
     name = path.name.lower()
     if path.is_file() and name.endswith(PICTURE_SUFFIXES):
@@ -72,7 +77,7 @@ def _load(source: PathLike, device: torch.device, rules: SeriesRules) -> MetaTen
     return MetaTensor(values, meta=meta)
 
 
-def _existing(source: PathLike) -> Path:
+def _existing(source: Any) -> Path:
     if not isinstance(source, (str, Path)) or not str(source):
         raise ValueError(f"expected the path of an image, found {source!r}")
     path = Path(source)

@@ -9,12 +9,12 @@ from typing import Any
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
-from pydicom.dataset import Dataset
 
 from fedmed_transforms.dicom import is_dicom_path
 from fedmed_transforms.dicom_result import Algorithm
+from fedmed_transforms.dicom_source import Sources
 from fedmed_transforms.find import stem_of
-from fedmed_transforms.image_metadata import SOURCE_INSTANCES, dicom_of
+from fedmed_transforms.image_metadata import RESAMPLED, SOURCE_INSTANCES, dicom_of, source_files
 from fedmed_transforms.mask_file import write_mask
 from fedmed_transforms.picture_mask import is_picture, mask_files, write_picture_masks
 from fedmed_transforms.segmentation_object import Segment, write_segmentation
@@ -68,39 +68,68 @@ class SaveSegmentationd(MapTransform):
         return dict(data)
 
     def _save(self, mask: Any, key: str) -> None:
-        source = mask.meta.get("filename_or_obj") if isinstance(mask, MetaTensor) else None
-        if not source or not Path(source).exists():
-            raise ValueError(f"{key}: expected a MetaTensor whose meta names an image's file, found {source!r}")
-        outputs = self._outputs(Path(source))
+        source = source_path(mask, key)
+        outputs = outputs_of(source, self.output_dir / stem_of(source), self.segments)
         for output in outputs:
             if self._written.setdefault(output, str(source)) != str(source):
                 taken = self._written[output]
                 raise ValueError(f"{source}: its result {output} is that of {taken}, expected another name")
         try:
-            self._write(mask, Path(source), outputs)
+            write_masks(mask, source, outputs, self.segments, self.algorithm)
         except OSError as error:
             names = ", ".join(map(str, outputs))
             raise ValueError(f"{source}: its result {names} can't be written: {error.strerror}") from error
 
-    def _outputs(self, source: Path) -> list[Path]:
-        name = f"{stem_of(source)}_seg"
-        if is_picture(source):
-            return mask_files(self.output_dir, name, [segment.label for segment in self.segments])
-        return [self.output_dir / f"{name}{'.dcm' if is_dicom_path(source) else '.nii.gz'}"]
 
-    def _write(self, mask: MetaTensor, source: Path, outputs: Sequence[Path]) -> None:
-        if is_picture(source):
-            write_picture_masks(mask, source, outputs)
-        elif is_dicom_path(source):
-            write_segmentation(mask, _sources(mask, source), outputs[0], self.segments, self.algorithm)
-        else:
-            write_mask(mask, source, outputs[0], len(self.segments))
+def source_path(result: Any, key: str) -> Path:
+    """The path of the image that a result was computed from.
+
+    Raises
+    ------
+    ValueError
+        The result names none, or it is gone; the message names the key.
+    """
+    source = result.meta.get("filename_or_obj") if isinstance(result, MetaTensor) else None
+    if not source or not Path(source).exists():
+        raise ValueError(f"{key}: expected a MetaTensor whose meta names an image's file, found {source!r}")
+    return Path(source)
 
 
-def _sources(mask: MetaTensor, source: Path) -> list[Dataset]:
-    """Headers of the files that the image's voxels came from: where its metadata lists them, those alone."""
-    files = read_series(source, dicom_of(mask).get("SeriesInstanceUID") or None)
-    instances = str(mask.meta.get(SOURCE_INSTANCES, "")).split("\\")
+def outputs_of(source: Path, stem: Path, segments: Sequence[Segment]) -> list[Path]:
+    """The files of an image's masks in the form of the image; of a picture one a segment."""
+    if is_picture(source):
+        return mask_files(stem.parent, f"{stem.name}_seg", [segment.label for segment in segments])
+    return [stem.with_name(f"{stem.name}_seg{'.dcm' if is_dicom_path(source) else '.nii.gz'}")]
+
+
+def write_masks(
+    mask: MetaTensor, source: Path, outputs: Sequence[Path], segments: Sequence[Segment], algorithm: Algorithm
+) -> None:
+    """Writes an image's masks to the files that :func:`outputs_of` names.
+
+    Raises
+    ------
+    ValueError
+        The mask is not binary, or not on its source's grid; the message names the source.
+    OSError
+        A file can't be written.
+    """
+    if is_picture(source):
+        write_picture_masks(mask, source, outputs)
+    elif is_dicom_path(source):
+        sources, nearest = sources_of(mask, source), bool(mask.meta.get(RESAMPLED))
+        write_segmentation(mask, sources, outputs[0], segments, algorithm, nearest=nearest)
+    else:
+        write_mask(mask, source, outputs[0], len(segments))
+
+
+def sources_of(result: MetaTensor, source: Path) -> Sources:
+    """The DICOM images that an image's voxels came from: where its metadata lists them, those alone."""
+    known = source_files(result)
+    if known:
+        return known
+    files = read_series(source, dicom_of(result).get("SeriesInstanceUID") or None)
+    instances = str(result.meta.get(SOURCE_INSTANCES, "")).split("\\")
     used = [file.header for file in files if str(file.header.get("SOPInstanceUID")) in instances]
     return used or [file.header for file in files]
 

@@ -20,7 +20,10 @@ DIRECTORY_NAME = "DICOMDIR"
 
 
 def read_series(
-    path: Path, series: str | Mapping[str, str] | None = None, elements: Sequence[str] | None = None
+    path: Path,
+    series: str | Mapping[str, str] | None = None,
+    elements: Sequence[str] | None = None,
+    known: Sequence[Path] | None = None,
 ) -> list[DicomFile]:
     """The files of one series: those of a file, a folder with all below it, a DICOMDIR or a zip.
 
@@ -34,6 +37,8 @@ def read_series(
         Which series, as in :class:`fedmed_transforms.SeriesRules`.
     elements
         Keywords that are needed besides what every image and the rule need, which is faster; None for whole headers.
+    known
+        The files to look at, where they are known; else all that are found in the path.
 
     Returns
     -------
@@ -49,12 +54,13 @@ def read_series(
     rule = list(series) if isinstance(series, Mapping) else []
     wanted = None if elements is None else tags_of([*elements, *rule])
     with _uncollected():
-        files = [file for file in find_files(path, wanted) if file.keyword and file.header.get("Rows")]
+        found = find_files(path, wanted) if known is None else (read_dicom_file(it, str(it), wanted) for it in known)
+        files = [file for file in found if file.keyword and file.header.get("Rows")]
     if not files:
         raise ValueError(f"{path}: found no DICOM image, expected a file, folder, DICOMDIR or zip with at least one")
     chosen = files
     if isinstance(series, Mapping):
-        chosen = [file for file in files if _matches(file, series)]
+        chosen = [file for file in files if not unmatched(file, series)]
     groups = group_by_series(chosen)
     if isinstance(series, str) and groups:
         largest = max(groups, key=lambda uid: (sum(file.frames for file in groups[uid]), uid))
@@ -96,13 +102,18 @@ def list_series(groups: dict[str, list[DicomFile]]) -> str:
     """A line that lists series by UID, modality and size; no names, descriptions or identifiers of a patient."""
     lines = []
     for uid, group in groups.items():
-        header = group[0].header
-        size = f"{code_of(header.get('Columns'))}x{code_of(header.get('Rows'))}"
-        number = f", series number {code_of(text_of(header, 'SeriesNumber'))}" if "SeriesNumber" in header else ""
-        modality = code_of(header.get("Modality") or "UNKNOWN")
+        modality, described = describe(group[0])
         name = uid if uid == group[0].name else code_of(uid)
-        lines.append(f"{name} ({modality}, {len(group)} files, {size}{number})")
+        lines.append(f"{name} ({modality}, {len(group)} files, {described})")
     return f"{len(lines)} series: " + "; ".join(lines)
+
+
+def describe(file: DicomFile) -> tuple[str, str]:
+    """A file's modality; its size and its series' number."""
+    header = file.header
+    size = f"{code_of(header.get('Columns'))}x{code_of(header.get('Rows'))}" if header.get("Rows") else "no image"
+    number = f", series number {code_of(text_of(header, 'SeriesNumber'))}" if "SeriesNumber" in header else ""
+    return code_of(header.get("Modality") or "UNKNOWN"), size + number
 
 
 def is_dicom(path: Path) -> bool:
@@ -130,8 +141,9 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _matches(file: DicomFile, elements: Mapping[str, str]) -> bool:
-    return all(re.fullmatch(pattern, text_of(file.header, key)) for key, pattern in elements.items())
+def unmatched(file: DicomFile, elements: Mapping[str, str]) -> list[str]:
+    """The keywords of a rule whose regular expressions a file's elements do not match wholly."""
+    return [key for key, pattern in elements.items() if not re.fullmatch(pattern, text_of(file.header, key))]
 
 
 def _walk(folder: Path) -> Iterator[Path]:

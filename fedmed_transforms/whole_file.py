@@ -1,9 +1,10 @@
-"""Files that readers see whole or not at all."""
+"""Files and folders that readers see whole or not at all."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,3 +33,32 @@ def whole_file(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A folder of a temporary name beside the place of another that takes its name once it is written.
+
+    Parameters
+    ----------
+    path
+        The folder to write, by one process at a time. Folders above it are made; an older folder of this name is
+        replaced.
+
+    Yields
+    ------
+    Path
+        Where to write: an empty folder. If the block ends with an error, what was written there is removed.
+    """
+    temporary, old = (path.with_name(f".{path.name}.{state}") for state in ("new", "old"))
+    shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        shutil.rmtree(old, ignore_errors=True)
+        if path.exists():
+            os.replace(path, old)
+        os.replace(temporary, path)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

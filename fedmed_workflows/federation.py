@@ -21,9 +21,10 @@ from fedmed_workflows.privacy_accounting import check_accountant, privacy_notes
 from fedmed_workflows.report import write_report
 from fedmed_workflows.run_folder import RunFolder, write_whole
 from fedmed_workflows.run_identity import run_identity
-from fedmed_workflows.run_record import inference_overlay, versions
+from fedmed_workflows.run_record import versions
 from fedmed_workflows.site_algo import SiteAlgo
 from fedmed_workflows.site_workflow import TRAIN_CONFIG
+from fedmed_workflows.trained_bundle import decided_entries, write_trained_bundle
 from fedmed_workflows.update_privacy import GaussianUpdate
 
 ENGINES = {
@@ -216,7 +217,8 @@ class Federation:
 
     def _finish(self, outcome: Outcome, engine: str) -> dict[str, Any]:
         model = outcome.trained.save_model(outcome.weights, self.output_dir / "model.pt")
-        overlay = inference_overlay(self.bundle_root, self.settings, outcome.trained, model)
+        decided = decided_entries(self.bundle_root, self.settings, outcome.trained)
+        overlay = {"ckpt_path": str(model.resolve()), **decided}
         write_whole(self.output_dir / "model.json", json.dumps(overlay, indent=2))
         result = {
             "method": Path(self.bundle_root).resolve().name,
@@ -236,4 +238,5 @@ class Federation:
         run = {key: result[key] for key in ("method", "settings", "versions", "seed", "manifest", "notes")}
         write_whole(self.output_dir / "run.json", json.dumps({"identity": self.identity(), **run}, indent=2))
         write_report(result, self.output_dir)
+        write_trained_bundle(self.bundle_root, decided, result, model)
         return result

@@ -95,11 +95,11 @@ def _render(
             **by_role,
             "pictures": pictures,
             "rounds": [_round(entry, [site["name"] for site in by_role["training"]]) for entry in rounds],
-            "exchanged": _exchanged(rounds),
+            "exchanged": exchanged(rounds),
             "private": any("epsilon" in entry for entry in rounds),
             "key": metric_of(result["key_metric"]),
             "groups": groups_of([*result["initial"].values(), *result["final"].values()]),
-            "by_class": _by_class(result["final"].values()),
+            "by_class": by_class(result["final"].values()),
             "empty": _empty_masks(result),
             "cases": cases,
             "statistics": STATISTICS if statistics else None,
@@ -110,7 +110,7 @@ def _render(
     )
 
 
-def _by_class(scores: Iterable[Mapping[str, Any]]) -> dict[str, list[Group]]:
+def by_class(scores: Iterable[Mapping[str, Any]]) -> dict[str, list[Group]]:
     """The groups of every class's metrics."""
     found: dict[str, list[dict[str, Any]]] = {}
     for score in scores:
@@ -144,7 +144,7 @@ def _round(entry: Mapping[str, Any], training: list[str]) -> dict[str, Any]:
     }
 
 
-def _exchanged(rounds: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
+def exchanged(rounds: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
     """Bytes sent and received in all rounds, and the number of contributions, by site."""
     names = dict.fromkeys(name for entry in rounds for name in entry["sites"])
     parts = {name: [entry["sites"][name] for entry in rounds if name in entry["sites"]] for name in names}

@@ -15,10 +15,10 @@ import pytest
 import torch
 from monai.bundle import run
 from PIL import Image
-from torch import nn
 
 from fedmed_networks import FedMSA
 from fedmed_transforms import SegmentationToLabelsd, load_image
+from tests.bright_network import Bright
 
 pytestmark = pytest.mark.filterwarnings("ignore:parsing config_file")
 
@@ -58,14 +58,7 @@ def test_training_then_evaluation_then_inference(
     answered = {**entries, "output_dir": str(tmp_path / "masks"), "dataset_dir": str(organ_sites / "unseen" / "images")}
     answered.pop("patient_pattern")
     run(config_file=configs(segmentation_root, "inference.json"), ckpt_path=str(checkpoint), **answered)
-    assert len(list((tmp_path / "masks").iterdir())) == 4
-
-
-class Bright(nn.Module):
-    """Stands in for the network: one class, a logit above zero where SAM's input is above one half."""
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return nn.functional.avg_pool2d(image[:, :1] - 0.5, 4)
+    assert len(list((tmp_path / "masks").glob("*_seg.nii.gz"))) == 4
 
 
 def study(folder: Path, organ_sites: Path) -> dict[str, Path]:
@@ -88,7 +81,8 @@ def study(folder: Path, organ_sites: Path) -> dict[str, Path]:
         dicom.set_pixel_data(pixels, "MONOCHROME2", 12, generate_instance_uid=False)
         dicom.PixelSpacing = [2.0, 2.0]
         dicom.save_as(file)
-    shutil.copy(min((folder / "series").iterdir()), folder / "slice.dcm")
+    dicom.StudyInstanceUID, dicom.SeriesInstanceUID = "1.2.3", "1.2.3.4"
+    dicom.save_as(folder / "slice.dcm")
     return {"volume": folder / "volume.nii.gz", "series": folder / "series", "slice": folder / "slice.dcm"}
 
 
@@ -105,7 +99,8 @@ def test_masks_lie_where_the_images_lie(
     run(config_file=configs(segmentation_root, "inference.json"), **asked)
     out = tmp_path / "out"
     assert {path.name for path in out.iterdir()} == {
-        "volume_seg.nii.gz", "series_seg.dcm", "slice_seg.dcm", "a_seg.png", "b_seg.png",
+        "volume_seg.nii.gz", "series_seg.dcm", "series_seg.nii.gz", "slice_seg.dcm", "slice_seg.nii.gz",
+        "a_seg.png", "b_seg.png", "results.csv",
     }  # fmt: skip
     image, mask = (nibabel.load(path) for path in (paths["volume"], out / "volume_seg.nii.gz"))
     assert np.array_equal(np.asarray(mask.dataobj), np.asarray(image.dataobj) > 50)
@@ -116,6 +111,9 @@ def test_masks_lie_where_the_images_lie(
         label = SegmentationToLabelsd("label", "image")({"image": source, "label": segments})["label"]
         assert torch.equal(label.as_tensor() == 1, source.as_tensor() > 500)
         torch.testing.assert_close(label.affine, source.affine, atol=1e-5, rtol=0)
+        volume = load_image(out / f"{name}_seg.nii.gz")
+        assert torch.equal(volume.as_tensor() == 1, source.as_tensor() > 500)
+        torch.testing.assert_close(volume.affine, source.affine, atol=1e-5, rtol=0)
     for name in "ab":
         assert np.array_equal(np.asarray(Image.open(out / f"{name}_seg.png"))[:, [0, 63]], [[255, 0]] * 64)
 

@@ -34,6 +34,10 @@ def assert_same_bits(one: Path, other: Path) -> None:
         assert all(torch.equal(ours[file][name], value) for name, value in tensors.items()), file
     models = [torch.load(folder / "model.pt", weights_only=True)["model"] for folder in (one, other)]
     assert all(torch.equal(models[0][name], value) for name, value in models[1].items())
+    bundles = [{path.relative_to(folder): path for path in (folder / "bundle").rglob("*.*")} for folder in (one, other)]
+    assert set(bundles[0]) == set(bundles[1])
+    for name in (name for name in bundles[0] if name.suffix == ".json"):
+        assert bundles[0][name].read_bytes() == bundles[1][name].read_bytes(), name
 
 
 def without_times(history: list[dict[str, Any]]) -> list[dict[str, Any]]:

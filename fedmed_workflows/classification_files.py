@@ -1,0 +1,97 @@
+"""A handler that writes what a classifier answered: a table of all images, and of DICOM a structured report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Engine, Events
+
+from fedmed_transforms.dicom import is_dicom_path
+from fedmed_transforms.dicom_result import Algorithm, Code
+from fedmed_transforms.save_segmentation import source_path, sources_of
+from fedmed_transforms.structured_report import write_report
+from fedmed_workflows.result_files import KEYS, ResultFiles
+from fedmed_workflows.result_table import ResultTable
+from fedmed_workflows.run_folder import write_whole
+from fedmed_workflows.study_dataset import SOURCE
+
+
+class ClassificationFiles(ResultFiles):
+    """Writes class probabilities to ``predictions.csv`` as they come, and to ``predictions.json`` at the end; of a
+    DICOM study also ``<name>_sr.dcm``, a structured report that references its series.
+
+    Items hold probabilities (C,) in ``pred``.
+
+    Parameters
+    ----------
+    output_dir
+        Folder of the files.
+    class_names
+        The classes, in the order of the probabilities.
+    codes
+        Public codes of classes, as of :func:`fedmed_transforms.write_report`.
+    algorithm
+        Name and version of what made the answers, for DICOM.
+
+    Raises
+    ------
+    ValueError
+        A code is of no class.
+    """
+
+    def __init__(
+        self,
+        output_dir: str,
+        class_names: Sequence[str],
+        codes: Mapping[str, Code] | None = None,
+        algorithm: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(output_dir)
+        self.class_names, self.codes = list(class_names), dict(codes or {})
+        unknown = sorted(set(self.codes) - set(class_names))
+        if unknown:
+            raise ValueError(f"codes: expected classes of {self.class_names}, found {unknown}")
+        self.algorithm = Algorithm(**(algorithm or {}))
+        self._predictions: ResultTable | None = None
+
+    def attach(self, engine: Engine) -> None:
+        """Attaches to an evaluator of items as :func:`fedmed_transforms.studies.find_studies` makes them."""
+        super().attach(engine)
+        engine.add_event_handler(Events.COMPLETED, self._write_json)
+
+    def start(self, engine: Engine) -> None:
+        """Takes up the tables of earlier runs."""
+        super().start(engine)
+        columns = ["image", "study", "prediction", *self.class_names]
+        self._predictions = ResultTable(self.output_dir / "predictions.csv", columns, KEYS)
+
+    def outputs(self, item: Mapping[str, Any], stem: Path) -> list[Path]:
+        """``<name>_sr.dcm`` of DICOM; of other images nothing but a row."""
+        source = source_path(item[SOURCE], SOURCE)
+        return [stem.with_name(f"{stem.name}_sr.dcm")] if is_dicom_path(source) else []
+
+    def write(self, item: Mapping[str, Any], outputs: list[Path]) -> None:
+        """Writes an image's report, then its row."""
+        probabilities = dict(zip(self.class_names, (float(value) for value in item["pred"]), strict=True))
+        for output in outputs:
+            sources = sources_of(item[SOURCE], source_path(item[SOURCE], SOURCE))
+            write_report(probabilities, sources, output, self.algorithm, self.codes)
+        assert self._predictions is not None
+        best = max(probabilities, key=lambda name: probabilities[name])
+        self._predictions.put([item["path"], item["study"], best, *probabilities.values()])
+
+    def _write_json(self, engine: Engine) -> None:
+        assert self._predictions is not None
+        rows = [
+            {
+                "image": image,
+                "study": study,
+                "prediction": prediction,
+                "probabilities": dict(zip(self.class_names, map(float, values), strict=True)),
+            }
+            for image, study, prediction, *values in self._predictions.rows
+        ]
+        write_whole(self.output_dir / "predictions.json", json.dumps(rows, indent=2))

@@ -1,0 +1,157 @@
+"""Model cards: what a bundle is for, and what a run of it gave, as Markdown with the header that model hubs read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+from fedmed_workflows.report.curves import byte_unit, trained_rounds
+from fedmed_workflows.report.metric_groups import groups_of, metric_of
+from fedmed_workflows.report.page import by_class, exchanged
+from fedmed_workflows.report.tables import finite
+from fedmed_workflows.run_folder import write_whole
+
+CARD = "MODEL_CARD.md"
+"""Name of a card: next to a run's ``model.pt``, and in a bundle's folder ``docs``."""
+
+NO_FILES = hashlib.sha256().hexdigest()
+"""Digest of a run's data where they are at the sites, and nothing of them where the run was started."""
+
+MEANINGFUL = re.compile(r"([\\`*_\[\]<>|&#~$])")
+"""Characters that Markdown, or HTML in it, gives a meaning."""
+
+
+def model_card(metadata: Mapping[str, Any], result: Mapping[str, Any] | None = None, digest: str | None = None) -> str:
+    """The card of a bundle, or of what a run made of it.
+
+    Parameters
+    ----------
+    metadata
+        The bundle's ``metadata.json``.
+    result
+        The run, as :func:`fedmed_workflows.report.page.write_report` takes it; None where nothing was trained.
+    digest
+        SHA-256 of the trained network's file.
+
+    Returns
+    -------
+    str
+        Markdown. Every number in it is the result's; names of sites and classes are text in it, whatever they hold.
+    """
+    run = None if result is None else _run(finite(result))
+    header = _header(metadata, run)
+    body = _template().render(metadata=metadata, run=run, digest=digest, segments=_segments(metadata))
+    return f"---\n{header.to_yaml()}\n---\n\n{body}"
+
+
+def write_bundle_card(bundle_root: str | Path) -> Path:
+    """Writes the card of a bundle that is not trained to its ``docs``.
+
+    Raises
+    ------
+    ValueError
+        The folder holds no ``configs/metadata.json``.
+    """
+    file = Path(bundle_root) / "configs" / "metadata.json"
+    if not file.is_file():
+        raise ValueError(f"{file}: no such file, expected the metadata of a bundle")
+    path = Path(bundle_root) / "docs" / CARD
+    write_whole(path, model_card(json.loads(file.read_text("utf-8"))))
+    return path
+
+
+def markdown_text(value: Any) -> Any:
+    """A text as Markdown that shows it as it is, in one line; other values unchanged."""
+    return MEANINGFUL.sub(r"\\\1", " ".join(value.splitlines())) if isinstance(value, str) else value
+
+
+def _template() -> Any:
+    # Names of sites and classes are anyone's words: all text that is filled in is escaped, and what is misspelt fails.
+    environment = Environment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+        finalize=markdown_text, loader=FunctionLoader(_source),
+    )  # fmt: skip
+    environment.filters |= {"interval": _interval, "size": _size, "plain": _plain}
+    return environment.get_template("model_card.md")
+
+
+def _source(name: str) -> str:
+    return files("fedmed_workflows.report").joinpath(name).read_text("utf-8")
+
+
+def _segments(metadata: Mapping[str, Any]) -> bool:
+    """Whether the network answers with masks, and not with a class of the whole image."""
+    return bool(metadata["network_data_format"]["outputs"]["pred"]["format"] == "segmentation")
+
+
+def _run(result: Mapping[str, Any]) -> dict[str, Any]:
+    rounds = trained_rounds(result)
+    return {
+        **result,
+        "data": None if result["settings"]["data"] == NO_FILES else result["settings"]["data"],
+        "key": metric_of(result["key_metric"]),
+        "rounds": rounds,
+        "exchanged": exchanged(rounds),
+        "epsilon": next((entry["epsilon"] for entry in reversed(rounds) if "epsilon" in entry), None),
+        "groups": groups_of([*result["initial"].values(), *result["final"].values()]),
+        "by_class": by_class(result["final"].values()),
+    }
+
+
+def _header(metadata: Mapping[str, Any], run: Mapping[str, Any] | None) -> ModelCardData:
+    task = "image-segmentation" if _segments(metadata) else "image-classification"
+    return ModelCardData(
+        license="apache-2.0",
+        library_name="monai",
+        pipeline_tag=task,
+        tags=["monai", "medical", "federated-learning"],
+        model_name=metadata["name"] if run else None,
+        eval_results=None if run is None else list(_eval_results(run, task)),
+    )
+
+
+def _eval_results(run: Mapping[str, Any], task: str) -> Iterator[EvalResult]:
+    for site in (site for site in run["sites"] if site["name"] in run["final"]):
+        score = run["final"][site["name"]]
+        for name, part in score["metrics"].items():
+            if part["value"] is not None:
+                yield EvalResult(
+                    task_type=task, dataset_type=site["role"], dataset_name=site["name"],
+                    dataset_config=site["name"], dataset_split=score["split"],  # a name alone does not tell them apart
+                    metric_type=name, metric_name=metric_of(name).heading, metric_value=part["value"],
+                    metric_args={end: part.get(end) for end in ("low", "high")},
+                )  # fmt: skip
+
+
+def _interval(score: Mapping[str, Any] | None, digits: int = 3) -> str:
+    value, low, high = ((score or {}).get(part) for part in ("value", "low", "high"))
+    if value is None:
+        return "–"
+    ends = "" if low is None or high is None else f" ({low:.{digits}f}–{high:.{digits}f})"
+    return f"{value:.{digits}f}{ends}"
+
+
+def _size(number: int) -> str:
+    size, unit = byte_unit(number)
+    return f"{number / size:.{0 if size == 1 else 2}f} {unit}"
+
+
+def _plain(value: Any) -> str:
+    """A setting; of a file of this machine, its name."""
+    if isinstance(value, str):
+        return Path(value).name if Path(value).exists() else value
+    return json.dumps(value, ensure_ascii=False)
+
+
+if __name__ == "__main__":
+    for root in sys.argv[1:]:
+        print(write_bundle_card(root))

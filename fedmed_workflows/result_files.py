@@ -1,0 +1,123 @@
+"""Handlers that write a study's results, and the tables of what was taken, passed over and refused."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Engine, Events
+from monai.engines.utils import IterationEvents
+
+from fedmed_workflows.result_table import ResultTable
+from fedmed_workflows.study_evaluator import StudyEvents
+
+RESULTS = ("path", "study", "series", "passed_over", "files")
+REFUSALS = ("path", "study", "error")
+KEYS = 2
+"""A study is known by its path and its UID: several may lie in one folder, one may lie in several."""
+
+
+class ResultFiles(ABC):
+    """Writes the results of every study as soon as it is answered, all of a study's files or none.
+
+    ``results.csv`` lists them: the study, the series that was taken, those that were passed over with the reasons, and
+    the files. A file of another image's result is never overwritten, not in a later run either.
+
+    Parameters
+    ----------
+    output_dir
+        Folder of the files.
+    """
+
+    def __init__(self, output_dir: str) -> None:
+        self.output_dir = Path(output_dir)
+        self._table: ResultTable | None = None
+        self._owners: dict[str, tuple[str, ...]] = {}
+
+    def attach(self, engine: Engine) -> None:
+        """Attaches to an evaluator of items as :func:`fedmed_transforms.studies.find_studies` makes them."""
+        engine.add_event_handler(Events.STARTED, self.start)
+        engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self._see)
+
+    @abstractmethod
+    def outputs(self, item: Mapping[str, Any], stem: Path) -> list[Path]:
+        """The files that an item's results will be; the stem is their path up to what tells them apart."""
+
+    @abstractmethod
+    def write(self, item: Mapping[str, Any], outputs: list[Path]) -> None:
+        """Writes an item's results, all or none."""
+
+    def start(self, engine: Engine) -> None:
+        """Takes up the table of earlier runs."""
+        self._table = ResultTable(self.output_dir / "results.csv", RESULTS, KEYS)
+        self._owners = {}
+        for path, study, series, _, files in self._table.rows:
+            self._owners.update({name: _owner(path, study, series) for name in files.split("\n") if name})
+
+    def _see(self, engine: Engine) -> None:
+        for item, output in zip(engine.state.batch, engine.state.output, strict=True):
+            self._save({**item, **output})
+
+    def _save(self, item: Mapping[str, Any]) -> None:
+        assert self._table is not None
+        outputs = self.outputs(item, self.output_dir / item["name"])
+        names = [str(output.relative_to(self.output_dir)) for output in outputs]
+        self._check_owners(item, outputs, names)
+        try:
+            self.write(item, outputs)
+        except OSError as error:
+            listed = ", ".join(map(str, outputs))
+            raise ValueError(f"{item['path']}: its results {listed} can't be written: {error.strerror}") from error
+        described = [item[column] for column in RESULTS[:-1]]
+        owner = _owner(*described[:3])
+        self._owners.update(dict.fromkeys(names, owner))
+        self._table.put([*described, "\n".join(name for name, of in self._owners.items() if of == owner)])
+
+    def _check_owners(self, item: Mapping[str, Any], outputs: list[Path], names: list[str]) -> None:
+        for output, name in zip(outputs, names, strict=True):
+            owner = self._owners.get(name)
+            if owner != _owner(item["path"], item["study"], item["series"]) and (owner is not None or output.exists()):
+                found = "/".join(owner) if owner else "nothing that results.csv lists"
+                raise ValueError(f"{item['path']}: its result {output} is there already, of {found}; "
+                                 "expected another output_dir")  # fmt: skip
+
+
+def _owner(path: str, study: str, series: str) -> tuple[str, ...]:
+    """What tells whether two results are of one image: the series where it has one, wherever that lies now."""
+    return (study, series) if series else (str(Path(path).resolve()),)
+
+
+class RefusedStudies:
+    """Keeps ``errors.csv``: the studies and images that were refused, and why; one that goes well leaves it again.
+
+    Parameters
+    ----------
+    output_dir
+        Folder of the file, which is there only as long as something is in it.
+    """
+
+    def __init__(self, output_dir: str) -> None:
+        self.path = Path(output_dir) / "errors.csv"
+        self._table: ResultTable | None = None
+
+    def attach(self, engine: Engine) -> None:
+        """Attaches to a :class:`fedmed_workflows.study_evaluator.StudyEvaluator`."""
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(StudyEvents.REFUSED, self._refused)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._completed)
+
+    def _start(self, engine: Engine) -> None:
+        self._table = ResultTable(self.path, REFUSALS, KEYS)
+
+    def _refused(self, engine: Engine) -> None:
+        assert self._table is not None
+        refused = engine.state.refusal
+        self._table.put([refused.path, refused.study, " ".join(refused.error.split())])
+
+    def _completed(self, engine: Engine) -> None:
+        assert self._table is not None
+        if engine.state.refusal is None:
+            for item in engine.state.batch:
+                self._table.drop(item["path"], item["study"])

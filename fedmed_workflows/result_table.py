@@ -1,0 +1,93 @@
+"""A table of results as a CSV file: what was done so far is in it at any moment, and stays there in later runs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from fedmed_workflows.run_folder import write_whole
+
+
+class ResultTable:
+    """Rows of a CSV file by their first columns; a new row for the same ones takes the old one's place.
+
+    A row is on the disk when :meth:`put` returns. A file of an earlier run is gone on with; a last row that was only
+    half written, when a process was killed, is dropped.
+
+    Parameters
+    ----------
+    path
+        The file; it appears with the first row.
+    columns
+        Their names.
+    keys
+        How many of the first columns tell rows from each other.
+
+    Raises
+    ------
+    ValueError
+        The file is there and has other columns; the message names it.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str], keys: int) -> None:
+        self.path, self.columns, self.keys = path, list(columns), keys
+        rows, torn = self._read()
+        self._rows = {self._key(row): row for row in rows}
+        if torn:
+            self._rewrite()
+
+    @property
+    def rows(self) -> list[list[str]]:
+        """All rows, oldest first."""
+        return list(self._rows.values())
+
+    def put(self, row: Sequence[object]) -> None:
+        """Adds a row, or puts it in the place of the one with the same keys."""
+        cells = [str(cell) for cell in row]
+        key = self._key(cells)
+        known = self._rows.get(key)
+        self._rows[key] = cells
+        if known is None and self.path.is_file():
+            self._append(cells)
+        elif known != cells:
+            self._rewrite()
+
+    def drop(self, *keys: str) -> None:
+        """Removes the row with these keys, if there is one; the file goes with its last row."""
+        if self._rows.pop(keys, None) is None:
+            return
+        if self._rows:
+            self._rewrite()
+        else:
+            self.path.unlink(missing_ok=True)
+
+    def _key(self, cells: Sequence[str]) -> tuple[str, ...]:
+        return tuple(cells[: self.keys])
+
+    def _read(self) -> tuple[list[list[str]], bool]:
+        """The whole rows, and whether there is half a one behind them."""
+        if not self.path.is_file():
+            return [], False
+        text = self.path.read_bytes().decode()
+        header, *rows = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
+        if header != self.columns:
+            raise ValueError(f"{self.path}: expected a table of {self.columns}, found one of {header}")
+        return (rows, False) if text.endswith("\r\n") else (rows[:-1], True)
+
+    def _append(self, cells: Sequence[str]) -> None:
+        with self.path.open("ab") as file:
+            file.write(_lines([cells]).encode())
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _rewrite(self) -> None:
+        write_whole(self.path, _lines([self.columns, *self._rows.values()]))
+
+
+def _lines(rows: Iterable[Sequence[str]]) -> str:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    return text.getvalue()
