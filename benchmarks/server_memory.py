@@ -3,8 +3,7 @@
     python benchmarks/server_memory.py [--answers 3,10,30] [--megabytes 372.7]
 
 The server is the real one, with the rounds and the aggregation of every federation; the sites answer at once with what
-they received, so that many of them fit one machine (three at a time; NVFlare starts them anew for each task). What the
-server needs for an update of 1 MB is subtracted. One round, of which each site receives two aggregates and sends one
+they received, so that many of them fit one machine. What the server needs for an update of 1 MB is subtracted. One round, of which each site receives two aggregates and sends one
 update. The default size is that of FedSAM with vit_b. The last line is a JSON object.
 """
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nvflare.fuel.f3.streaming.file_downloader import add_file, download_file
+from nvflare.fuel.f3.streaming.file_downloader import FileDownloadable, download_file
 from nvflare.fuel.f3.streaming.obj_downloader import ObjectDownloader
 
 from fedmed_workflows.site_error import SiteError
@@ -15,8 +16,13 @@ from fedmed_workflows.site_error import SiteError
 SOURCE = "source"
 """Name of the value in a task that says where its file is fetched."""
 
-PIECE_BYTES = 1 << 20
-"""How much of a file travels at a time: what is under way to all sites at once lies in the server's memory."""
+PIECE_BYTES, PIECE_BYTES_TO_MANY = 8 << 20, 2 << 20
+"""How much of a file travels at a time. What is under way to all sites at once lies in the server's memory; for every
+piece that it receives itself, NVFlare keeps a thread for a minute."""
+
+COLLECTED_PIECES = 8
+"""After how many pieces a server looks for those that were sent: NVFlare leaves them in cycles of objects, where they
+would stay until Python looks by itself, which it does by the number of objects and not by their size."""
 
 IDLE_SECONDS = 86400.0
 """How long a file is kept for fetching while nobody fetches it; a task that ends takes it back before."""
@@ -26,7 +32,7 @@ PIECE_SECONDS = 60.0
 
 
 @contextmanager
-def served(cell: Any, path: Path | None) -> Iterator[dict[str, Any]]:
+def served(cell: Any, path: Path | None, to_many: bool = False) -> Iterator[dict[str, Any]]:
     """Offers a file to the sites of a task; yields the value that tells them where, or nothing without a file.
 
     Parameters
@@ -35,15 +41,34 @@ def served(cell: Any, path: Path | None) -> Iterator[dict[str, Any]]:
         NVFlare's end of the connection.
     path
         The file; it stays as it is until the block ends.
+    to_many
+        Whether many fetch it side by side: in smaller pieces, and what was sent is collected again and again. For a
+        process that has called :func:`fedmed_workflows.returned_memory.return_freed_memory`: elsewhere it takes long.
     """
     if path is None:
         yield {}
         return
+    pieces = _CollectedFile(str(path), PIECE_BYTES_TO_MANY) if to_many else FileDownloadable(str(path), PIECE_BYTES)
     downloader = ObjectDownloader(cell=cell, timeout=IDLE_SECONDS, num_receivers=0)
     try:
-        yield {SOURCE: {"host": cell.get_fqcn(), "file": add_file(downloader, str(path), PIECE_BYTES)}}
+        yield {SOURCE: {"host": cell.get_fqcn(), "file": downloader.add_object(pieces)}}
     finally:
         downloader.delete_transaction()
+
+
+class _CollectedFile(FileDownloadable):  # type: ignore[misc]
+    """A file whose pieces do not pile up in memory after they were sent."""
+
+    def __init__(self, path: str, piece_bytes: int) -> None:
+        super().__init__(path, piece_bytes)
+        self._produced = 0
+
+    def produce(self, state: dict[str, Any], requester: str) -> Any:
+        """The next piece for a site."""
+        self._produced += 1
+        if self._produced % COLLECTED_PIECES == 0:
+            gc.collect()
+        return super().produce(state, requester)
 
 
 def fetched(cell: Any, source: Mapping[str, str], folder: Path, abort_signal: Any) -> Path:

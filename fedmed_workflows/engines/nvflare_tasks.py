@@ -76,7 +76,7 @@ class SiteTasks:
             yield site, SiteError(f"site {site!r}: is not connected")
         connected = sorted(set(sites) & known)
         if connected:
-            with served(self.fl_ctx.get_engine().get_cell(), file) as source:
+            with served(self.fl_ctx.get_engine().get_cell(), file, to_many=True) as source:
                 yield from self._ask(name, message(**values, **source), connected, seconds)
 
     def _ask(
