@@ -14,11 +14,12 @@ def refusal(error: BaseException, *names: str) -> str:
         What was raised.
     names
         The inputs, for example an image's path and its label's; the first stands before the message where no cause
-        names any.
+        names any, and the kind and the message of the first cause.
     """
     cause: BaseException | None = error
+    first = error
     while cause is not None:
         if isinstance(cause, ValueError) and any(name in str(cause) for name in names or ("",)):
             return str(cause)
-        cause = cause.__cause__
-    return f"{names[0]}: {error}" if names else str(error)
+        first, cause = cause, cause.__cause__
+    return f"{names[0]}: {type(first).__name__}: {first}" if names else str(error)

@@ -34,7 +34,10 @@ class ResultTable:
 
     def __init__(self, path: Path, columns: Sequence[str], keys: int) -> None:
         self.path, self.columns, self.keys = path, list(columns), keys
-        self._rows = {self._key(row): row for row in self._read()}
+        rows, torn = self._read()
+        self._rows = {self._key(row): row for row in rows}
+        if torn:
+            self._rewrite()
 
     @property
     def rows(self) -> list[list[str]]:
@@ -64,14 +67,15 @@ class ResultTable:
     def _key(self, cells: Sequence[str]) -> tuple[str, ...]:
         return tuple(cells[: self.keys])
 
-    def _read(self) -> list[list[str]]:
+    def _read(self) -> tuple[list[list[str]], bool]:
+        """The whole rows, and whether there is half a one behind them."""
         if not self.path.is_file():
-            return []
+            return [], False
         text = self.path.read_bytes().decode()
         header, *rows = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
         if header != self.columns:
             raise ValueError(f"{self.path}: expected a table of {self.columns}, found one of {header}")
-        return rows if text.endswith("\r\n") else rows[:-1]
+        return (rows, False) if text.endswith("\r\n") else (rows[:-1], True)
 
     def _append(self, cells: Sequence[str]) -> None:
         with self.path.open("ab") as file:

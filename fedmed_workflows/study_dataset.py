@@ -30,7 +30,7 @@ class StudyDataset(IterableDataset):  # type: ignore[misc]
     data
         Items as :func:`fedmed_transforms.studies.find_studies` makes them; any iterable, an endless one too.
     transform
-        The preprocessing; its loaders come first.
+        The preprocessing; what comes up to its last ``LoadImaged``, or all of it, counts as reading.
     """
 
     def __init__(self, data: Iterable[Mapping[str, Any]], transform: Callable[..., Any]) -> None:
@@ -42,8 +42,9 @@ class _Guarded:
 
     def __init__(self, transform: Callable[..., Any]) -> None:
         self.transform = transform if isinstance(transform, Compose) else Compose([transform])
-        loaders = [isinstance(step, LoadImaged) for step in self.transform.transforms]
-        self.loaded = loaders.index(False) if False in loaders else len(loaders)
+        steps = self.transform.transforms
+        loaders = [number for number, step in enumerate(steps, start=1) if isinstance(step, LoadImaged)]
+        self.loaded = max(loaders, default=len(steps))
 
     def __call__(self, item: Mapping[str, Any]) -> dict[str, Any]:
         if ERROR in item:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ignite.engine import EventEnum
+from ignite.engine import EventEnum, Events
 from monai.engines import SupervisedEvaluator
 
 from fedmed_transforms.studies import ERROR
@@ -52,6 +52,7 @@ class StudyEvaluator(SupervisedEvaluator):  # type: ignore[misc]
     def __init__(self, *args: Any, event_names: Sequence[Any] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, event_names=[*(event_names or []), StudyEvents], **kwargs)
         self.state.refusal, self.state.refused, self.state.first_refusal = None, 0, None
+        self.add_event_handler(Events.GET_BATCH_STARTED, self._forget)
 
     def run(self, global_epoch: int = 1) -> None:
         """Answers every study, then raises if any was refused."""
@@ -72,6 +73,10 @@ class StudyEvaluator(SupervisedEvaluator):  # type: ignore[misc]
             return super()._iteration(engine, batchdata)
         except Exception as error:  # of a study's pixels, of memory, of the disk: the next study may be fine
             return self._refuse(Refusal(path, study, refusal(error, path)))
+
+    def _forget(self) -> None:
+        """Lets go of a study before the next one is read: memory need not hold two."""
+        self.state.output = None
 
     def _refuse(self, refused: Refusal) -> list[Any]:
         self.logger.error("refused: %s", refused.error)

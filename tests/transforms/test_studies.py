@@ -75,7 +75,8 @@ def test_the_series_of_images_is_taken(clinic: Path, flat: bool, caplog: pytest.
     assert item["name"] == ("FLAT" if flat else "SE1")
     assert len(item["image"]) == 5
     for said in (
-        "1.2.3.4.2 (MR, 2 files, 6x9): holds localisers", "1.2.3.4.3 (PR, 1 files, no image, series number 3, 'thorax'): holds no image",
+        "1.2.3.4.2 (MR, 2 files, 6x9): holds localisers",
+        "1.2.3.4.3 (PR, 1 files, no image, series number 3, 'thorax'): holds no image",
         "(SEG, 1 files, 6x9, series number 900): is computed from images", "(SR, 1 files, no image, series number 901)",
     ):  # fmt: skip
         assert said in item["passed_over"]
