@@ -1,0 +1,37 @@
+"""Errors that are no fault of a study: of the disk that results go to, of a server that is away."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+
+PASSING = frozenset(
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EROFS", "EIO", "EACCES", "EPERM", "ENODEV", "ENXIO", "ESTALE", "ENOTCONN",
+                 "ETIMEDOUT", "EHOSTDOWN", "EHOSTUNREACH", "ENETUNREACH", "EMFILE", "ENFILE")
+    if hasattr(errno, name)
+)  # fmt: skip
+"""Of a disk that is full, read-only, taken away or not to be written to; what names a study, as ENAMETOOLONG, is not
+among them."""
+
+
+class NotReached(ValueError):
+    """A server does not answer."""
+
+
+def passing_trouble(error: BaseException) -> str:
+    """What is wrong with a disk, if that is an error's cause; otherwise nothing.
+
+    Parameters
+    ----------
+    error
+        What was raised, with its causes.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in PASSING:
+            return f"{cause.filename or 'a file'}: {cause.strerror}"
+        if isinstance(cause, (sqlite3.OperationalError, NotReached)):
+            return str(cause)
+        cause = cause.__cause__ or cause.__context__
+    return ""
