@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+
+from fedmed_transforms.whole_folder import whole_folder
 
 MARKER = ".phantoms"
 """Hidden file in the folder: the parameters that its phantoms were written with."""
@@ -22,7 +23,7 @@ def write_phantoms(folder: str | Path, parameters: Mapping[str, int], write: Cal
     parameters
         By name, all that the phantoms depend on, a version of what writes them included.
     write
-        Fills the folder that it is given, which it has to make.
+        Fills the empty folder that it is given.
 
     Raises
     ------
@@ -31,12 +32,9 @@ def write_phantoms(folder: str | Path, parameters: Mapping[str, int], write: Cal
     """
     folder, text = Path(folder), json.dumps(dict(parameters))
     if not _holds(folder, text):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as unfinished:
-            whole = Path(unfinished) / folder.name
-            write(whole)
-            (whole / MARKER).write_text(text)
-            whole.replace(folder)
+        with whole_folder(folder) as unfinished:
+            write(unfinished)
+            (unfinished / MARKER).write_text(text)
     return folder
 
 

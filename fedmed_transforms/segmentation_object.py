@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from fedmed_transforms.dicom_result import (
 from fedmed_transforms.dicom_source import Sources, frame_element, frames_of, planes_of, read_sources, source_name
 from fedmed_transforms.image_metadata import LPS_FROM_RAS
 from fedmed_transforms.mask_grid import Array, Plane, mask_on_planes
+from fedmed_transforms.result_identity import ResultIdentity, frame_digests
 from fedmed_transforms.source_geometry import with_shared_geometry
 from fedmed_transforms.unquoted import unquoted_errors
 
@@ -68,7 +69,8 @@ def write_segmentation(
     """Writes a mask as a binary DICOM segmentation of its source images.
 
     A slice of the mask is matched with a source image by its position alone; axes in another order or direction are
-    brought into the source's. Slices in which a segment is empty are left out of the file, as is usual.
+    brought into the source's. Slices in which a segment is empty are left out of the file, as is usual. The same mask
+    of the same images by the same algorithm has the same UIDs, see :mod:`fedmed_transforms.result_identity`.
 
     Parameters
     ----------
@@ -109,17 +111,21 @@ def write_segmentation(
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
     descriptions = [_description(number, *pair) for number, pair in enumerate(_with(described, algorithm), start=1)]
+    content = [[asdict(segment) for segment in described], frame_digests(frames, headers)]
+    identity = ResultIdentity(headers, algorithm, content)
     with unquoted_errors(name, COPIED_HEADER):
         result = hd.seg.Segmentation(
             source_images=headers, pixel_array=np.moveaxis(frames, 0, -1), segmentation_type="BINARY",
-            segment_descriptions=descriptions, series_instance_uid=hd.UID(), series_number=SERIES_NUMBER,
-            sop_instance_uid=hd.UID(), instance_number=1, manufacturer=MANUFACTURER, manufacturer_model_name=MODEL,
-            software_versions=SOFTWARE_VERSION, device_serial_number=SOFTWARE_VERSION,
+            segment_descriptions=descriptions, series_instance_uid=identity.uid("series"), series_number=SERIES_NUMBER,
+            sop_instance_uid=identity.uid("instance"), instance_number=1, manufacturer=MANUFACTURER,
+            manufacturer_model_name=MODEL, software_versions=SOFTWARE_VERSION, device_serial_number=SOFTWARE_VERSION,
             specific_character_set=CHARACTER_SET,
         )  # fmt: skip
     if not planes:  # without a frame of reference they say nothing, and without a thickness nobody can read them
         result.SharedFunctionalGroupsSequence[0].pop("PixelMeasuresSequence", None)
         result.PatientOrientation = headers[0].get("PatientOrientation") or ""  # PS3.3, C.7.6.1: there, if only empty
+    for item in (*result.DimensionOrganizationSequence, *result.DimensionIndexSequence):
+        item.DimensionOrganizationUID = identity.uid("dimensions")
     return save_whole(result, output)
 
 

@@ -24,7 +24,7 @@ from highdicom.sr import (
 )
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import generate_uid
+from pydicom.uid import UID, generate_uid
 
 from fedmed_transforms.dicom_result import (
     CHARACTER_SET,
@@ -40,6 +40,7 @@ from fedmed_transforms.dicom_result import (
     save_whole,
 )
 from fedmed_transforms.dicom_source import Sources, read_sources, source_name
+from fedmed_transforms.result_identity import ResultIdentity
 from fedmed_transforms.unquoted import unquoted_errors
 
 SUM_TOLERANCE = 1e-3
@@ -63,7 +64,8 @@ def write_report(
 
     Each class is a measurement without unit, whose name is coded as the class's own name in the private scheme
     ``99FEDMED``; the most probable class is a qualitative evaluation. The observer is the device. The report is
-    complete, preliminary and unverified: no person has seen it.
+    complete, preliminary and unverified: no person has seen it. The same probabilities of the same images by the same
+    algorithm have the same UIDs, see :mod:`fedmed_transforms.result_identity`.
 
     Parameters
     ----------
@@ -94,12 +96,14 @@ def write_report(
     name = source_name(headers[0], 1)
     _check(probabilities, name)
     known = {label: concept(code) for label, code in (class_codes or {}).items()}
-    group = _group(probabilities, headers, algorithm, known)
+    content = [list(probabilities.items()), {label: list(code) for label, code in (class_codes or {}).items()}]
+    identity = ResultIdentity(headers, algorithm, content)
+    group = _group(probabilities, headers, algorithm, known, identity.uid("tracking"))
     with unquoted_errors(name, COPIED_HEADER):
         report = EnhancedSR(
-            evidence=headers, content=_content(group), series_instance_uid=hd.UID(), series_number=SERIES_NUMBER,
-            sop_instance_uid=hd.UID(), instance_number=1, manufacturer=MANUFACTURER, is_complete=True,
-            specific_character_set=CHARACTER_SET,
+            evidence=headers, content=_content(group), series_instance_uid=identity.uid("series"),
+            series_number=SERIES_NUMBER, sop_instance_uid=identity.uid("instance"), instance_number=1,
+            manufacturer=MANUFACTURER, is_complete=True, specific_character_set=CHARACTER_SET,
         )  # fmt: skip
         report.ManufacturerModelName, report.SoftwareVersions = MODEL, SOFTWARE_VERSION
     return save_whole(report, output)
@@ -119,12 +123,16 @@ def _class_concept(label: str, prefix: str = "") -> CodedConcept:
 
 
 def _group(
-    probabilities: Mapping[str, float], headers: list[Dataset], algorithm: Algorithm, known: Mapping[str, CodedConcept]
+    probabilities: Mapping[str, float],
+    headers: list[Dataset],
+    algorithm: Algorithm,
+    known: Mapping[str, CodedConcept],
+    tracking: UID,
 ) -> MeasurementsAndQualitativeEvaluations:
     best = max(probabilities, key=lambda label: probabilities[label])
     predicted = known.get(best) or _class_concept(best)
     return MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=TrackingIdentifier(hd.UID(), "Classification of the images"),
+        tracking_identifier=TrackingIdentifier(tracking, "Classification of the images"),
         algorithm_id=AlgorithmIdentification(
             checked_text(algorithm.name, "name of the algorithm"),
             checked_text(algorithm.version, "version of the algorithm"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+
+from tests.orthanc_server import OrthancServer
 
 ROOT = Path(__file__).parents[1]
 
@@ -66,3 +69,16 @@ def federated(bundle_root: Path, sites_dir: Path, small_clip: dict[str, Any], tm
             "batch_size": 8,
         },
     }  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OrthancServer]:
+    with OrthancServer(tmp_path_factory.mktemp("orthanc")) as server:
+        yield server
+
+
+@pytest.fixture
+def orthanc(archive: OrthancServer) -> OrthancServer:
+    """An archive that is empty."""
+    archive.clear()
+    return archive

@@ -1,0 +1,41 @@
+"""A handler that stores results on the DICOMweb server that the studies came from."""
+
+from __future__ import annotations
+
+from ignite.engine import Engine
+from monai.engines.utils import IterationEvents
+
+from fedmed_workflows.result_files import ResultFiles
+
+
+class StoredResults:
+    """Stores every study's DICOM files as soon as they are written; one that the server has is not stored again.
+
+    Parameters
+    ----------
+    results
+        The handler that writes them, attached before this one.
+    url
+        Of the server, see :class:`fedmed_transforms.dicomweb.DicomWebServer`.
+
+    Raises
+    ------
+    ValueError
+        The server refuses a file or is not reached, which sets that study aside; the files stay where they are.
+    """
+
+    def __init__(self, results: ResultFiles, url: str) -> None:
+        from fedmed_transforms.dicomweb import DicomWebServer  # an extra, which folders do without
+
+        self.results, self.server = results, DicomWebServer(url)
+
+    def attach(self, engine: Engine) -> None:
+        """Attaches to a :class:`fedmed_workflows.study_evaluator.StudyEvaluator`."""
+        engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self._store)
+
+    def _store(self, engine: Engine) -> None:
+        from fedmed_transforms.dicomweb_store import store_results
+
+        for item, output in zip(engine.state.batch, engine.state.output, strict=True):
+            files = self.results.outputs({**item, **output}, self.results.output_dir / item["name"])
+            store_results(self.server, [file for file in files if file.suffix == ".dcm"])
