@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import sqlite3
 
+from fedmed_transforms.unreachable import ServerUnreachable
+
 PASSING = frozenset(
     getattr(errno, name)
     for name in ("ENOSPC", "EDQUOT", "EROFS", "EIO", "EACCES", "EPERM", "ENODEV", "ENXIO", "ESTALE", "ENOTCONN",
@@ -15,12 +17,8 @@ PASSING = frozenset(
 among them."""
 
 
-class NotReached(ValueError):
-    """A server does not answer."""
-
-
-def passing_trouble(error: BaseException) -> str:
-    """What is wrong with a disk, if that is an error's cause; otherwise nothing.
+def passing_trouble(error: BaseException) -> BaseException | None:
+    """What is wrong with a disk or a server, if that is an error's cause.
 
     Parameters
     ----------
@@ -29,9 +27,8 @@ def passing_trouble(error: BaseException) -> str:
     """
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in PASSING:
-            return f"{cause.filename or 'a file'}: {cause.strerror}"
-        if isinstance(cause, (sqlite3.OperationalError, NotReached)):
-            return str(cause)
+        disk = isinstance(cause, OSError) and cause.errno in PASSING
+        if disk or isinstance(cause, (sqlite3.OperationalError, ServerUnreachable)):
+            return cause
         cause = cause.__cause__ or cause.__context__
-    return ""
+    return None

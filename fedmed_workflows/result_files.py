@@ -137,4 +137,9 @@ class RefusedStudies:
         assert self._table is not None
         if engine.state.refusal is None:
             for item in engine.state.batch:
-                self._table.drop(item["path"], item["study"])
+                self._drop(self._table, item["path"], item["study"])
+
+    def _drop(self, table: ResultTable, path: str, study: str) -> None:
+        """A study's path was another one while no series of it could be taken."""
+        for row in [row[:KEYS] for row in table.rows if row[1] == study and (study or row[0] == path)]:
+            table.drop(*row)

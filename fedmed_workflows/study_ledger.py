@@ -91,8 +91,8 @@ class StudyLedger(LedgerFile):
         """Has the study in hand wait again; the attempt counts if it comes with an error."""
         with self.changing() as database:
             database.execute(
-                "update studies set state = ?, attempts = attempts - ?, error = ? where key = ?",
-                (WAITING, 0 if error else 1, error, key),
+                "update studies set state = ?, attempts = attempts - ?, error = ? where key = ? and state = ?",
+                (WAITING, 0 if error else 1, error, key, PROCESSING),
             )
 
     def done(self, key: str, series: str) -> None:

@@ -15,9 +15,9 @@ from filelock import Timeout
 from ignite.engine import Engine, Events
 
 from fedmed_transforms.studies import ERROR, Item
+from fedmed_transforms.unreachable import ServerUnreachable
 from fedmed_workflows.held_folder import HeldFolder
-from fedmed_workflows.passing_trouble import NotReached
-from fedmed_workflows.study_evaluator import StudyEvaluator
+from fedmed_workflows.study_evaluator import Refusal, StudyEvaluator
 from fedmed_workflows.study_ledger import StudyLedger
 from fedmed_workflows.watch_status import WatchStatus
 
@@ -84,7 +84,7 @@ class Watch:
         self.status = WatchStatus(self.output_dir, self.ledger)
         self._folder = HeldFolder(self.output_dir)
         self._key, self._series, self._trouble = "", "", ""
-        self._stopping = False
+        self._looked, self._stopping = False, False
 
     def run(self, evaluator: StudyEvaluator) -> None:
         """Has an evaluator process studies until the process is told to stop.
@@ -105,6 +105,7 @@ class Watch:
         try:
             with self._folder:
                 self.ledger.make()
+                self.ledger.take_up()
                 evaluator.add_event_handler(Events.ITERATION_COMPLETED, self._ended)
                 evaluator.run()
                 self.status.write(self._trouble, "ended")
@@ -130,8 +131,9 @@ class Watch:
 
     def _next(self) -> Item | None:
         self._folder.check()
-        self.ledger.take_up()
-        for key in self.source.look():
+        if self._key:  # the disk did not take what became of it
+            self._put_back(None)
+        for key in self._look():
             logger.warning("%s: changed after it was done; it is processed again", key)
         for key in self.ledger.settled(self.settle_seconds):
             if not self._stopping and (item := self._begin(key)) is not None:
@@ -140,57 +142,72 @@ class Watch:
         self.status.write()
         return None
 
+    def _look(self) -> list[str]:
+        try:
+            again = self.source.look()
+        except ValueError as error:
+            if not self._looked:  # what was asked for is wrong
+                raise
+            raise ServerUnreachable(str(error)) from error
+        self._looked = True
+        return again
+
     def _begin(self, key: str) -> Item | None:
+        self._key = key
         if not self.ledger.begin(key):
             return None
         self.status.write(self._trouble)
         try:
             item = self.source.item(key)
-        except NotReached as error:
-            self.ledger.put_back(key, str(error) if self.source.answers() else "")
+        except ServerUnreachable as error:
+            self._put_back(error)
             raise
         except ValueError as error:
             item = {"path": key, "study": key, ERROR: str(error)}
         if item is None:
-            self.ledger.put_back(key)
-        self._key, self._series = key, str((item or {}).get("series", ""))
+            self._put_back(None)
+        else:
+            self._series = str(item.get("series", ""))
         return item
+
+    def _put_back(self, trouble: BaseException | None) -> None:
+        """Has the study in hand wait again. What a server that answers does not send may be the study's own fault."""
+        blamed = isinstance(trouble, ServerUnreachable) and self.source.answers()
+        self.ledger.put_back(self._key, str(trouble) if blamed else "")
+        self._key = ""
 
     def _ended(self, engine: Engine) -> None:
         """Notes what became of the study in hand, as soon as the disk takes it."""
         self.source.release()
-        trouble = engine.state.trouble or self._away(engine)
-        while not self._trying(lambda: self._note(engine, trouble)) and not self._stopping:
+        trouble, refused = engine.state.trouble, engine.state.refusal
+        if trouble is None and refused is not None and not self.source.answers():
+            trouble = OSError("the source of the studies is away")
+        while not self._trying(lambda: self._note(trouble, refused)) and not self._stopping:
             self._pause()
         if trouble:
-            self._tell(trouble)
             self._pause()
 
-    def _away(self, engine: Engine) -> str:
-        """Whether a study was refused because its source has gone."""
-        gone = engine.state.refusal is not None and not self.source.answers()
-        return "the source of the studies is away" if gone else ""
-
-    def _note(self, engine: Engine, trouble: str) -> bool:
+    def _note(self, trouble: BaseException | None, refused: Refusal | None) -> bool:
         self._folder.check()
-        refused = engine.state.refusal
-        if trouble:
-            self.ledger.put_back(self._key)
-        elif refused is None:
+        if trouble is not None:
+            self._put_back(trouble)
+            self._tell(str(trouble))
+            return True
+        if refused is None:
             self.ledger.done(self._key, self._series)
-        elif not self.source.unchanged(self._key):  # it was still arriving
-            self.ledger.put_back(self._key)
-        else:
+        elif self.source.unchanged(self._key):
             self.ledger.set_aside(self._key, refused.error)
-        self._trouble = trouble
-        self.status.write(trouble)
+        else:  # it was still arriving
+            self._put_back(None)
+        self._key = self._trouble = ""
+        self.status.write()
         return True
 
     def _trying(self, action: Callable[[], Any]) -> Any:
         """What an action returns, or None where a disk or a server keeps it from being done."""
         try:
             return action()
-        except (OSError, sqlite3.OperationalError, NotReached) as error:
+        except (OSError, sqlite3.OperationalError, ServerUnreachable) as error:
             self._tell(str(error))
             return None
 

@@ -14,7 +14,7 @@ DEVICE_FAILED = getattr(torch, "AcceleratorError", ())
 
 
 class WatchEvaluator(StudyEvaluator):
-    """An evaluator of studies that come without end; ``state.trouble`` says what kept the last one from being finished.
+    """An evaluator of studies that come without end; ``state.trouble`` is what kept the last one from being finished.
 
     Nothing is refused while a disk is full or a server away, and refusals are no error of the run: a ledger keeps them.
 
@@ -26,20 +26,23 @@ class WatchEvaluator(StudyEvaluator):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.state.trouble = ""
+        self.state.trouble = None
 
     def finish(self) -> None:
         """Refusals are no error."""
 
     def _iteration(self, engine: Any, batchdata: dict[str, Any]) -> Any:
-        self.state.trouble = ""
+        self.state.trouble = None
         return super()._iteration(engine, batchdata)
 
     def _failed(self, error: Exception, path: str, study: str) -> list[Any]:
         if isinstance(error, DEVICE_FAILED) and not isinstance(error, torch.OutOfMemoryError):
             raise error
         self.state.trouble = passing_trouble(error)
-        return [] if self.state.trouble else super()._failed(error, path, study)
+        if self.state.trouble is None:
+            return super()._failed(error, path, study)
+        self.state.refusal = Refusal(path, study, str(self.state.trouble))  # of which nobody is told
+        return []
 
     def _refuse(self, refused: Refusal) -> list[Any]:
         try:
