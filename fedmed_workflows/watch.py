@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 STEP = 0.1
 """Seconds within which a wait ends when the process is to stop."""
 
+PAUSE = 10.0
+"""A look that takes long is not taken again for so many times its length: studies go on meanwhile."""
+
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -84,7 +87,7 @@ class Watch:
         self.status = WatchStatus(self.output_dir, self.ledger)
         self._folder = HeldFolder(self.output_dir)
         self._key, self._series, self._trouble = "", "", ""
-        self._looked, self._stopping = False, False
+        self._looked, self._next_look, self._stopping = False, 0.0, False
 
     def run(self, evaluator: StudyEvaluator) -> None:
         """Has an evaluator process studies until the process is told to stop.
@@ -133,8 +136,8 @@ class Watch:
         self._folder.check()
         if self._key:  # the disk did not take what became of it
             self._put_back(None)
-        for key in self._look():
-            logger.warning("%s: changed after it was done; it is processed again", key)
+        if time.monotonic() >= self._next_look:
+            self._look()
         for key in self.ledger.settled(self.settle_seconds):
             if not self._stopping and (item := self._begin(key)) is not None:
                 return item
@@ -142,15 +145,18 @@ class Watch:
         self.status.write()
         return None
 
-    def _look(self) -> list[str]:
+    def _look(self) -> None:
+        begun = time.monotonic()
         try:
             again = self.source.look()
         except ValueError as error:
             if not self._looked:  # what was asked for is wrong
                 raise
             raise ServerUnreachable(str(error)) from error
-        self._looked = True
-        return again
+        self._looked, now = True, time.monotonic()
+        self._next_look = now + max(self.poll_seconds, PAUSE * (now - begun))
+        for key in again:
+            logger.warning("%s: changed after it was done; it is processed again", key)
 
     def _begin(self, key: str) -> Item | None:
         self._key = key

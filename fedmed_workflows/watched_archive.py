@@ -96,8 +96,10 @@ class WatchedArchive:
 
         self.release()  # of a process that was killed
         folder = fetch_study(self.server, key, self.folder / key)
-        (item,) = find_studies(str(folder), self.rules)
-        return item if ERROR in item else {**item, "name": name_alone(item, [folder])}
+        for item in find_studies(str(folder), self.rules):
+            if item["study"] == key:
+                return item if ERROR in item else {**item, "name": name_alone(item, [folder])}
+        raise ValueError(f"{self.server.url}: study {key}: expected images of it, found none that can be read")
 
     def unchanged(self, key: str) -> bool:
         """Whether it is as it was when it was fetched: what comes later is seen at the next look."""

@@ -70,7 +70,7 @@ def until(condition: Callable[[], Any]) -> None:
     end = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < end, "it did not come true"
-        time.sleep(0.02)
+        time.sleep(0.05)
 
 
 def states(output_dir: Path) -> dict[str, str]:
