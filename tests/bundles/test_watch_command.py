@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,11 +19,14 @@ import torch
 from monai.bundle import ConfigParser, run
 
 from fedmed_networks import FACMIC, FedMSA
+from fedmed_transforms import dicomweb
 from fedmed_transforms.dicomweb import DicomWebServer
 from fedmed_transforms.dicomweb_query import query_series
+from fedmed_workflows import watched_archive
 from tests.bundles.test_study_in_result_out import Bright, write_study
+from tests.cutting_link import CuttingLink
 from tests.orthanc_server import OrthancServer
-from tests.watch_process import WatchProcess, errors, states, table, until
+from tests.watch_process import WatchProcess, attempts, errors, states, table, until
 
 pytestmark = pytest.mark.filterwarnings("ignore:parsing config_file")
 
@@ -41,7 +46,9 @@ def series(organ_sites: Path) -> Path:
 def segment(
     small_sam: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., dict[str, Any]]:
-    """Entries of the watch of FedMSA's bundle, with a network that marks what is bright."""
+    """Entries of the watch of FedMSA's bundle, with a network that marks what is bright, and a server soon given up."""
+    monkeypatch.setattr(watched_archive, "PATIENCE", 0.5)
+    monkeypatch.setattr(dicomweb.DicomWebServer.__init__, "__defaults__", (0.5,))
     monkeypatch.setattr(FedMSA, "forward", Bright.forward)
     network = FedMSA(model_type=small_sam["model_type"], image_size=64)
     torch.save({"model": network.state_dict()}, tmp_path / "model.pt")
@@ -68,14 +75,14 @@ def test_an_archive_is_watched(
     segment: Callable[..., dict[str, Any]], series: Path, orthanc: OrthancServer, tmp_path: Path
 ) -> None:
     """Results are stored once, whatever is started again; the archive may be away; a late slice makes a new result."""
-    asked, out = segment(dicomweb=orthanc.url, study={"PatientID": "organ-*"}), tmp_path / "out"
+    asked, out = segment(dicomweb=orthanc.url, study={"ModalitiesInStudy": "MR"}), tmp_path / "out"
     first = write_study(tmp_path / "sent" / "1", series, "1.2.1", PatientID="organ-1")
     late = max(first.iterdir()).rename(tmp_path / "late.dcm")
-    write_study(tmp_path / "sent" / "other", series, "1.2.9", PatientID="nobody")
+    write_study(tmp_path / "sent" / "other", series, "1.2.9", PatientID="organ-9", Modality="CT")
     orthanc.upload(tmp_path / "sent")
     with WatchProcess(watch, asked) as process:
         until(lambda: states(out) == {"1.2.1": "done"})
-        assert modalities(orthanc, "1.2.1") == ["MR", "SEG"] and modalities(orthanc, "1.2.9") == ["MR"]
+        assert modalities(orthanc, "1.2.1") == ["MR", "SEG"] and modalities(orthanc, "1.2.9") == ["CT"]
         orthanc.stop()
         until(lambda: "a DICOMweb server that answers" in (out / "status.html").read_text())
         orthanc.start()
@@ -100,6 +107,48 @@ def test_an_archive_is_watched(
     result = pydicom.dcmread(out / "1.2.1" / "1.2.1.1_seg.dcm")
     assert len(result.ReferencedSeriesSequence[0].ReferencedInstanceSequence) == 6
     assert sorted(row["study"] for row in table(out / "results.csv")) == ["1.2.1", "1.2.3", "1.2.4"]
+
+
+def test_a_study_that_a_server_does_not_send_does_not_keep_back_the_others(
+    segment: Callable[..., dict[str, Any]], series: Path, orthanc: OrthancServer, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    requests = re.compile(rb"GET /dicom-web/studies/1\.2\.1/series/[0-9.]+(/instances/[0-9.]+)? ")
+    for number in (1, 2):
+        write_study(tmp_path / str(number), series, f"1.2.{number}", PatientID=f"organ-{number}")
+        orthanc.upload(tmp_path / str(number))
+    with CuttingLink(orthanc.url, lambda data, to_server: to_server and bool(requests.match(data))) as link:
+        with WatchProcess(watch, segment(dicomweb=link.url)) as process:
+            until(lambda: states(out) == {"1.2.1": "set aside", "1.2.2": "done"})
+            assert process.end(signal.SIGTERM) == 0
+    assert attempts(out) == {"1.2.1": 3, "1.2.2": 1} and "study 1.2.1" in errors(out)["1.2.1"]
+    assert "expected a DICOMweb server that answers" in errors(out)["1.2.1"]
+    assert modalities(orthanc, "1.2.1") == ["MR"] and modalities(orthanc, "1.2.2") == ["MR", "SEG"]
+
+
+def test_results_that_a_server_does_not_take_wait_for_it(
+    segment: Callable[..., dict[str, Any]], series: Path, orthanc: OrthancServer, tmp_path: Path
+) -> None:
+    """A server that is stopped while the network works."""
+    out = tmp_path / "out"
+    write_study(tmp_path / "1", series, "1.2.1")
+    orthanc.upload(tmp_path / "1")
+    stores: list[bytes] = []
+    down = threading.Event()
+
+    def cuts(data: bytes, to_server: bool) -> bool:
+        if to_server and data.startswith(b"POST ") and not stores:
+            stores.append(data)
+            down.set()
+        return down.is_set()
+
+    with CuttingLink(orthanc.url, cuts) as link, WatchProcess(watch, segment(dicomweb=link.url)) as process:
+        until(lambda: (out / "status.html").exists() and "not stored" in (out / "status.html").read_text())
+        assert states(out) == {"1.2.1": "waiting"} and orthanc.count() == 6
+        down.clear()
+        until(lambda: states(out) == {"1.2.1": "done"})
+        assert process.alive and attempts(out) == {"1.2.1": 1}
+    assert modalities(orthanc, "1.2.1") == ["MR", "SEG"] and len(table(out / "results.csv")) == 1
 
 
 def test_the_command_and_its_retry(series: Path, small_clip: dict[str, Any], tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from ignite.engine import Events
 
 from fedmed_workflows.classification_files import ClassificationFiles
-from fedmed_workflows.result_files import RefusedStudies
 from fedmed_workflows.study_ledger import StudyLedger
 from tests.watch_process import WatchProcess, attempts, errors, states, table, until
 from tests.workflows.watched_studies import SLICES, answered, make_watch, run_watch, write_slice, write_study
@@ -263,6 +263,23 @@ def test_results_that_no_room_is_left_for_are_written_when_there_is(source: Path
         until(lambda: all_done(out, 1))
     assert attempts(out) == {"1.2.1": 1} and not (out / "errors.csv").exists()
     assert files_below(out) == sorted([*KEPT, "1.2.1/1.2.1.1_sr.dcm"])
+
+
+def fail(source: Path, out: Path) -> None:
+    watch, evaluator = make_watch(source, out)
+
+    def forward(image: torch.Tensor) -> torch.Tensor:
+        raise torch.AcceleratorError("CUDA error: unspecified launch failure")
+
+    evaluator.network.forward = forward
+    watch.run(evaluator)
+
+
+def test_a_gpu_that_has_failed_ends_the_process_and_refuses_nothing(source: Path, out: Path) -> None:
+    write_study(source / "a", "1.2.1")
+    with WatchProcess(fail, source, out) as watch:
+        assert watch.wait() == 1
+    assert states(out) == {"1.2.1": "processing"} and not (out / "errors.csv").exists()
 
 
 def resident_pages(pid: int) -> int:
