@@ -14,7 +14,7 @@ from pydicom.uid import SegmentationStorage
 from fedmed_transforms.damage import said
 from fedmed_transforms.dicom_file import DicomFile, text_of
 from fedmed_transforms.geometry import Grid, arrange, check_regular, duplicates, only
-from fedmed_transforms.image_metadata import DICOM, SOURCE_FILES, SOURCE_INSTANCES, Loaded, metadata_of
+from fedmed_transforms.image_metadata import DICOM, RESAMPLED, SOURCE_FILES, SOURCE_INSTANCES, Loaded, metadata_of
 from fedmed_transforms.intensity import FULL_SCALE
 from fedmed_transforms.planes import read_slices
 from fedmed_transforms.refusing_reader import RefusingReader
@@ -94,8 +94,9 @@ def _load(path: Path, device: torch.device, rules: SeriesRules, known: Sequence[
     grid = arrange(slices, rules, single)
     flat = single and not has_place(slices[0]) and rules.assume_spacing is None
     grid, values = _read_unique(grid, rules, device)
-    values, grid = make_regular(values, grid)
-    return _channel_first(values, flat), _metadata(path, values, grid, flat)
+    values, regular = make_regular(values, grid)
+    meta = _metadata(path, values, regular, flat)
+    return _channel_first(values, flat), {**meta, RESAMPLED: "" if regular is grid else "yes"}
 
 
 def _load_segmentation(path: Path, files: list[DicomFile], device: torch.device) -> Loaded:

@@ -27,6 +27,9 @@ MAY_BE_EMPTY = (
 )  # fmt: skip
 """What a result copies from its source, and states as empty where the source lacks it."""
 
+UNSTATED = "not stated by the images"
+"""What a result says of a de-identification whose method its source leaves out."""
+
 PLACE = ("ImageOrientationPatient", "PixelSpacing", "FrameOfReferenceUID")
 
 PIXELS = 0x7FE00000
@@ -67,6 +70,10 @@ def _complete(header: Dataset, name: str) -> None:
     for keyword in MAY_BE_EMPTY:
         if keyword not in header:
             setattr(header, keyword, "")
+    if not header.get("DeidentificationMethod"):  # PS3.3, C.7.1.1: never empty, and there if an identity was removed
+        header.pop("DeidentificationMethod", None)
+        if header.get("PatientIdentityRemoved") == "YES" and not header.get("DeidentificationMethodCodeSequence"):
+            header.DeidentificationMethod = UNSTATED
     for keyword, kind in (("PatientBirthDate", DA), ("StudyDate", DA), ("StudyTime", TM)):
         try:
             kind(str(header[keyword].value or ""))

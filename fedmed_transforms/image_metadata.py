@@ -26,6 +26,9 @@ backslash, what is absent is empty. Text alone, and the same keywords for every 
 SOURCE_INSTANCES = "source_instances"
 """Entry of an image's metadata: SOPInstanceUIDs of the files that its voxels come from, separated by backslashes."""
 
+RESAMPLED = "resampled"
+"""Entry of an image's metadata: "yes" of a DICOM volume that a rule made regular, whose voxels are not its slices'."""
+
 SOURCE_FILES = "source_files"
 """Entry of an image's metadata: paths of the DICOM files that its voxels come from, as JSON; empty of a zip."""
 

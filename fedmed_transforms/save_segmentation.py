@@ -14,7 +14,7 @@ from fedmed_transforms.dicom import is_dicom_path
 from fedmed_transforms.dicom_result import Algorithm
 from fedmed_transforms.dicom_source import Sources
 from fedmed_transforms.find import stem_of
-from fedmed_transforms.image_metadata import SOURCE_INSTANCES, dicom_of, source_files
+from fedmed_transforms.image_metadata import RESAMPLED, SOURCE_INSTANCES, dicom_of, source_files
 from fedmed_transforms.mask_file import write_mask
 from fedmed_transforms.picture_mask import is_picture, mask_files, write_picture_masks
 from fedmed_transforms.segmentation_object import Segment, write_segmentation
@@ -117,7 +117,8 @@ def write_masks(
     if is_picture(source):
         write_picture_masks(mask, source, outputs)
     elif is_dicom_path(source):
-        write_segmentation(mask, sources_of(mask, source), outputs[0], segments, algorithm)
+        sources, nearest = sources_of(mask, source), bool(mask.meta.get(RESAMPLED))
+        write_segmentation(mask, sources, outputs[0], segments, algorithm, nearest=nearest)
     else:
         write_mask(mask, source, outputs[0], len(segments))
 

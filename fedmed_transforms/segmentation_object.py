@@ -31,6 +31,7 @@ from fedmed_transforms.dicom_result import (
 from fedmed_transforms.dicom_source import Sources, frame_element, frames_of, planes_of, read_sources, source_name
 from fedmed_transforms.image_metadata import LPS_FROM_RAS
 from fedmed_transforms.mask_grid import Array, Plane, mask_on_planes
+from fedmed_transforms.nearest_voxels import nearest_on_planes
 from fedmed_transforms.result_identity import ResultIdentity, frame_digests
 from fedmed_transforms.source_geometry import with_shared_geometry
 from fedmed_transforms.unquoted import unquoted_errors
@@ -65,6 +66,7 @@ def write_segmentation(
     segments: Sequence[str | Segment],
     algorithm: Algorithm = Algorithm(),
     affine: torch.Tensor | None = None,
+    nearest: bool = False,
 ) -> Path:
     """Writes a mask as a binary DICOM segmentation of its source images.
 
@@ -88,6 +90,8 @@ def write_segmentation(
         What made the mask.
     affine
         (4, 4) voxel indices to mm, RAS; None for that of the mask, a MetaTensor.
+    nearest
+        Whether the mask is of a volume that was resampled from the sources: their pixels take its nearest voxels.
 
     Returns
     -------
@@ -106,7 +110,7 @@ def write_segmentation(
     values = binary_values(mask, len(described), name)
     planes = planes_of(headers)
     try:
-        frames = _frames(values, _ras_affine(mask, affine), headers[0], planes)
+        frames = _frames(values, _ras_affine(mask, affine), headers[0], planes, nearest)
         headers = with_shared_geometry(headers, planes) if planes else headers
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
@@ -157,12 +161,15 @@ def _ras_affine(mask: torch.Tensor, affine: torch.Tensor | None) -> Array | None
     return None if affine is None else np.asarray(torch.as_tensor(affine).cpu(), dtype=float)
 
 
-def _frames(values: Array, affine: Array | None, first: Dataset, planes: list[Plane] | None) -> Array:
+def _frames(
+    values: Array, affine: Array | None, first: Dataset, planes: list[Plane] | None, nearest: bool
+) -> Array:
     """(n, X, Y, Z) -> (n, frames, rows, columns) in the order of the sources."""
     if planes is not None:
         if affine is None:
             raise ValueError("expected a mask with an affine, found a plain tensor and no affine")
-        return mask_on_planes(values, LPS_FROM_RAS @ affine, planes)
+        put = nearest_on_planes if nearest else mask_on_planes
+        return put(values, LPS_FROM_RAS @ affine, planes)
     expected = (int(first.Columns), int(first.Rows), 1)
     if values.shape[1:] != expected:
         raise ValueError(f"mask: expected (columns, rows, 1) = {expected} of an image without a position, "

@@ -85,8 +85,10 @@ def _study(uid: str, instances: Sequence[Instance], rule: Rule, damaged: Mapping
     except ValueError as error:
         folder = _common([instance.path for instance in instances])
         return {"path": folder, "study": uid, ERROR: f"{folder}: {error}"}
+    path = _common(choice.files)
+    logger.info("%s: took series %s; passed over: %s", path, choice.series, choice.passed_over or "none")
     return {
-        "image": [str(path) for path in choice.files], "path": _common(choice.files), "study": uid,
+        "image": [str(path) for path in choice.files], "path": path, "study": uid,
         "series": choice.series, "passed_over": choice.passed_over,
     }  # fmt: skip
 

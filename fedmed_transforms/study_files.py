@@ -81,13 +81,15 @@ def find_study_files(paths: Sequence[Path], rule: Rule, leave_out: Path | None) 
         A path does not exist, or is the folder to leave out; the message names it.
     """
     found = StudyFiles()
-    seen = {os.path.realpath(leave_out)} if leave_out else set()
+    left_out = {os.path.realpath(leave_out)} if leave_out else set()
+    seen = set(left_out)
     for path in paths:
         if not path.exists():
             raise ValueError(f"{path}: no such file or folder")
-        if os.path.realpath(path) in seen:
+        if os.path.realpath(path) in left_out:
             raise ValueError(f"{path}: expected results in a folder of their own, found them where the images are")
         if path.is_dir():
+            seen.add(os.path.realpath(path))
             for file in files_below(path, found.refuse, seen):
                 found.add(file, rule)
         else:

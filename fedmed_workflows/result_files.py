@@ -71,14 +71,15 @@ class ResultFiles(ABC):
         names = [str(output.relative_to(self.output_dir)) for output in outputs]
         self._check_owners(item, outputs, names)
         described = [item[column] for column in RESULTS[:-1]]
+        owner = _owner(*described[:3])
         with self._claimed(names, described[:3]):
             try:
                 self.write(item, outputs)
             except OSError as error:
                 listed = ", ".join(map(str, outputs))
                 raise ValueError(f"{item['path']}: its results {listed} can't be written: {error.strerror}") from error
-            self._table.put([*described, "\n".join(names)])
-        self._owners.update({name: _owner(*described[:3]) for name in names})
+            self._owners.update(dict.fromkeys(names, owner))
+            self._table.put([*described, "\n".join(name for name, of in self._owners.items() if of == owner)])
 
     @contextmanager
     def _claimed(self, names: list[str], owner: list[str]) -> Iterator[None]:

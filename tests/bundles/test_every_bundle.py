@@ -74,6 +74,16 @@ def test_keys_that_the_model_zoo_asks_for(bundle_root: Path) -> None:
         assert key in infer, key
 
 
+def test_inference_is_the_same_in_every_bundle_but_for_what_it_writes(bundle_root: Path) -> None:
+    first, own = (configs(root)["inference.json"] for root in (BUNDLES[0], bundle_root))
+    for key in ("bundle_root", "dataset", "dataloader", "evaluator", "run", "algorithm", "series_rules"):
+        expected = json.loads(json.dumps(first[key]).replace(BUNDLES[0].name, bundle_root.name))
+        assert own[key] == expected, key
+    assert [handler["_target_"] for handler in own["handlers"]][::2] == [
+        "fedmed_workflows.checkpoint.NamedCheckpointLoader", "fedmed_workflows.result_files.RefusedStudies",
+    ]  # fmt: skip
+
+
 def test_verify_metadata(bundle_root: Path, tmp_path: Path) -> None:
     schema = tmp_path / "schema.json"
     schema.write_text(SCHEMA.read_text())  # a schema that is there already is not downloaded

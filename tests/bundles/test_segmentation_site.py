@@ -15,10 +15,10 @@ import pytest
 import torch
 from monai.bundle import run
 from PIL import Image
-from torch import nn
 
 from fedmed_networks import FedMSA
 from fedmed_transforms import SegmentationToLabelsd, load_image
+from tests.bright_network import Bright
 
 pytestmark = pytest.mark.filterwarnings("ignore:parsing config_file")
 
@@ -59,13 +59,6 @@ def test_training_then_evaluation_then_inference(
     answered.pop("patient_pattern")
     run(config_file=configs(segmentation_root, "inference.json"), ckpt_path=str(checkpoint), **answered)
     assert len(list((tmp_path / "masks").glob("*_seg.nii.gz"))) == 4
-
-
-class Bright(nn.Module):
-    """Stands in for the network: one class, a logit above zero where SAM's input is above one half."""
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return nn.functional.avg_pool2d(image[:, :1] - 0.5, 4)
 
 
 def study(folder: Path, organ_sites: Path) -> dict[str, Path]:

@@ -23,7 +23,8 @@ from fedmed_transforms import dicomweb
 from fedmed_transforms.dicomweb import DicomWebServer
 from fedmed_transforms.dicomweb_query import query_series
 from fedmed_workflows import watched_archive
-from tests.bundles.test_study_in_result_out import Bright, write_study
+from tests.bright_network import Bright
+from tests.bundles.test_study_in_result_out import write_study
 from tests.cutting_link import CuttingLink
 from tests.orthanc_server import OrthancServer
 from tests.watch_process import WatchProcess, attempts, errors, states, table, until

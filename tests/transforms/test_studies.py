@@ -218,10 +218,10 @@ def test_what_is_no_image_is_refused_beside_pictures(tmp_path: Path) -> None:
 
 def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
     picture(tmp_path / "elsewhere" / "a.png")
-    (tmp_path / "data").mkdir()
+    picture(tmp_path / "data" / "b.png")
     (tmp_path / "data" / "linked").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "loop").symlink_to(tmp_path / "data")
-    assert [item["name"] for item in find_studies(str(tmp_path / "data"))] == ["linked/a"]
+    assert [item["name"] for item in find_studies(str(tmp_path / "data"))] == ["b", "linked/a"]
 
 
 def test_results_among_the_images_are_no_images(tmp_path: Path) -> None:

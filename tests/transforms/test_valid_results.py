@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pydicom
 import pytest
@@ -46,6 +47,15 @@ def test_a_report(source: Path, tmp_path: Path) -> None:
     codes = {"Gliom": ("393564001", "SCT", "Glioma")}
     path = write_report({"Gliom": 0.75, "größer": 0.25}, source, tmp_path / "sr.dcm", class_codes=codes)
     assert errors_in(path, "EnhancedSR") == []
+
+
+@pytest.mark.parametrize("removed", ["YES", "NO", None])
+def test_a_de_identification_without_a_method(tmp_path: Path, save_series: Callable[..., Path], removed: Any) -> None:
+    elements = {"DeidentificationMethod": "", **({"PatientIdentityRemoved": removed} if removed else {})}
+    path = write_report({"a": 1.0}, save_series(tmp_path / "series", **elements), tmp_path / "sr.dcm")
+    assert errors_in(path, "EnhancedSR") == []
+    expected = "not stated by the images" if removed == "YES" else None
+    assert pydicom.dcmread(path).get("DeidentificationMethod") == expected
 
 
 def test_the_check_can_fail(tmp_path: Path, save_series: Callable[..., Path]) -> None:

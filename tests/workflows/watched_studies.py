@@ -25,6 +25,7 @@ from fedmed_workflows.study_dataset import StudyDataset
 from fedmed_workflows.watch import Watch
 from fedmed_workflows.watch_evaluator import WatchEvaluator
 from fedmed_workflows.watched_folder import WatchedFolder
+from tests.watch_process import states
 
 SLICES = 4
 
@@ -112,3 +113,17 @@ def answered(output_dir: Path) -> list[str]:
     """The studies that a network has answered, in order."""
     path = output_dir.with_name("answered")
     return path.read_text().split() if path.exists() else []
+
+
+def files_below(folder: Path) -> list[str]:
+    """All files, relative to a folder."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+KEPT = [".watch.lock", "predictions.csv", "results.csv", "status.html", "watch.sqlite"]
+"""The files beside the results of a watch that runs."""
+
+
+def all_done(output_dir: Path, count: int) -> bool:
+    """Whether so many studies are done, and no other is in the ledger."""
+    return list(states(output_dir).values()) == ["done"] * count
