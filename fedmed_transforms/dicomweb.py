@@ -12,8 +12,16 @@ from urllib.parse import urlsplit
 
 import requests
 
-from fedmed_transforms.dicomweb_errors import UnexpectedAnswer, is_damaged, is_not_vouched_for, may_pass, reason
+from fedmed_transforms.dicomweb_errors import (
+    PASSING,
+    UnexpectedAnswer,
+    is_damaged,
+    is_not_vouched_for,
+    may_pass,
+    reason,
+)
 from fedmed_transforms.unquoted import unquoted
+from fedmed_transforms.unreachable import ServerUnreachable
 
 try:
     from dicomweb_client import DICOMwebClient
@@ -113,10 +121,13 @@ class DicomWebServer:
 
         Raises
         ------
+        ServerUnreachable
+            The server was not reached, or answers with an error that may pass, or to nobody.
         ValueError
-            The server was not reached, refused the request, or its answer is damaged; the message names its address,
-            the subject, and what was found.
+            The server refused the request, or its answer is damaged; the message names its address, the subject, and
+            what was found.
         """
+        kind: type[ValueError] = ValueError
         try:
             with unquoted():
                 return self._retrying()(request, self._client)
@@ -126,7 +137,9 @@ class DicomWebServer:
             found, expected = "no JSON", "an answer of a DICOMweb server"
         except requests.HTTPError as error:
             found, expected = _refusal(error.response)
+            kind = ServerUnreachable if error.response.status_code in (401, *PASSING) else ValueError
         except requests.RequestException as error:
+            kind = ServerUnreachable
             found, expected = f"{reason(error)} for {self.patience:g} s", "a DICOMweb server that answers"
             if is_not_vouched_for(error):
                 found, expected = "a certificate that nobody vouches for", "one of an authority that is trusted here"
@@ -134,7 +147,7 @@ class DicomWebServer:
             raise
         except Exception as error:  # every way in which what was sent can be no DICOM; its text may quote a patient's
             found, expected = f"a damaged answer ({type(error).__name__})", "a whole one"
-        raise ValueError(f"{self.url}: {subject}: found {found}, expected {expected}")
+        raise kind(f"{self.url}: {subject}: found {found}, expected {expected}")
 
     def ask_until(self, request: Callable[[DICOMwebClient], bool], subject: str, seconds: float) -> bool:
         """Makes a request until its answer is yes, for some seconds; whether it came to be so.

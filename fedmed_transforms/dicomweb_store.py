@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 
 from fedmed_transforms.dicomweb import PLACE, DicomWebServer, checked_uid
 from fedmed_transforms.unquoted import unquoted_errors
+from fedmed_transforms.unreachable import ServerUnreachable
 
 if TYPE_CHECKING:
     from dicomweb_client import DICOMwebClient
@@ -46,19 +47,22 @@ def store_results(server: DicomWebServer, files: Sequence[str | Path]) -> list[P
 
     Raises
     ------
+    ServerUnreachable
+        The server was not reached.
     ValueError
-        The server refused a file, or was not reached, or a file is no DICOM file; the message names the address, each
-        such file and its study. The other files are stored.
+        The server refused a file, or a file is no DICOM file; the message names the address, each such file and its
+        study. The other files are stored.
     """
-    stored, refused = [], []
+    stored, refused, kind = [], [], ValueError
     for file in map(Path, files):
         try:
             if _store(server, file):
                 stored.append(file)
         except ValueError as error:
             refused.append(f"{file}: {error}")
+            kind = ServerUnreachable if isinstance(error, ServerUnreachable) else kind
     if refused:
-        raise ValueError(f"{server.url}: {len(refused)} of {len(files)} results were not stored: {'; '.join(refused)}")
+        raise kind(f"{server.url}: {len(refused)} of {len(files)} results were not stored: {'; '.join(refused)}")
     return stored
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,22 @@ def name_results(items: Iterable[dict[str, Any]], sources: Sequence[Path]) -> li
     return items
 
 
+def name_alone(item: Mapping[str, Any], sources: Sequence[Path]) -> str:
+    """A name that no other image has, whatever arrives later: the UIDs of the study and the series, or the path.
+
+    Parameters
+    ----------
+    item
+        As of :func:`name_results`.
+    sources
+        The folders that are looked in; a path is relative to the folder of all.
+    """
+    if item["series"]:
+        return "/".join(_plain(uid) for uid in (item["study"], item["series"]))
+    root = Path(os.path.commonpath([_absolute(path) for path in sources]))
+    return str(_absolute(Path(item["path"])).relative_to(root))
+
+
 def _short(path: Path, root: Path) -> str:
     relative = _absolute(path).relative_to(root)
     return str(relative.with_name(stem_of(path))) if relative.name else root.name
@@ -43,7 +59,12 @@ def _short(path: Path, root: Path) -> str:
 
 def _long(path: Path, series: str, root: Path) -> str:
     relative = _absolute(path).relative_to(root)
-    return str(relative / re.sub(r"[^0-9A-Za-z]", ".", series).strip(".")) if path.is_dir() else str(relative)
+    return str(relative / _plain(series)) if path.is_dir() else str(relative)
+
+
+def _plain(uid: str) -> str:
+    """A UID as a file's name, also one that holds what no UID does."""
+    return re.sub(r"[^0-9A-Za-z]", ".", uid).strip(".")
 
 
 def _absolute(path: Path) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -90,16 +90,27 @@ def find_study_files(paths: Sequence[Path], rule: Rule, leave_out: Path | None) 
             raise ValueError(f"{path}: expected results in a folder of their own, found them where the images are")
         if path.is_dir():
             seen.add(os.path.realpath(path))
-            for file in _below(path, found, seen):
+            for file in files_below(path, found.refuse, seen):
                 found.add(file, rule)
         else:
             _add_named(path, found, rule)
     return found
 
 
-def _below(folder: Path, found: StudyFiles, seen: set[str]) -> Iterator[Path]:
+def files_below(folder: Path, refuse: Callable[[Path, OSError], object], seen: set[str]) -> Iterator[Path]:
+    """The files of a folder and all below it, folder by folder.
+
+    Parameters
+    ----------
+    folder
+        Where to look.
+    refuse
+        Is told of folders that can't be opened.
+    seen
+        Real paths of folders that are not looked in; those that are looked in are added.
+    """
     for parent, folders, names in os.walk(
-        folder, onerror=lambda error: found.refuse(Path(error.filename), error), followlinks=True
+        folder, onerror=lambda error: refuse(Path(error.filename), error), followlinks=True
     ):
         visible = [name for name in sorted(folders) if not name.startswith(".")]
         folders[:] = [name for name in visible if os.path.realpath(os.path.join(parent, name)) not in seen]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from fedmed_workflows.study_evaluator import StudyEvents
 
 RESULTS = ("path", "study", "series", "passed_over", "files")
 REFUSALS = ("path", "study", "error")
+CLAIMS = ("file", "path", "study", "series")
 KEYS = 2
 """A study is known by its path and its UID: several may lie in one folder, one may lie in several."""
 
@@ -23,7 +25,8 @@ class ResultFiles(ABC):
     """Writes the results of every study as soon as it is answered, all of a study's files or none.
 
     ``results.csv`` lists them: the study, the series that was taken, those that were passed over with the reasons, and
-    the files. A file of another image's result is never overwritten, not in a later run either.
+    the files. A file of another image's result is never overwritten, not in a later run either; whose the files were
+    that were being written when a process was killed is in ``.unfinished.csv``.
 
     Parameters
     ----------
@@ -34,6 +37,7 @@ class ResultFiles(ABC):
     def __init__(self, output_dir: str) -> None:
         self.output_dir = Path(output_dir)
         self._table: ResultTable | None = None
+        self._claims: ResultTable | None = None
         self._owners: dict[str, tuple[str, ...]] = {}
 
     def attach(self, engine: Engine) -> None:
@@ -52,7 +56,8 @@ class ResultFiles(ABC):
     def start(self, engine: Engine) -> None:
         """Takes up the table of earlier runs."""
         self._table = ResultTable(self.output_dir / "results.csv", RESULTS, KEYS)
-        self._owners = {}
+        self._claims = ResultTable(self.output_dir / ".unfinished.csv", CLAIMS, 1)
+        self._owners = {name: _owner(*owner) for name, *owner in self._claims.rows}
         for path, study, series, _, files in self._table.rows:
             self._owners.update({name: _owner(path, study, series) for name in files.split("\n") if name})
 
@@ -65,15 +70,28 @@ class ResultFiles(ABC):
         outputs = self.outputs(item, self.output_dir / item["name"])
         names = [str(output.relative_to(self.output_dir)) for output in outputs]
         self._check_owners(item, outputs, names)
-        try:
-            self.write(item, outputs)
-        except OSError as error:
-            listed = ", ".join(map(str, outputs))
-            raise ValueError(f"{item['path']}: its results {listed} can't be written: {error.strerror}") from error
         described = [item[column] for column in RESULTS[:-1]]
         owner = _owner(*described[:3])
-        self._owners.update(dict.fromkeys(names, owner))
-        self._table.put([*described, "\n".join(name for name, of in self._owners.items() if of == owner)])
+        with self._claimed(names, described[:3]):
+            try:
+                self.write(item, outputs)
+            except OSError as error:
+                listed = ", ".join(map(str, outputs))
+                raise ValueError(f"{item['path']}: its results {listed} can't be written: {error.strerror}") from error
+            self._owners.update(dict.fromkeys(names, owner))
+            self._table.put([*described, "\n".join(name for name, of in self._owners.items() if of == owner)])
+
+    @contextmanager
+    def _claimed(self, names: list[str], owner: list[str]) -> Iterator[None]:
+        """Keeps on the disk whose files are being written: a process that is killed can't list them any more."""
+        assert self._claims is not None
+        for name in names:
+            self._claims.put([name, *owner])
+        try:
+            yield
+        finally:
+            for name in names:
+                self._claims.drop(name)
 
     def _check_owners(self, item: Mapping[str, Any], outputs: list[Path], names: list[str]) -> None:
         for output, name in zip(outputs, names, strict=True):
@@ -120,4 +138,9 @@ class RefusedStudies:
         assert self._table is not None
         if engine.state.refusal is None:
             for item in engine.state.batch:
-                self._table.drop(item["path"], item["study"])
+                self._drop(self._table, item["path"], item["study"])
+
+    def _drop(self, table: ResultTable, path: str, study: str) -> None:
+        """A study's path was another one while no series of it could be taken."""
+        for row in [row[:KEYS] for row in table.rows if row[1] == study and (study or row[0] == path)]:
+            table.drop(*row)

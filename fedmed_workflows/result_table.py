@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from fedmed_workflows.run_folder import write_whole
@@ -14,8 +15,8 @@ from fedmed_workflows.run_folder import write_whole
 class ResultTable:
     """Rows of a CSV file by their first columns; a new row for the same ones takes the old one's place.
 
-    A row is on the disk when :meth:`put` returns. A file of an earlier run is gone on with; a last row that was only
-    half written, when a process was killed, is dropped.
+    A row is on the disk when :meth:`put` returns; where the disk is full it is not, and can be put again. A file of an
+    earlier run is gone on with; a last row that was only half written, when a process was killed, is dropped.
 
     Parameters
     ----------
@@ -37,7 +38,7 @@ class ResultTable:
         rows, torn = self._read()
         self._rows = {self._key(row): row for row in rows}
         if torn:
-            self._rewrite()
+            self._rewrite(self._rows)
 
     @property
     def rows(self) -> list[list[str]]:
@@ -49,20 +50,22 @@ class ResultTable:
         cells = [str(cell) for cell in row]
         key = self._key(cells)
         known = self._rows.get(key)
-        self._rows[key] = cells
         if known is None and self.path.is_file():
             self._append(cells)
         elif known != cells:
-            self._rewrite()
+            self._rewrite({**self._rows, key: cells})
+        self._rows[key] = cells
 
     def drop(self, *keys: str) -> None:
         """Removes the row with these keys, if there is one; the file goes with its last row."""
-        if self._rows.pop(keys, None) is None:
+        if keys not in self._rows:
             return
-        if self._rows:
-            self._rewrite()
+        left = {key: row for key, row in self._rows.items() if key != keys}
+        if left:
+            self._rewrite(left)
         else:
             self.path.unlink(missing_ok=True)
+        self._rows = left
 
     def _key(self, cells: Sequence[str]) -> tuple[str, ...]:
         return tuple(cells[: self.keys])
@@ -78,13 +81,19 @@ class ResultTable:
         return (rows, False) if text.endswith("\r\n") else (rows[:-1], True)
 
     def _append(self, cells: Sequence[str]) -> None:
-        with self.path.open("ab") as file:
-            file.write(_lines([cells]).encode())
-            file.flush()
-            os.fsync(file.fileno())
+        with self.path.open("ab", buffering=0) as file:
+            end = file.tell()
+            try:
+                line = _lines([cells]).encode()
+                if file.write(line) < len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+                os.fsync(file.fileno())
+            except OSError:  # of a full disk, which is to have room when the row is written again
+                file.truncate(end)
+                raise
 
-    def _rewrite(self) -> None:
-        write_whole(self.path, _lines([self.columns, *self._rows.values()]))
+    def _rewrite(self, rows: Mapping[tuple[str, ...], Sequence[str]]) -> None:
+        write_whole(self.path, _lines([self.columns, *rows.values()]))
 
 
 def _lines(rows: Iterable[Sequence[str]]) -> str:

@@ -58,6 +58,10 @@ class StudyEvaluator(SupervisedEvaluator):  # type: ignore[misc]
         """Answers every study, then raises if any was refused."""
         self.state.refused, self.state.first_refusal = 0, None
         super().run(global_epoch)
+        self.finish()
+
+    def finish(self) -> None:
+        """Raises if any study was refused."""
         if self.state.refused:
             raise ValueError(
                 f"{self.state.refused} of {self.state.iteration} studies and images were refused; the first: "
@@ -72,7 +76,10 @@ class StudyEvaluator(SupervisedEvaluator):  # type: ignore[misc]
         try:
             return super()._iteration(engine, batchdata)
         except Exception as error:  # of a study's pixels, of memory, of the disk: the next study may be fine
-            return self._refuse(Refusal(path, study, refusal(error, path)))
+            return self._failed(error, path, study)
+
+    def _failed(self, error: Exception, path: str, study: str) -> list[Any]:
+        return self._refuse(Refusal(path, study, refusal(error, path)))
 
     def _forget(self) -> None:
         """Lets go of a study before the next one is read: memory need not hold two."""

@@ -6,6 +6,7 @@ import base64
 import json
 import re
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,11 @@ from fedmed_workflows.run_folder import write_whole
 
 def render(template: str, values: Mapping[str, Any]) -> str:
     """A page from one of this package's templates. What the template asks for and `values` lack is an error."""
+    return _environment().get_template(template).render(values)
+
+
+@cache
+def _environment() -> Environment:
     # Names of sites and classes are anyone's words: everything is escaped, and what is misspelt here fails.
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=FunctionLoader(_source)
@@ -30,7 +36,7 @@ def render(template: str, values: Mapping[str, Any]) -> str:
         "json": lambda value: json.dumps(value, ensure_ascii=False),
         "address": lambda name: quote(name, safe=""),
     }
-    return environment.get_template(template).render(values)
+    return environment
 
 
 def write_figures(

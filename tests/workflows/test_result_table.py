@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import resource
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,19 @@ def test_another_table_is_refused(path: Path) -> None:
     ResultTable(path, ["image", "glioma"], 1).put(["a", 1])
     with pytest.raises(ValueError, match=r"t\.csv: expected a table of \['image', 'healthy'\], found one of"):
         ResultTable(path, ["image", "healthy"], 1)
+
+
+@pytest.mark.parametrize("room", [0, 5])
+def test_a_row_that_the_disk_does_not_take_can_be_put_again(path: Path, room: int) -> None:
+    table = ResultTable(path, ["path", "value"], 1)
+    table.put(["a", 1])
+    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + room, limits[1]))
+    try:
+        with pytest.raises(OSError):  # noqa: PT011, of the system
+            table.put(["b", 12345678])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before and table.rows == [["a", "1"]]
+    table.put(["b", 12345678])
+    assert read(path)[2:] == [["b", "12345678"]]

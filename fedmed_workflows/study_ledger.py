@@ -1,0 +1,149 @@
+"""The studies of a watch, on the disk: which wait, which is in hand, which are done or set aside."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from dataclasses import dataclass
+
+from fedmed_workflows.ledger_file import DONE, PROCESSING, SET_ASIDE, WAITING, LedgerFile
+
+ATTEMPTS = 3
+"""How often a study is tried that ends the process, or that its server does not send while it answers."""
+
+KILLED = f"the process ended {ATTEMPTS} times while the study was in hand; its memory may not suffice for it"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A study of the ledger.
+
+    Attributes
+    ----------
+    key
+        As of its parts.
+    state
+        ``waiting``, ``processing``, ``done`` or ``set aside``.
+    attempts
+        How often it was begun since it last changed.
+    arrived, changed, ended
+        When its first part was seen, when a part was last seen to be new or other, and when it was done or set aside;
+        seconds since 1970, 0 for never.
+    series
+        The SeriesInstanceUID that was taken of it.
+    error
+        Why it was set aside.
+    """
+
+    key: str
+    state: str
+    attempts: int
+    arrived: float
+    changed: float
+    ended: float
+    series: str
+    error: str
+
+
+class StudyLedger(LedgerFile):
+    """The states of a watch's studies.
+
+    Parameters
+    ----------
+    output_dir
+        Folder of the ledger.
+    """
+
+    def take_up(self) -> None:
+        """Takes up what an earlier process left in hand.
+
+        A study that ended the process ``ATTEMPTS`` times is set aside; one that did so less often waits again.
+        """
+        with self.changing() as database:
+            database.execute(
+                "update studies set state = ?, ended = ?, error = ? where state = ? and attempts >= ?",
+                (SET_ASIDE, time.time(), KILLED, PROCESSING, ATTEMPTS),
+            )
+            database.execute("update studies set state = ? where state = ?", (WAITING, PROCESSING))
+
+    def settled(self, seconds: float) -> list[str]:
+        """Keys of the studies that wait and have not changed for that long, in order of arrival."""
+        with self.changing() as database:
+            rows = database.execute(
+                "select key from studies where state = ? and changed <= ? order by arrived, key",
+                (WAITING, time.time() - seconds),
+            )
+            return [key for (key,) in rows]
+
+    def begin(self, key: str) -> bool:
+        """Takes a study in hand; false for one that was tried often enough, which is set aside with its last error."""
+        with self.changing() as database:
+            tried = database.execute("select attempts from studies where key = ?", (key,)).fetchone()[0] >= ATTEMPTS
+            if tried:
+                self._end(database, key, SET_ASIDE)
+            else:
+                database.execute(
+                    "update studies set state = ?, attempts = attempts + 1 where key = ?", (PROCESSING, key)
+                )
+        return not tried
+
+    def put_back(self, key: str, error: str = "") -> None:
+        """Has the study in hand wait again; the attempt counts if it comes with an error."""
+        with self.changing() as database:
+            database.execute(
+                "update studies set state = ?, attempts = attempts - ?, error = ? where key = ? and state = ?",
+                (WAITING, 0 if error else 1, error, key, PROCESSING),
+            )
+
+    def done(self, key: str, series: str) -> None:
+        """Notes that a study is done, and which series was taken."""
+        with self.changing() as database:
+            database.execute("update studies set series = ?, error = '' where key = ?", (series, key))
+            self._end(database, key, DONE)
+
+    def set_aside(self, key: str, error: str) -> None:
+        """Sets a study aside, with the reason."""
+        with self.changing() as database:
+            database.execute("update studies set error = ? where key = ?", (error, key))
+            self._end(database, key, SET_ASIDE)
+
+    def _end(self, database: sqlite3.Connection, key: str, state: str) -> None:
+        database.execute("update studies set state = ?, ended = ? where key = ?", (state, time.time(), key))
+
+    def retry(self, key: str | None = None) -> int:
+        """Has a study that was set aside wait again; all of them without a key. A watch need not be stopped for it.
+
+        Returns
+        -------
+        int
+            How many.
+
+        Raises
+        ------
+        ValueError
+            No such study was set aside, or there is no ledger.
+        """
+        if not self.path.is_file():
+            raise ValueError(f"{self.path}: expected the ledger of a watch, found none")
+        with self.changing() as database:
+            count = database.execute(
+                "update studies set state = ?, attempts = 0, error = '' where state = ? and key = coalesce(?, key)",
+                (WAITING, SET_ASIDE, key),
+            ).rowcount
+        if key is not None and not count:
+            raise ValueError(f"{self.path}: expected a study that was set aside, found none of the name {key!r}")
+        return count
+
+    def counts(self) -> dict[str, int]:
+        """How many studies are in each state."""
+        with self.changing() as database:
+            found = dict(database.execute("select state, count(*) from studies group by state"))
+        return {state: found.get(state, 0) for state in (WAITING, PROCESSING, DONE, SET_ASIDE)}
+
+    def entries(self, state: str, count: int) -> list[Entry]:
+        """Studies of a state: the first to arrive, or of those that have ended the last to end."""
+        order = "ended desc, key" if state in (DONE, SET_ASIDE) else "arrived, key"
+        columns = "key, state, attempts, arrived, changed, ended, series, error"
+        with self.changing() as database:
+            query = f"select {columns} from studies where state = ? order by {order} limit ?"
+            return [Entry(*row) for row in database.execute(query, (state, count))]

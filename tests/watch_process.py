@@ -1,0 +1,102 @@
+"""A watch in a process of its own, that a test kills and starts again."""
+
+from __future__ import annotations
+
+import csv
+import multiprocessing
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+PATIENCE = 60.0
+"""Seconds in which what a test waits for has to come."""
+
+
+class WatchProcess:
+    """A copy of the test's process that runs a function; SIGKILL at the latest when the block ends.
+
+    Parameters
+    ----------
+    target
+        What it runs.
+    *arguments
+        Of the function.
+    """
+
+    def __init__(self, target: Callable[..., Any], *arguments: Any) -> None:
+        self._process = multiprocessing.get_context("fork").Process(target=target, args=arguments)
+
+    def __enter__(self) -> WatchProcess:
+        self._process.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end(signal.SIGKILL)
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        pid = self._process.pid
+        assert pid is not None
+        return pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self._process.is_alive()
+
+    def end(self, how: signal.Signals) -> int | None:
+        """Sends a signal, and returns the exit status."""
+        if self.alive:
+            os.kill(self.pid, how)
+        return self.wait()
+
+    def wait(self) -> int | None:
+        """The exit status, once it has ended by itself."""
+        self._process.join(PATIENCE)
+        return self._process.exitcode
+
+
+def until(condition: Callable[[], Any]) -> None:
+    """Waits for something to come true."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "it did not come true"
+        time.sleep(0.05)
+
+
+def states(output_dir: Path) -> dict[str, str]:
+    """The state of each study in the ledger; none where there is no ledger yet."""
+    return {key: state for key, state, *_ in _rows(output_dir)}
+
+
+def errors(output_dir: Path) -> dict[str, str]:
+    """Why studies were set aside."""
+    return {key: error for key, state, error, _ in _rows(output_dir) if state == "set aside"}
+
+
+def attempts(output_dir: Path) -> dict[str, int]:
+    """How often each study was begun since it last changed."""
+    return {key: count for key, _, _, count in _rows(output_dir)}
+
+
+def _rows(output_dir: Path) -> list[Any]:
+    try:
+        with closing(sqlite3.connect(f"{(output_dir / 'watch.sqlite').as_uri()}?mode=ro", uri=True)) as database:
+            return list(database.execute("select key, state, error, attempts from studies order by arrived"))
+    except sqlite3.OperationalError:
+        return []
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
