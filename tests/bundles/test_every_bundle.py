@@ -79,8 +79,10 @@ def test_inference_is_the_same_in_every_bundle_but_for_what_it_writes(bundle_roo
     for key in ("bundle_root", "dataset", "dataloader", "evaluator", "run", "algorithm", "series_rules"):
         expected = json.loads(json.dumps(first[key]).replace(BUNDLES[0].name, bundle_root.name))
         assert own[key] == expected, key
-    assert [handler["_target_"] for handler in own["handlers"]][::2] == [
-        "fedmed_workflows.checkpoint.NamedCheckpointLoader", "fedmed_workflows.result_files.RefusedStudies",
+    loader, results, store, refused = own["handlers"]
+    assert results == "@results" and [handler["_target_"] for handler in (loader, store, refused)] == [
+        "fedmed_workflows.checkpoint.NamedCheckpointLoader", "fedmed_workflows.stored_results.StoredResults",
+        "fedmed_workflows.result_files.RefusedStudies",
     ]  # fmt: skip
 
 
