@@ -81,6 +81,11 @@ def test_inference_is_the_same_in_every_bundle_but_for_what_it_writes(bundle_roo
     for key in shared:
         expected = json.loads(json.dumps(first[key]).replace(BUNDLES[0].name, bundle_root.name))
         assert own[key] == expected, key
+    loader, results, store, refused = own["handlers"]
+    assert results == "@results" and [handler["_target_"] for handler in (loader, store, refused)] == [
+        "fedmed_workflows.checkpoint.NamedCheckpointLoader", "fedmed_workflows.stored_results.StoredResults",
+        "fedmed_workflows.result_files.RefusedStudies",
+    ]  # fmt: skip
 
 
 def test_verify_metadata(bundle_root: Path, tmp_path: Path) -> None:
