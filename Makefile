@@ -1,13 +1,18 @@
 # make demo: writes three hospitals and an unseen one, trains FACMIC across them, leaves runs/demo/report.html; then the
 #            same for FedMSA on volumes of an organ, leaves runs/segmentation_demo/report.html
 # make test: lint, types, tests (and the real-data tests where FEDMED_DATA names a folder)
+# make label: MONAI Label on http://127.0.0.1:8000 with the trained bundles (BUNDLES=FOLDERS), for STUDIES=FOLDER
+# make test-label: tests of the bundles in MONAI Label
 
 PYTHON ?= python3
 BIN = .venv/bin
 CLASSIFICATION = bundles/facmic_classification/configs
 SEGMENTATION = bundles/fedmsa_segmentation/configs
+LABEL = .venv-label/bin
+BUNDLES = $(patsubst %/models/model.pt,%,$(wildcard bundles/*/models/model.pt))
+PORT = 8000
 
-.PHONY: demo test clean
+.PHONY: demo test label test-label clean
 
 demo: .venv/installed
 	$(BIN)/python -m fedmed_transforms.phantoms runs/demo_data
@@ -28,5 +33,21 @@ test: .venv/installed
 	$(BIN)/pip install --quiet --editable ".[test]"
 	touch $@
 
+label: .venv-label/installed
+	$(LABEL)/python -m fedmed_workflows.label_server --studies $(STUDIES) --port $(PORT) $(BUNDLES)
+
+test-label: .venv-label/installed
+	OMP_NUM_THREADS=1 $(LABEL)/python -m pytest tests/label
+
+# pip installs MONAI Label's wheel, whose applications uv misplaces; uv installs what it needs, with pyproject.toml's overrides.
+# pydicom-seg imports a name from where pydicom 2 had it.
+.venv-label/installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv .venv-label
+	$(LABEL)/pip install --quiet --upgrade pip uv
+	$(LABEL)/pip install --quiet --no-deps monailabel==0.8.5
+	$(LABEL)/uv pip install --quiet --python $(LABEL)/python --editable ".[label]"
+	sed -i 's/pydicom\._storage_sopclass_uids/pydicom.uid/' $(LABEL)/../lib/python*/site-packages/pydicom_seg/*.py
+	touch $@
+
 clean:
-	rm -rf .venv runs build *.egg-info
+	rm -rf .venv .venv-label runs build *.egg-info

@@ -15,6 +15,7 @@ from .picture_files import PictureReader as PictureReader
 from .pictures import ToPictures as ToPictures
 from .pictures import ToPicturesd as ToPicturesd
 from .prefetch import Prefetched as Prefetched
+from .result_format import ResultFormatd as ResultFormatd
 from .sam import SamLabels as SamLabels
 from .sam import SamLabelsd as SamLabelsd
 from .sam import SamPostprocess as SamPostprocess

@@ -56,7 +56,7 @@ class BundleNetwork:
     ) -> None:
         overrides = {**settings, "bundle_root": bundle_root, "seed": seed, "device": torch.device("cpu")}
         self.workflow = site_workflow(config_files(bundle_root, train_config), overrides)
-        self.workflow.parser["site"] = {"_target_": "types.SimpleNamespace", **decided}
+        self.workflow.parser["site"] = {"_target_": "types.SimpleNamespace", "checkpoint": None, **decided}
         self.exchange_dtype = exchange_dtype
         set_determinism(seed)
         self.network = self.setting("network")

@@ -19,6 +19,29 @@ def save_network(network: nn.Module, path: Path) -> Path:
     return path
 
 
+def continued_network(network: nn.Module, checkpoint: str | Path | None = None) -> nn.Module:
+    """A network with the weights of a checkpoint, or as it is if there is none to go on from.
+
+    What is computed once before training, as the features of a frozen encoder, must come from these weights: MONAI's
+    CheckpointLoader loads them when training starts, which is too late.
+
+    Parameters
+    ----------
+    network
+        It is changed.
+    checkpoint
+        ``{"model": state}`` or a plain state, as training writes them.
+
+    Raises
+    ------
+    ValueError
+        There is no such file, or its weights are of another network; the message names it.
+    """
+    if checkpoint is not None:
+        NamedCheckpointLoader(str(checkpoint), {"model": network}, map_location="cpu")(Engine(lambda *_: None))
+    return network
+
+
 class NamedCheckpointLoader(CheckpointLoader):
     """MONAI's CheckpointLoader, whose errors name the checkpoint.
 

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from fedmed_networks.weights import module_digest
+from fedmed_workflows.class_label import class_index
 from fedmed_workflows.fingerprint import content_digest, is_random, transform_digest
 from fedmed_workflows.refusal import refusal
 from fedmed_workflows.tensor_cache import TensorCache
@@ -35,7 +36,8 @@ class EncodedDataset(Dataset[dict[str, Any]]):
     Parameters
     ----------
     data
-        ``{"image": path, "label": int}`` an image; the label may be missing.
+        ``{"image": path, "label": int}`` an image, at least one; the label may be missing, or the file of one as
+        :func:`fedmed_workflows.class_label.class_index` reads it, of the network's classes.
     transform
         Path to pictures (N, 3, S, S) under the key ``image``.
     network
@@ -46,7 +48,8 @@ class EncodedDataset(Dataset[dict[str, Any]]):
     Raises
     ------
     ValueError
-        An image does not decode. All are read on construction, before any training; the message names the file.
+        There is no image, a label names no class, or an image does not decode. All are read on construction, before
+        any training; the message names the file.
     """
 
     def __init__(
@@ -56,7 +59,9 @@ class EncodedDataset(Dataset[dict[str, Any]]):
         network: Any,
         cache_dir: str | Path | None = None,
     ) -> None:
-        self.data = list(data)
+        if not data:
+            raise ValueError("data: found no image, expected at least one to train on, and one to validate by")
+        self.data = [_with_class(entry, network) for entry in data]
         self.transform = transform
         self.random = is_random(transform)
         self.features: torch.Tensor | None = None
@@ -66,7 +71,7 @@ class EncodedDataset(Dataset[dict[str, Any]]):
         else:
             encoded = _encode_all(self.data, self._pictures, network, _Keys(transform, network), cache_dir)
             counts = [len(features) for features in encoded]
-            self.features = torch.cat(encoded) if encoded else torch.zeros(0, 0)
+            self.features = torch.cat(encoded)
         self.samples = [(item, part) for item, count in enumerate(counts) for part in range(count)]
 
     def __len__(self) -> int:
@@ -76,7 +81,7 @@ class EncodedDataset(Dataset[dict[str, Any]]):
         item, part = self.samples[index]
         entry = self.data[item]
         image = self._pictures(entry)[part] if self.features is None else self.features[index]
-        label = {"label": int(entry["label"])} if "label" in entry else {}
+        label = {"label": entry["label"]} if "label" in entry else {}
         return {"image": image, "item": item, **label}
 
     def _pictures(self, entry: Mapping[str, Any]) -> torch.Tensor:
@@ -86,6 +91,12 @@ class EncodedDataset(Dataset[dict[str, Any]]):
             raise ValueError(refusal(error, str(entry["image"]))) from error
         plain: torch.Tensor = convert_to_tensor(pictures, track_meta=False)
         return plain
+
+
+def _with_class(entry: Mapping[str, Any], network: Any) -> dict[str, Any]:
+    label = entry.get("label")
+    names = network.class_names if isinstance(label, str) else ()
+    return {**entry, "label": class_index(label, names)} if label is not None else dict(entry)
 
 
 class _Keys:
@@ -104,7 +115,7 @@ class _Keys:
 
 
 def _encode_all(
-    data: list[Mapping[str, Any]], pictures_of: Any, network: Any, keys: _Keys, cache_dir: str | Path | None
+    data: Sequence[Mapping[str, Any]], pictures_of: Any, network: Any, keys: _Keys, cache_dir: str | Path | None
 ) -> list[torch.Tensor]:
     cache = None if cache_dir is None else TensorCache(cache_dir)
     names = [keys.of(str(entry["image"])) for entry in data]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fedmed_networks.facmic import checkpoint_class_names
 from fedmed_workflows.federation_sites import FederationSites, data_digest
 from fedmed_workflows.site_images import read_site
 from fedmed_workflows.site_split import split_site
@@ -21,7 +22,8 @@ class ClassificationSite:
         A folder ``CLASS/*`` of jpg, png, DICOM or NIfTI files (or folders with one DICOM series each), a folder with a
         ``datalist.json``, or a datalist's file. A datalist holds items ``{"image": path, "label": class}`` under
         ``training``, and optionally ``validation`` and ``test``; paths are relative to it, a class is a name or an
-        index into its ``class_names``. An item may name its ``"patient"``.
+        index into its ``class_names``. An item may name its ``"patient"``. None where another program brings the
+        labelled images along, as MONAI Label does: then training goes on from the `checkpoint`, with its classes.
     class_names
         All classes, in the order of the logits; None for those found here, in alphabetical order.
     batch_size
@@ -32,28 +34,39 @@ class ClassificationSite:
         An unseen site: every image is for testing, none for training.
     patient_pattern
         Regular expression with one group that finds the patient in a file's name, for images whose files do not say.
+    checkpoint
+        The bundle's trained network.
 
     Attributes
     ----------
     training, validation, test
         ``{"image": path, "label": int}`` an image.
+    checkpoint
+        What training goes on from; None where it starts anew, as of a site's folder it does.
 
     Raises
     ------
     ValueError
-        No images, a class that is not among `class_names`, less than one batch for training, no image left for
-        validation or test, or a patient in two sections of a datalist; the message names the site's folder or file.
+        Neither a folder nor a checkpoint, no images, a class that is not among `class_names`, less than one batch for
+        training, no image left for validation or test, or a patient in two sections of a datalist; the message names
+        the site's folder or file.
     """
 
     def __init__(
         self,
-        dataset_dir: str,
+        dataset_dir: str | None,
         class_names: Sequence[str] | None = None,
         batch_size: int = 2,
         seed: int = 0,
         held_out: bool = False,
         patient_pattern: str | None = None,
+        checkpoint: str | None = None,
     ) -> None:
+        self.checkpoint = checkpoint if dataset_dir is None else None
+        if dataset_dir is None:
+            self.class_names = _trained_classes(checkpoint)
+            self.training, self.validation, self.test = (list[dict[str, Any]]() for _ in range(3))
+            return
         self.path = Path(dataset_dir)
         sections = read_site(self.path)
         found = sorted({name for items in sections.values() for _, name in items})
@@ -83,6 +96,12 @@ class ClassificationSite:
         for part, items in (("validation", self.validation), ("test", self.test)):
             if not items:
                 raise ValueError(f"{self.path}: found no {part} image after the split, expected three of some class")
+
+
+def _trained_classes(checkpoint: str | None) -> list[str]:
+    if checkpoint is None or not Path(checkpoint).is_file():
+        raise ValueError(f"dataset_dir: expected the folder of a site, found none, and no checkpoint {checkpoint}")
+    return checkpoint_class_names(checkpoint)
 
 
 class ClassificationSites(FederationSites):

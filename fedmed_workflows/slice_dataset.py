@@ -44,8 +44,8 @@ class SliceDataset(Dataset[dict[str, Any]]):
     Raises
     ------
     ValueError
-        The transform is random, an image or its label is refused (the message names the file), or all labels are
-        empty.
+        The transform is random, there is no image, an image or its label is refused (the message names the file), or
+        all labels are empty.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class SliceDataset(Dataset[dict[str, Any]]):
     ) -> None:
         if is_random(transform):
             raise ValueError("transform: found random transforms, which belong into slice_transform")
+        _check_some(data)
         self.data, self.slice_transform = [dict(entry) for entry in data], slice_transform
         cache = None if cache_dir is None else _SliceFiles(Path(cache_dir), transform)
         self.kept: list[Slices | Path] = []
@@ -66,7 +67,7 @@ class SliceDataset(Dataset[dict[str, Any]]):
             labelled |= bool(slices["label"].any())
             counts.append(len(slices["label"]))
             self.kept.append(kept)
-        if self.data and not labelled:
+        if not labelled:
             raise ValueError(f"{_all_empty(self.data)} among those that the split left for training")
         self.samples = [(item, place) for item, count in enumerate(counts) for place in range(count)]
 
@@ -135,7 +136,8 @@ class ImageDataset(Dataset[dict[str, Any]]):
     Raises
     ------
     ValueError
-        An image or its label is refused, or all labels are empty and must not be; the message names the file.
+        There is no image, an image or its label is refused, or all labels are empty and must not be; the message names
+        the file.
     """
 
     def __init__(
@@ -144,6 +146,7 @@ class ImageDataset(Dataset[dict[str, Any]]):
         transform: Callable[[dict[str, Any]], Mapping[str, Any]],
         labelled: bool = False,
     ) -> None:
+        _check_some(data)
         self.data, self.transform = [dict(entry) for entry in data], transform
         found = [bool(prepared(entry, transform)["label"].any()) for entry in tqdm(self.data, "images", leave=False)]
         if labelled and not any(found):
@@ -154,6 +157,11 @@ class ImageDataset(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return {**prepared(self.data[index], self.transform), "item": index}
+
+
+def _check_some(data: Sequence[Mapping[str, Any]]) -> None:
+    if not data:
+        raise ValueError("data: found no labelled image, expected at least one to train on, and one to validate by")
 
 
 def _all_empty(data: Sequence[Mapping[str, Any]]) -> str:
