@@ -82,7 +82,7 @@ def test_a_classification_learns_from_the_classes_in_the_datastore(
     assert task["status"] == "DONE", task
     after = right(label, classes)
     print(f"accuracy before training {before:.3f}, after {after:.3f}")
-    assert after > 0.9 > 0.6 > before
+    assert after > 0.8 > 0.5 > before
 
 
 def right(label: Any, classes: dict[str, str]) -> float:
