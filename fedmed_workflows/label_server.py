@@ -27,8 +27,10 @@ ENVIRONMENT = {
     "MONAI_LABEL_DATASTORE_FILE_EXT": json.dumps(
         ["*.nii.gz", "*.nii", "*.dcm", "*.zip", "*.png", "*.jpg", "*.jpeg", "*.bmp"]
     ),
+    "MONAI_LABEL_DICOMWEB_CACHE_EXPIRY": "10",
 }
-"""Settings of MONAI Label, unless the user's environment has others: the files that it offers as images."""
+"""Settings of MONAI Label, unless the user's environment has others: files that are images, seconds (it would wait two
+hours) after which it asks a DICOMweb server for its series again."""
 
 
 def link_bundles(app: Path, bundles: Sequence[Path]) -> list[str]:

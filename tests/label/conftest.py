@@ -162,7 +162,8 @@ def archive_label(
 ) -> Iterator[Label]:
     """A server of the archive's studies, those of MR."""
     served = [bundles[name] for name in ("fedsam_segmentation", "fedmsa_segmentation", "facmic")]
-    settings = {"MONAI_LABEL_DICOMWEB_SEARCH_FILTER": json.dumps({"Modality": "MR"})}
+    query = json.dumps({"Modality": "MR"})
+    settings = {"MONAI_LABEL_DICOMWEB_SEARCH_FILTER": query, "MONAI_LABEL_DICOMWEB_CACHE_EXPIRY": "0"}
     with serving(archive.url, served, tmp_path_factory.mktemp("archive_server"), **settings) as server:
         yield server
 

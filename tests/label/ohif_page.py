@@ -53,7 +53,7 @@ class OhifPage:
         self.page: Page = context.new_page()
         self.page.goto(f"{server}/ohif/{mode}?StudyInstanceUIDs={study}", timeout=1000 * SHOWN_SECONDS)
         self.page.get_by_role("button", name="Confirm and Hide").click(timeout=1000 * SHOWN_SECONDS)
-        until(lambda: all(bright(view).any() for view in self.views()) and self._settled())
+        assert until(self._settled), "OHIF shows no picture that stays"
 
     def segment(self, model: str) -> None:
         """Connects the panel to the server and has a model segment the picture."""
@@ -70,7 +70,11 @@ class OhifPage:
 
     def views(self) -> list[np.ndarray]:
         """What the viewports show: (rows, columns, 3), 0 to 255."""
-        return [_pixels(view.screenshot()) for view in self.page.locator("canvas").all()]
+        canvases = self.page.locator("canvas.cornerstone-canvas")
+        boxes = canvases.evaluate_all("all => all.map(one => one.getBoundingClientRect().toJSON())")
+        shown = np.asarray(Image.open(io.BytesIO(self.page.screenshot())).convert("RGB")).astype(int)
+        edges = [[round(box[edge]) for edge in ("top", "bottom", "left", "right")] for box in boxes]
+        return [shown[top:bottom, left:right] for top, bottom, left, right in edges]
 
     def save(self, name: str) -> None:
         """Keeps a picture of the whole page."""
@@ -84,7 +88,9 @@ class OhifPage:
     def _settled(self) -> bool:
         before = self.views()
         time.sleep(1)
-        return all(np.array_equal(*pair) for pair in zip(before, self.views(), strict=True))
+        after = self.views()
+        same = len(before) == len(after) > 0 and all(map(np.array_equal, before, after))
+        return same and all(bright(view).any() for view in after)
 
 
 def bright(view: np.ndarray) -> np.ndarray:
@@ -93,8 +99,8 @@ def bright(view: np.ndarray) -> np.ndarray:
 
 
 def coloured(view: np.ndarray) -> np.ndarray:
-    """Where a view has a segment's colour, reddish; the picture is grey, OHIF's own marks are blue."""
-    return np.asarray(view[..., 0] - view[..., 2] > 20)
+    """Where a view has a colour, a segment's or one of OHIF's own marks: the picture is grey."""
+    return np.asarray(view.max(axis=-1) - view.min(axis=-1) > 20)
 
 
 def until(reached: Callable[[], Any]) -> bool:
@@ -105,7 +111,3 @@ def until(reached: Callable[[], Any]) -> bool:
             return True
         time.sleep(0.5)
     return False
-
-
-def _pixels(content: bytes) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
