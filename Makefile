@@ -1,8 +1,8 @@
 # make demo: writes three hospitals and an unseen one, trains FACMIC across them, leaves runs/demo/report.html; then the
 #            same for FedMSA on volumes of an organ, leaves runs/segmentation_demo/report.html
 # make test: lint, types, tests (and the real-data tests where FEDMED_DATA names a folder)
-# make label: MONAI Label on http://127.0.0.1:8000 with the trained bundles (BUNDLES=FOLDERS), for STUDIES=FOLDER
-# make test-label: tests of the bundles in MONAI Label
+# make label: MONAI Label on http://127.0.0.1:8000 with the trained bundles (BUNDLES=FOLDERS), for STUDIES=FOLDER or a DICOMweb URL
+# make test-label: tests of the bundles in MONAI Label, with Orthanc and OHIF (docs/monai-label.md says which programs it needs)
 
 PYTHON ?= python3
 BIN = .venv/bin

@@ -27,8 +27,10 @@ ENVIRONMENT = {
     "MONAI_LABEL_DATASTORE_FILE_EXT": json.dumps(
         ["*.nii.gz", "*.nii", "*.dcm", "*.zip", "*.png", "*.jpg", "*.jpeg", "*.bmp"]
     ),
+    "MONAI_LABEL_DICOMWEB_CACHE_EXPIRY": "10",
 }
-"""Settings of MONAI Label, unless the user's environment has others: the files that it offers as images."""
+"""Settings of MONAI Label, unless the user's environment has others: files that are images, seconds (it would wait two
+hours) after which it asks a DICOMweb server for its series again."""
 
 
 def link_bundles(app: Path, bundles: Sequence[Path]) -> list[str]:
@@ -97,10 +99,18 @@ def server_command(app: Path, studies: str, names: Sequence[str], port: int) -> 
     return [*command, "--conf", "zoo_source", "local", "--conf", "sam2", "false"]  # else both are asked for online
 
 
-def server_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The server's environment: MONAI Label finds its converters of DICOM on the path of its own installation."""
+def server_environment(environment: Mapping[str, str], app: Path) -> dict[str, str]:
+    """The server's environment: converters of DICOM on its path, images of a DICOMweb server kept in its folder.
+
+    Parameters
+    ----------
+    environment
+        The user's, which prevails.
+    app
+        The application's folder; MONAI Label would keep the images that it fetches in the user's home.
+    """
     path = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")])
-    return {**ENVIRONMENT, **environment, "PATH": path}
+    return {**ENVIRONMENT, "MONAI_LABEL_DICOMWEB_CACHE_PATH": str(app / "fetched"), **environment, "PATH": path}
 
 
 def _copy_app(folder: Path) -> Path:
@@ -128,7 +138,7 @@ def main() -> None:
     except ValueError as error:
         parser.error(str(error))
     command = server_command(app, asked.studies, names, asked.port)
-    os.execvpe(command[0], command, server_environment(os.environ))
+    os.execvpe(command[0], command, server_environment(os.environ, app))
 
 
 if __name__ == "__main__":

@@ -1,16 +1,9 @@
-"""A real MONAI Label server on a free port of the loopback interface, small bundles for it, and a folder of studies."""
+"""MONAI Label servers of a folder and of an archive, small bundles for them, and studies."""
 
 from __future__ import annotations
 
-import gzip
-import io
 import json
-import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,16 +12,16 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
-import requests
 import torch
 from monai.bundle import ConfigParser
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
-ROOT = Path(__file__).parents[2]
+from tests.label.label_service import Label, serving
+from tests.orthanc_server import OrthancServer
 
-START_SECONDS, TRAIN_SECONDS = 600, 600
+ROOT = Path(__file__).parents[2]
 
 
 def write_bundle(folder: Path, original: str, labels: dict[str, str], **entries: Any) -> Path:
@@ -145,96 +138,39 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class Label:
-    """The REST interface of a MONAI Label server."""
-
-    def __init__(self, url: str, log: Path) -> None:
-        self.url, self.log = url, log
-
-    def infer(self, model: str, image: str = "", output: str = "image", file: Path | None = None, **params: Any) -> Any:
-        """The response to a request for inference."""
-        sent = {"file": (file.name, file.read_bytes())} if file else None
-        query = {"image": image, "output": output}
-        form = {"params": json.dumps(params)}
-        return requests.post(f"{self.url}/infer/{model}", params=query, data=form, files=sent, timeout=120)
-
-    def scores(self, image: str, **sent: Any) -> dict[str, float]:
-        """Class probabilities."""
-        answer = self.infer("facmic_classification", image, output="json", **sent)
-        assert answer.status_code == 200, self.log.read_text()[-3000:]
-        return {entry["label"]: entry["score"] for entry in answer.json()["prediction"]}
-
-    def mask(self, model: str, image: str = "", **sent: Any) -> Any:
-        """The NIfTI image that a segmentation answers with."""
-        answer = self.infer(model, image, **sent)
-        assert answer.status_code == 200, self.log.read_text()[-3000:]
-        assert ".nii.gz" in answer.headers["content-disposition"]
-        return nibabel.Nifti1Image.from_bytes(gzip.decompress(answer.content))
-
-    def picture(self, model: str, image: str) -> np.ndarray:
-        """The PNG picture that a segmentation answers with: (rows, columns)."""
-        answer = self.infer(model, image)
-        assert answer.status_code == 200, self.log.read_text()[-3000:]
-        assert ".png" in answer.headers["content-disposition"]
-        return np.asarray(Image.open(io.BytesIO(answer.content)))
-
-    def add(self, image: Path) -> str:
-        """Puts an image into the datastore; returns its name there."""
-        answer = requests.put(f"{self.url}/datastore/image", files={"file": (image.name, image.read_bytes())})
-        answer.raise_for_status()
-        return str(answer.json()["image"])
-
-    def add_label(self, image: str, name: str, content: bytes) -> None:
-        """Puts the final label of an image into the datastore."""
-        query = {"image": image, "tag": "final"}
-        requests.put(f"{self.url}/datastore/label", params=query, files={"label": (name, content)}).raise_for_status()
-
-    def remove(self, image: str) -> None:
-        """Takes an image and its labels out of the datastore."""
-        requests.delete(f"{self.url}/datastore/image", params={"id": image}).raise_for_status()
-
-    def train(self, model: str, **params: Any) -> dict[str, Any]:
-        """Asks for training and waits for its end; returns what the server says of it."""
-        asked = requests.post(f"{self.url}/train/{model}", json=params, timeout=60)
-        assert asked.status_code == 200
-        end = time.monotonic() + TRAIN_SECONDS
-        while time.monotonic() < end:
-            task: dict[str, Any] = requests.get(f"{self.url}/train/", timeout=60).json()
-            if task["status"] not in ("SUBMITTED", "RUNNING"):
-                return task
-            time.sleep(0.5)
-        raise TimeoutError(f"training took more than {TRAIN_SECONDS} seconds: {task}")
+@pytest.fixture(scope="session")
+def label(bundles: dict[str, Path], studies: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Label]:
+    """A server of a folder of studies."""
+    with serving(studies, bundles.values(), tmp_path_factory.mktemp("server")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
-def label(bundles: dict[str, Path], studies: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Label]:
-    """The server, started as ``make label`` starts it."""
-    folder = tmp_path_factory.mktemp("server")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "fedmed_workflows.label_server", "--studies", str(studies), "--port", str(port)]
-    command += ["--app", str(folder), *map(str, bundles.values())]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(ROOT)])}
-    log = folder / "log"
-    with log.open("w") as output:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT)
-    try:
-        server = Label(f"http://127.0.0.1:{port}", log)
-        _wait(server, process)
+def archived(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Two series, each a study of its own: one lies along the patient's axes, the other oblique."""
+    root = tmp_path_factory.mktemp("archived")
+    axial = np.diag([-2.0, -2, 6, 1])
+    axial[:3, 3] = [60, 50, -12]
+    for name, affine in (("axial", axial), ("oblique", oblique())):
+        write_series(root / name, pattern(), affine)
+    return {name: root / name for name in ("axial", "oblique")}
+
+
+@pytest.fixture(scope="session")
+def archive_label(
+    archive: OrthancServer, bundles: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Label]:
+    """A server of the archive's studies, those of MR."""
+    served = [bundles[name] for name in ("fedsam_segmentation", "fedmsa_segmentation", "facmic")]
+    query = json.dumps({"Modality": "MR"})
+    settings = {"MONAI_LABEL_DICOMWEB_SEARCH_FILTER": query, "MONAI_LABEL_DICOMWEB_CACHE_EXPIRY": "0"}
+    with serving(archive.url, served, tmp_path_factory.mktemp("archive_server"), **settings) as server:
         yield server
-        assert process.poll() is None, log.read_text()[-3000:]
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
 
 
-def _wait(server: Label, process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            requests.get(f"{server.url}/info/", timeout=60).raise_for_status()
-            return
-        except requests.ConnectionError:
-            time.sleep(0.5)
-    raise AssertionError(f"the server did not start: {server.log.read_text()[-3000:]}")
+@pytest.fixture
+def studied(orthanc: OrthancServer, archived: dict[str, Path]) -> OrthancServer:
+    """The archive with these two studies and nothing else."""
+    for folder in archived.values():
+        orthanc.upload(folder)
+    return orthanc

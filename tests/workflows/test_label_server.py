@@ -52,6 +52,9 @@ def test_the_server_listens_on_loopback_and_asks_nobody(tmp_path: Path) -> None:
 
 
 def test_settings_of_the_user_come_before_ours() -> None:
-    ours, user = server_environment({}), server_environment({"MONAI_LABEL_DATASTORE_FILE_EXT": '["*.nii"]'})
+    own = {"MONAI_LABEL_DATASTORE_FILE_EXT": '["*.nii"]', "MONAI_LABEL_DICOMWEB_CACHE_PATH": "elsewhere"}
+    ours, user = server_environment({}, Path("app")), server_environment(own, Path("app"))
+    assert ours["MONAI_LABEL_DICOMWEB_CACHE_PATH"] == str(Path("app", "fetched"))
+    assert user["MONAI_LABEL_DICOMWEB_CACHE_PATH"] == "elsewhere"
     assert "*.zip" in ours["MONAI_LABEL_DATASTORE_FILE_EXT"]
     assert user["MONAI_LABEL_DATASTORE_FILE_EXT"] == '["*.nii"]'
