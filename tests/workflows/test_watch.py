@@ -57,7 +57,10 @@ def test_each_study_once_in_order_and_not_again_in_a_second_start(source: Path, 
     assert "5 done" in (out / "status.html").read_text()
 
 
-def test_a_study_that_arrives_slice_by_slice_is_taken_when_it_is_complete(source: Path, out: Path) -> None:
+def test_a_study_that_arrives_slice_by_slice_is_taken_when_it_is_complete(
+    source: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.workflows.watched_studies.SETTLE", 2.0)  # on a busy machine a write may take long
     with WatchProcess(run_watch, source, out):
         (source / "slow").mkdir()
         for number in range(6):
