@@ -34,7 +34,7 @@ test: .venv/installed
 	touch $@
 
 label: .venv-label/installed
-	$(LABEL)/python -m fedmed_workflows.label_server --studies $(STUDIES) --port $(PORT) $(BUNDLES)
+	$(LABEL)/python -m fedmed_workflows.clinic.label_server --studies $(STUDIES) --port $(PORT) $(BUNDLES)
 
 test-label: .venv-label/installed
 	OMP_NUM_THREADS=1 $(LABEL)/python -m pytest tests/label

@@ -57,7 +57,7 @@ def run(entries: dict[str, Any]) -> None:
     """Runs in this process; the last line it prints is a JSON object."""
     from monai.bundle import create_workflow
 
-    from fedmed_workflows.stage_seconds import StageSeconds
+    from fedmed_workflows.clinic.stage_seconds import StageSeconds
 
     workflow = create_workflow(workflow_type="inference", **entries)
     evaluator, seconds = workflow.parser.get_parsed_content("evaluator"), StageSeconds()

@@ -15,7 +15,7 @@ import torch
 from monai.bundle import create_workflow
 
 from fedmed_networks import FACMIC, FedMSA
-from fedmed_workflows.stage_seconds import STAGES, StageSeconds
+from fedmed_workflows.clinic.stage_seconds import STAGES, StageSeconds
 from tests.bright_network import Bright
 from tests.dicom_validator import errors_in
 

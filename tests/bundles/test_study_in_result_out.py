@@ -21,7 +21,7 @@ from PIL import Image
 
 from fedmed_networks import FACMIC, FedMSA
 from fedmed_transforms import SegmentationToLabelsd, load_image, read_report
-from fedmed_workflows.stage_seconds import STAGES, StageSeconds
+from fedmed_workflows.clinic.stage_seconds import STAGES, StageSeconds
 from tests.bright_network import Bright
 from tests.dicom_validator import errors_in
 

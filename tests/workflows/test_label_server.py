@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fedmed_workflows.label_server import NEEDED, link_bundles, server_command, server_environment
+from fedmed_workflows.clinic.label_server import NEEDED, link_bundles, server_command, server_environment
 
 
 def bundle(folder: Path, without: str = "") -> Path:

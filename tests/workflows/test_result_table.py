@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fedmed_workflows.result_table import ResultTable
+from fedmed_workflows.clinic.result_table import ResultTable
 
 
 def read(path: Path) -> list[list[str]]:

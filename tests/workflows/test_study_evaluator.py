@@ -16,9 +16,9 @@ from monai.data import DataLoader, MetaTensor
 from monai.engines.utils import IterationEvents
 from torch import nn
 
-from fedmed_workflows.result_files import RefusedStudies
-from fedmed_workflows.study_dataset import StudyDataset
-from fedmed_workflows.study_evaluator import StudyEvaluator, StudyEvents
+from fedmed_workflows.clinic.result_files import RefusedStudies
+from fedmed_workflows.clinic.study_dataset import StudyDataset
+from fedmed_workflows.clinic.study_evaluator import StudyEvaluator, StudyEvents
 
 
 def item(name: str, **entries: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import pytest
 import torch
 from ignite.engine import Events
 
-from fedmed_workflows.classification_files import ClassificationFiles
+from fedmed_workflows.clinic.classification_files import ClassificationFiles
 from tests.watch_process import WatchProcess, attempts, errors, states, table, until
 from tests.workflows.watched_studies import KEPT, all_done, answered, files_below, make_watch, run_watch, write_study
 

@@ -19,12 +19,12 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 from torch import nn
 
 from fedmed_transforms import LoadMedicalImaged
-from fedmed_workflows.classification_files import ClassificationFiles
-from fedmed_workflows.result_files import RefusedStudies
-from fedmed_workflows.study_dataset import StudyDataset
-from fedmed_workflows.watch import Watch
-from fedmed_workflows.watch_evaluator import WatchEvaluator
-from fedmed_workflows.watched_folder import WatchedFolder
+from fedmed_workflows.clinic.classification_files import ClassificationFiles
+from fedmed_workflows.clinic.result_files import RefusedStudies
+from fedmed_workflows.clinic.study_dataset import StudyDataset
+from fedmed_workflows.clinic.watch import Watch
+from fedmed_workflows.clinic.watch_evaluator import WatchEvaluator
+from fedmed_workflows.clinic.watched_folder import WatchedFolder
 from tests.watch_process import states
 
 SLICES = 4

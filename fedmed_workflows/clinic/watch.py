@@ -16,10 +16,10 @@ from ignite.engine import Engine, Events
 
 from fedmed_transforms.studies import ERROR, Item
 from fedmed_transforms.unreachable import ServerUnreachable
-from fedmed_workflows.held_folder import HeldFolder
-from fedmed_workflows.study_evaluator import Refusal, StudyEvaluator
-from fedmed_workflows.study_ledger import StudyLedger
-from fedmed_workflows.watch_status import WatchStatus
+from fedmed_workflows.clinic.held_folder import HeldFolder
+from fedmed_workflows.clinic.study_evaluator import Refusal, StudyEvaluator
+from fedmed_workflows.clinic.study_ledger import StudyLedger
+from fedmed_workflows.clinic.watch_status import WatchStatus
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 class Source(Protocol):
-    """Where studies come from: :class:`fedmed_workflows.watched_folder.WatchedFolder`, for example."""
+    """Where studies come from: :class:`fedmed_workflows.clinic.watched_folder.WatchedFolder`, for example."""
 
     def look(self) -> list[str]:
         """Notes what has come; keys of studies that were done, and wait again."""

@@ -11,7 +11,7 @@ from fedmed_transforms.mask_file import write_mask
 from fedmed_transforms.save_segmentation import outputs_of, source_path, write_masks
 from fedmed_transforms.segmentation_object import Segment
 from fedmed_transforms.whole_file import whole_file
-from fedmed_workflows.result_files import ResultFiles
+from fedmed_workflows.clinic.result_files import ResultFiles
 
 MASKS = "masks"
 

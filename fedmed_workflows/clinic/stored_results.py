@@ -5,7 +5,7 @@ from __future__ import annotations
 from ignite.engine import Engine
 from monai.engines.utils import IterationEvents
 
-from fedmed_workflows.result_files import ResultFiles
+from fedmed_workflows.clinic.result_files import ResultFiles
 
 
 class StoredResults:
@@ -30,7 +30,7 @@ class StoredResults:
         self.results, self.server = results, DicomWebServer(url)
 
     def attach(self, engine: Engine) -> None:
-        """Attaches to a :class:`fedmed_workflows.study_evaluator.StudyEvaluator`."""
+        """Attaches to a :class:`fedmed_workflows.clinic.study_evaluator.StudyEvaluator`."""
         engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self._store)
 
     def _store(self, engine: Engine) -> None:

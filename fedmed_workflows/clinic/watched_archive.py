@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from fedmed_transforms.dicomweb_studies import FETCHED
 from fedmed_transforms.result_names import name_alone
 from fedmed_transforms.studies import ERROR, Item, find_studies
-from fedmed_workflows.study_parts import Part, StudyParts
-from fedmed_workflows.watched_folder import WatchedFolder
+from fedmed_workflows.clinic.study_parts import Part, StudyParts
+from fedmed_workflows.clinic.watched_folder import WatchedFolder
 
 if TYPE_CHECKING:
-    from fedmed_workflows.watch import Source
+    from fedmed_workflows.clinic.watch import Source
 
 PATIENCE = 5.0
 """Seconds for which a server is asked again; a watch itself asks later."""
@@ -130,7 +130,7 @@ def source_of(
     Parameters
     ----------
     dataset_dir
-        Folders, as of :class:`fedmed_workflows.watched_folder.WatchedFolder`.
+        Folders, as of :class:`fedmed_workflows.clinic.watched_folder.WatchedFolder`.
     dicomweb, study
         Address and query, as of :class:`WatchedArchive`.
     output_dir

@@ -11,8 +11,8 @@ from typing import Any
 from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
 
-from fedmed_workflows.result_table import ResultTable
-from fedmed_workflows.study_evaluator import StudyEvents
+from fedmed_workflows.clinic.result_table import ResultTable
+from fedmed_workflows.clinic.study_evaluator import StudyEvents
 
 RESULTS = ("path", "study", "series", "passed_over", "files")
 REFUSALS = ("path", "study", "error")
@@ -121,7 +121,7 @@ class RefusedStudies:
         self._table: ResultTable | None = None
 
     def attach(self, engine: Engine) -> None:
-        """Attaches to a :class:`fedmed_workflows.study_evaluator.StudyEvaluator`."""
+        """Attaches to a :class:`fedmed_workflows.clinic.study_evaluator.StudyEvaluator`."""
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(StudyEvents.REFUSED, self._refused)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._completed)

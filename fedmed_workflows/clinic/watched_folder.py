@@ -14,7 +14,7 @@ from fedmed_transforms.result_names import name_alone
 from fedmed_transforms.series_rules import SeriesRules
 from fedmed_transforms.studies import ERROR, Item, find_studies
 from fedmed_transforms.study_files import StudyFiles, files_below
-from fedmed_workflows.study_parts import Part, StudyParts
+from fedmed_workflows.clinic.study_parts import Part, StudyParts
 
 logger = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from fedmed_workflows.passing_trouble import passing_trouble
-from fedmed_workflows.study_evaluator import Refusal, StudyEvaluator
+from fedmed_workflows.clinic.passing_trouble import passing_trouble
+from fedmed_workflows.clinic.study_evaluator import Refusal, StudyEvaluator
 
 DEVICE_FAILED = getattr(torch, "AcceleratorError", ())
 """What older versions of torch raise as a RuntimeError among others."""

@@ -6,7 +6,7 @@ import sqlite3
 import time
 from dataclasses import dataclass
 
-from fedmed_workflows.ledger_file import DONE, PROCESSING, SET_ASIDE, WAITING, LedgerFile
+from fedmed_workflows.clinic.ledger_file import DONE, PROCESSING, SET_ASIDE, WAITING, LedgerFile
 
 ATTEMPTS = 3
 """How often a study is tried that ends the process, or that its server does not send while it answers."""
