@@ -44,6 +44,11 @@ class Algorithm:
     name: str = MODEL
     version: str = SOFTWARE_VERSION
 
+    @property
+    def description(self) -> str:
+        """Both, as the description of a series of its results, cut to what DICOM allows."""
+        return f"{self.name} {self.version}"[:LONGEST_TEXT].strip()
+
 
 def concept(code: Code) -> CodedConcept:
     """A code as highdicom takes it.

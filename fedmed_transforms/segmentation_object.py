@@ -125,6 +125,7 @@ def write_segmentation(
             manufacturer_model_name=MODEL, software_versions=SOFTWARE_VERSION, device_serial_number=SOFTWARE_VERSION,
             specific_character_set=CHARACTER_SET,
         )  # fmt: skip
+    result.SeriesDescription = algorithm.description
     if not planes:  # without a frame of reference they say nothing, and without a thickness nobody can read them
         result.SharedFunctionalGroupsSequence[0].pop("PixelMeasuresSequence", None)
         result.PatientOrientation = headers[0].get("PatientOrientation") or ""  # PS3.3, C.7.6.1: there, if only empty

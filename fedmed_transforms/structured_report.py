@@ -106,6 +106,7 @@ def write_report(
             manufacturer=MANUFACTURER, is_complete=True, specific_character_set=CHARACTER_SET,
         )  # fmt: skip
         report.ManufacturerModelName, report.SoftwareVersions = MODEL, SOFTWARE_VERSION
+        report.SeriesDescription = algorithm.description
     return save_whole(report, output)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +30,8 @@ class StudyFiles:
     refused
         Of paths that can't be read, why.
     damaged
-        Of folders with a DICOM file that can't be read, why, for the last one.
+        Of folders with a DICOM file that can't be read, why, for the last one. A file without any DICOM in it counts
+        as one where it is named like the DICOM files beside it: ``IM0005`` beside ``IM0004``.
     """
 
     images: list[Path] = field(default_factory=list)
@@ -59,6 +61,22 @@ class StudyFiles:
             self.refuse(path, error)
         except ValueError as error:
             self.refused[path] = self.damaged[path.parent] = str(error)
+
+    def note_damaged(self) -> None:
+        """Takes files that are named like the DICOM files beside them from the strange to the damaged ones."""
+        patterns = {(instance.path.parent, _pattern(instance.path.name)) for instance in self.instances}
+        strange, self.strange = self.strange, []
+        for path in strange:
+            if (path.parent, _pattern(path.name)) not in patterns:
+                self.strange.append(path)
+                continue
+            message = f"{path}: expected a DICOM file like those beside it, found something else"
+            self.refused[path] = self.damaged[path.parent] = message
+
+
+def _pattern(name: str) -> str:
+    """A file's name without its numbers."""
+    return re.sub(r"\d+", "0", name)
 
 
 def find_study_files(paths: Sequence[Path], rule: Rule, leave_out: Path | None) -> StudyFiles:
@@ -94,6 +112,7 @@ def find_study_files(paths: Sequence[Path], rule: Rule, leave_out: Path | None) 
                 found.add(file, rule)
         else:
             _add_named(path, found, rule)
+    found.note_damaged()
     return found
 
 

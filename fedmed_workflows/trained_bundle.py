@@ -19,6 +19,10 @@ from fedmed_workflows.trained_metadata import trained_metadata
 OF_A_PLACE = ("bundle_root", "dataset_dir", "output_dir", "ckpt_path", "device", "batch_size")
 """Entries of a configuration that say where and how it runs, not what was trained."""
 
+ALGORITHM = "algorithm"
+"""Entry of an inference configuration: what a DICOM result says of who made it. The start of the weights' digest tells
+the results of one training from those of another."""
+
 INFERENCE, METADATA = "configs/inference.json", "configs/metadata.json"
 
 
@@ -65,7 +69,10 @@ def write_trained_bundle(
     """
     root = Path(bundle_root)
     metadata = trained_metadata(_read(root / METADATA), _read(root / INFERENCE), decided, result)
-    card = model_card(metadata, result, file_digest(model)) if metadata else None
+    digest = file_digest(model)
+    card = model_card(metadata, result, digest) if metadata else None
+    if metadata:
+        decided = {**decided, ALGORITHM: {"name": metadata["name"], "version": f"{metadata['version']} {digest[:8]}"}}
     path = model.parent / "bundle" / str(result["method"])
     with whole_folder(path) as folder:
         for name, content in _files(bundle_root, decided, metadata):

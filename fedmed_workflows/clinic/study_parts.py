@@ -54,9 +54,9 @@ class StudyParts(LedgerFile):
         """The parts of a study, in the order of their names."""
         return self._parts("key = ?", key)
 
-    def damaged(self, place: str) -> list[Part]:
-        """The DICOM files at a place that can't be read."""
-        return self._parts("place = ? and damaged", place)
+    def unassigned(self, place: str) -> list[Part]:
+        """The files at a place that may be of any study there: damaged DICOM files, and what seems to be no image."""
+        return self._parts("place = ? and (damaged or key = '')", place)
 
     def _parts(self, condition: str, value: str) -> list[Part]:
         columns = "place, name, version, key, series, damaged"

@@ -129,7 +129,7 @@ class WatchedFolder:
         if not self.unchanged(key):
             return None
         parts = self.parts.parts(key)
-        beside = [part for place in {part.place for part in parts} for part in self.parts.damaged(place)]
+        beside = [part for place in {part.place for part in parts} for part in self.parts.unassigned(place)]
         paths = sorted({str(Path(part.place) / part.name) for part in (*parts, *beside)})
         items = find_studies(paths, self.rules)
         for item in items:

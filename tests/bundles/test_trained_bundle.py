@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -61,6 +62,9 @@ def test_a_trained_classification_works_where_it_is_copied_to(federated: dict[st
     bundle = folder / "bundle" / "facmic_classification"
     assert (folder / "model.pt").read_bytes() == (bundle / "models" / "model.pt").read_bytes()
     assert (folder / "MODEL_CARD.md").read_bytes() == (bundle / "docs" / "MODEL_CARD.md").read_bytes()
+    digest = hashlib.sha256((folder / "model.pt").read_bytes()).hexdigest()
+    algorithm = json.loads((bundle / "configs" / "inference.json").read_text())["algorithm"]
+    assert algorithm == {"name": "FACMIC federated classification", "version": f"0.1.0 {digest[:8]}"}
     source = Path(federated["bundle_root"])
     assert (bundle / "LICENSE").read_bytes() == (source / "LICENSE").read_bytes()
     by_overlay = create_workflow(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,7 @@ def test_one_image_of_a_series(tmp_path: Path, save_series: Callable[..., Path],
     expected = np.array(header.ImagePositionPatient, dtype=float) + 4 * 2.0 * along[0] + 7 * 1.5 * along[1]
     np.testing.assert_allclose(place, expected, atol=1e-3)
     assert source == header.SOPInstanceUID
+    assert pydicom.dcmread(path).SeriesDescription == f"FedMed {version('fedmed')}"
 
 
 def test_datasets_and_a_tensor_with_an_affine(tmp_path: Path, save_series: Callable[..., Path]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def flattened(study: Path) -> Path:
     flat = study.with_name("FLAT")
     flat.mkdir()
     for number, file in enumerate(sorted(path for path in study.rglob("*") if path.is_file())):
-        name = file.name if file.name == "DICOMDIR" else f"{number:04d}"
+        name = file.name if file.name in ("DICOMDIR", "start.exe") else f"{number:04d}"
         (flat / name).write_bytes(file.read_bytes())
     return flat
 
@@ -77,7 +78,8 @@ def test_the_series_of_images_is_taken(clinic: Path, flat: bool, caplog: pytest.
     for said in (
         "1.2.3.4.2 (MR, 2 files, 6x9): holds localisers",
         "1.2.3.4.3 (PR, 1 files, no image, series number 3, 'thorax'): holds no image",
-        "(SEG, 1 files, 6x9, series number 900): is computed from images", "(SR, 1 files, no image, series number 901)",
+        f"(SEG, 1 files, 6x9, series number 900, 'FedMed {version('fedmed')}'): is computed from images",
+        f"(SR, 1 files, no image, series number 901, 'FedMed {version('fedmed')}'): holds no image",
     ):  # fmt: skip
         assert said in item["passed_over"]
     assert "Doe" not in item["passed_over"]
@@ -162,6 +164,21 @@ def test_a_damaged_file_refuses_the_series_beside_it_alone(tmp_path: Path, save_
     assert good["path"] == str(tmp_path / "all" / "b")
     assert [Path(item["path"]).name for item in bad] == ["a", "d.dcm"]
     assert "found a damaged file beside them" in bad[0]["error"] and "a/d.dcm: expected a DICOM" in bad[0]["error"]
+
+
+def test_a_file_without_any_dicom_is_a_damaged_slice_where_it_is_named_like_one(
+    tmp_path: Path, save_series: SaveSeries
+) -> None:
+    save_series(tmp_path / "cd")
+    for number, slice_of_it in enumerate(sorted((tmp_path / "cd").iterdir())):
+        slice_of_it.rename(tmp_path / "cd" / f"IM{number:04}")
+    (tmp_path / "cd" / "README").write_text("passed over")
+    assert "error" not in find_studies(str(tmp_path / "cd"))[0]
+    for content in (b"", bytes(2000)):
+        (tmp_path / "cd" / "IM0005").write_bytes(content)
+        study, lost = find_studies(str(tmp_path / "cd"))
+        assert "found a damaged file beside them" in study["error"]
+        assert lost["error"].endswith("IM0005: expected a DICOM file like those beside it, found something else")
 
 
 def picture(path: Path) -> Path:
