@@ -53,7 +53,7 @@ def engine(
 
     def make_site(name: str, folder: Path, settings: Mapping[str, Any], held_out: bool) -> SiteAlgo:
         vectors = Vectors(golden[f"round/{name}/features"], golden[f"round/{name}/label"])
-        site = SimpleNamespace(class_names=["a", "b", "c", "d"])
+        site = SimpleNamespace(class_names=["a", "b", "c", "d"], checkpoint=None)
         return SiteAlgo(str(bundle_root), name, str(folder), str(tmp_path / name), settings={
             "network_def": golden_network(golden, small_clip),
             "site": {"_target_": "types.SimpleNamespace", **vars(site)},
