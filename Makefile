@@ -25,7 +25,7 @@ test: .venv/installed
 	$(BIN)/flake8 fedmed_networks fedmed_workflows fedmed_transforms tests benchmarks
 	$(BIN)/isort --check-only fedmed_networks fedmed_workflows fedmed_transforms tests benchmarks
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .venv/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv
