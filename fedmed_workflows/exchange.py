@@ -18,6 +18,9 @@ from fedmed_networks.weights import module_digest, tensor_digest
 Weights = dict[str, torch.Tensor]
 """Exchanged tensors by name, on the CPU."""
 
+Forms = dict[str, tuple[list[int], str]]
+"""Shape and type of tensors by name, for example ``([512, 512], "float32")``."""
+
 FULL, HALF = "float32", "bfloat16"
 EXCHANGE_DTYPES = (FULL, HALF)
 """Types in which real numbers are sent. bfloat16 halves the bytes and keeps 8 of 24 bits; sites train in float32."""
@@ -113,28 +116,33 @@ class Manifest:
         ``(shape, dtype)`` by name, for example ``([512, 512], "float32")``.
     frozen
         Digest of the part of the network that stays at each site, and must be the same there.
+    statistics
+        Names of the tensors that no optimiser trains: the statistics of normalisations.
     """
 
-    tensors: dict[str, tuple[list[int], str]]
+    tensors: Forms
     frozen: str
+    statistics: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, network: nn.Module, dtype: str = FULL) -> Manifest:
         """The manifest of a network whose real numbers are sent in a type of :data:`EXCHANGE_DTYPES`."""
         exchanged = travels(network)
-        tensors = {name: _form(value, _sent(value, dtype)) for name, value in exchanged.items()}
-        return cls(tensors, _frozen_digest(network, set(exchanged)))
+        tensors = {name: (list(value.shape), _named(_sent(value, dtype))) for name, value in exchanged.items()}
+        statistics = frozenset(name for name, value in exchanged.items() if not isinstance(value, nn.Parameter))
+        return cls(tensors, _frozen_digest(network, set(exchanged)), statistics)
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Manifest:
         """The manifest that :meth:`to_json` wrote."""
         tensors = {name: (list(entry["shape"]), str(entry["dtype"])) for name, entry in content["tensors"].items()}
-        return cls(tensors, str(content["frozen"]))
+        return cls(tensors, str(content["frozen"]), frozenset(content.get("statistics", ())))
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
         tensors = {name: {"shape": shape, "dtype": dtype} for name, (shape, dtype) in self.tensors.items()}
-        return {"tensors": tensors, "frozen": self.frozen, "bytes": self.bytes}
+        statistics = sorted(self.statistics)
+        return {"tensors": tensors, "frozen": self.frozen, "statistics": statistics, "bytes": self.bytes}
 
     @property
     def bytes(self) -> int:
@@ -160,9 +168,8 @@ class Manifest:
             )
         for name, expected in self.tensors.items():
             value = torch.as_tensor(weights[name])
-            if _form(value, value.dtype) != expected:
-                found = _form(value, value.dtype)
-                raise ManifestError(f"{sender}: tensor {name}: found {found}, expected {expected}")
+            if form(value) != expected:
+                raise ManifestError(f"{sender}: tensor {name}: found {form(value)}, expected {expected}")
             if not bool(torch.isfinite(value).all()):
                 raise ManifestError(f"{sender}: tensor {name}: found values that are not finite")
 
@@ -189,8 +196,13 @@ def _sent(value: torch.Tensor, dtype: str) -> torch.dtype:
     return torch.bfloat16 if dtype == HALF and value.is_floating_point() else value.dtype
 
 
-def _form(value: torch.Tensor, dtype: torch.dtype) -> tuple[list[int], str]:
-    return list(value.shape), str(dtype).removeprefix("torch.")
+def form(value: torch.Tensor) -> tuple[list[int], str]:
+    """Shape and type of a tensor, for example ``([512, 512], "float32")``."""
+    return list(value.shape), _named(value.dtype)
+
+
+def _named(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _frozen_digest(network: nn.Module, exchanged: set[str]) -> str:

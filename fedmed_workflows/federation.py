@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from fedmed_workflows.aggregation import FedAvg, Update
+from fedmed_workflows.aggregation import Aggregation, FedAvg
 from fedmed_workflows.engines.engine import Outcome
-from fedmed_workflows.exchange import EXCHANGE_DTYPES, FULL, Weights
+from fedmed_workflows.exchange import EXCHANGE_DTYPES, FULL
 from fedmed_workflows.federation_sites import FederationSites
 from fedmed_workflows.leave_one_out import leave_one_site_out
 from fedmed_workflows.preparation import Preparation
@@ -58,7 +58,7 @@ class Federation:
     engine
         How a site's round is called: ``in_process``, or ``nvflare`` for NVFlare's simulator.
     aggregation
-        From ``{site: Update}`` to the aggregate.
+        From the sites' updates to the aggregate; None for :class:`fedmed_workflows.aggregation.FedAvg`.
     min_sites
         Sites that must contribute to every round; None for all.
     preparations
@@ -102,7 +102,7 @@ class Federation:
         seed: int = 0,
         settings: Mapping[str, Any] | None = None,
         engine: str = "in_process",
-        aggregation: Callable[[Mapping[str, Update]], Weights] | None = None,
+        aggregation: Aggregation | None = None,
         min_sites: int | None = None,
         preparations: Sequence[Callable[[SiteAlgo | None, Path], Preparation]] = (),
         cache_dir: str | None = None,
@@ -209,6 +209,10 @@ class Federation:
                 raise ValueError(f"{name}: found {getattr(self, name)!r}, expected one of {sorted(known)}")
         if not set(self.track_with) <= set(TRACKING):
             raise ValueError(f"track_with: found {self.track_with}, expected some of {list(TRACKING)}")
+        if not isinstance(self.aggregation, Aggregation):
+            known = "a class of fedmed_workflows.aggregation, by '_target_'"
+            raise ValueError(f"aggregation: found {self.aggregation!r}, expected {known}")
+        self.aggregation.check(self.min_sites)
         check_accountant(self.privacy)
         limit = self.round_seconds
         if limit is not None and not (isinstance(limit, (int, float)) and limit > 0):

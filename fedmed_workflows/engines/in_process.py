@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from monai.fl.utils.exchange_object import ExchangeObject
+from safetensors.torch import load_file
 
 from fedmed_workflows.aggregation import Update
 from fedmed_workflows.engines.engine import Outcome
-from fedmed_workflows.exchange import Manifest, Weights
+from fedmed_workflows.exchange import FileWeights, Manifest, Weights
 from fedmed_workflows.refusal import refusal
 from fedmed_workflows.rounds import Rounds
 from fedmed_workflows.rounds_shown import RoundsShown
@@ -110,7 +111,7 @@ class InProcessEngine:
 
     def carried(self, weights: Mapping[str, torch.Tensor], file: Path) -> Mapping[str, torch.Tensor]:
         """The tensors: all sites are here."""
-        return weights
+        return load_file(file) if isinstance(weights, FileWeights) else weights
 
     def check_states(self, history: Sequence[Mapping[str, Any]]) -> None:
         """Refuses to go on where a site has lost the state of its last contribution.

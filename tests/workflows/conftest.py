@@ -1,12 +1,15 @@
-"""What tests of reports share: a page as its tags, its text and its tables."""
+"""What tests of reports share, a page as its tags, its text and its tables; and an aggregate all at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import torch
+
+from fedmed_workflows.aggregation import Aggregation, Before, Update
 
 
 class Page(HTMLParser):
@@ -48,3 +51,16 @@ class Page(HTMLParser):
 def read_page() -> Callable[[Path], Page]:
     """Reads a page from its file."""
     return lambda path: Page(path.read_text("utf-8"))
+
+
+@pytest.fixture(scope="session")
+def aggregated() -> Callable[..., dict[str, torch.Tensor]]:
+    """The whole aggregate of updates, of sites that began with zeros where a test does not say with what."""
+
+    def all_at_once(
+        aggregation: Aggregation, updates: Mapping[str, Update], before: Before | None = None
+    ) -> dict[str, torch.Tensor]:
+        zeros = {name: torch.zeros_like(value) for update in updates.values() for name, value in update.weights.items()}
+        return {tensor.name: tensor.value for tensor in aggregation.aggregate(updates, before or Before(zeros))}
+
+    return all_at_once
