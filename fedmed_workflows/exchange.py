@@ -1,4 +1,4 @@
-"""What a site and the aggregation exchange: one predicate decides what trains and travels, a manifest checks it."""
+"""What a site and the aggregation exchange: what trains travels unless it is marked to stay; a manifest checks it."""
 
 from __future__ import annotations
 
@@ -26,11 +26,15 @@ EXCHANGE_DTYPES = (FULL, HALF)
 """Types in which real numbers are sent. bfloat16 halves the bytes and keeps 8 of 24 bits; sites train in float32."""
 
 
-def travels(network: nn.Module) -> dict[str, torch.Tensor]:
-    """The tensors of a network that train, with the statistics of the normalisations that train: what travels.
+LOCAL = "stays_at_its_site"
+"""Attribute that marks a module whose tensors train and do not travel."""
 
-    A parameter travels if it requires a gradient. A buffer travels if it belongs to a normalisation whose own
-    parameters travel. Everything else is frozen, the same at every site, and stays there.
+
+def trains(network: nn.Module) -> dict[str, torch.Tensor]:
+    """The tensors of a network that train, with the statistics of the normalisations that train.
+
+    A parameter trains if it requires a gradient. A buffer is learnt with it if it belongs to a normalisation whose own
+    parameters train. Everything else is frozen, and the same at every site.
 
     Parameters
     ----------
@@ -44,16 +48,33 @@ def travels(network: nn.Module) -> dict[str, torch.Tensor]:
     """
     tensors = {name: value for name, value in network.named_parameters() if value.requires_grad}
     for prefix, module in network.named_modules():
-        if isinstance(module, _NormBase) and any(value.requires_grad for value in module.parameters(recurse=False)):
+        if isinstance(module, _NormBase) and has_trained_parameters(module):
             tensors |= {
                 f"{prefix}.{name}" if prefix else name: value for name, value in module.named_buffers(recurse=False)
             }
     return tensors
 
 
+def travels(network: nn.Module) -> dict[str, torch.Tensor]:
+    """What trains, but for what stays at its site: what travels."""
+    local = local_tensors(network)
+    return {name: value for name, value in trains(network).items() if name not in local}
+
+
+def local_tensors(network: nn.Module) -> dict[str, torch.Tensor]:
+    """What trains and stays at its site: nothing, unless a module is marked with :data:`LOCAL`."""
+    marked = {prefix for prefix, module in network.named_modules() if getattr(module, LOCAL, False)}
+    return {name: value for name, value in trains(network).items() if name.rpartition(".")[0] in marked}
+
+
+def has_trained_parameters(module: nn.Module) -> bool:
+    """Whether a parameter of the module itself trains, those of modules below it left aside."""
+    return any(value.requires_grad for value in module.parameters(recurse=False))
+
+
 def trainable_parameters(network: nn.Module) -> list[nn.Parameter]:
-    """The parameters that an optimiser gets: of all that travels, what is a parameter."""
-    return [value for value in travels(network).values() if isinstance(value, nn.Parameter)]
+    """The parameters that an optimiser gets: of all that trains, what is a parameter."""
+    return [value for value in trains(network).values() if isinstance(value, nn.Parameter)]
 
 
 def take(network: nn.Module, dtype: str = FULL) -> Weights:
@@ -88,9 +109,11 @@ class FileWeights(Mapping[str, torch.Tensor]):
     def __init__(self, path: Path) -> None:
         self.path = path
         with safe_open(path, framework="pt") as file:
-            self._names = list(file.keys())
+            self._names = dict.fromkeys(file.keys())
 
     def __getitem__(self, name: str) -> torch.Tensor:
+        if name not in self._names:
+            raise KeyError(name)
         with safe_open(self.path, framework="pt") as file:
             value: torch.Tensor = file.get_tensor(name)
             return value
@@ -130,7 +153,7 @@ class Manifest:
         exchanged = travels(network)
         tensors = {name: (list(value.shape), _named(_sent(value, dtype))) for name, value in exchanged.items()}
         statistics = frozenset(name for name, value in exchanged.items() if not isinstance(value, nn.Parameter))
-        return cls(tensors, _frozen_digest(network, set(exchanged)), statistics)
+        return cls(tensors, _frozen_digest(network, set(trains(network))), statistics)
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Manifest:
@@ -206,7 +229,7 @@ def _named(dtype: torch.dtype) -> str:
 
 
 def _frozen_digest(network: nn.Module, exchanged: set[str]) -> str:
-    """Digest of all that does not travel. Modules that are wholly frozen are hashed whole, once in a process."""
+    """Digest of all that does not train. Modules that are wholly frozen are hashed whole, once in a process."""
     digest = hashlib.sha256()
     for name, child in network.named_children():
         if not any(other.startswith(f"{name}.") for other in exchanged):

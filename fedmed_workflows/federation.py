@@ -184,6 +184,7 @@ class Federation:
         return SiteAlgo(
             self.bundle_root, name, str(folder), str(state_dir), self.seed, self.local_epochs,
             {**common, **settings}, held_out, self.train_config, self.exchange_dtype, self.privacy,
+            self.aggregation.local_normalization,
         )  # fmt: skip
 
     @property

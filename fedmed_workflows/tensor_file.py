@@ -28,26 +28,30 @@ class TensorFile:
     file
         Open for writing bytes.
     forms
-        Shape and type by name, in the order in which the values will come.
+        Shape and type by name; the values may come in any order.
     """
 
     def __init__(self, file: BinaryIO, forms: Forms) -> None:
-        self._file, self._expected = file, iter(forms.items())
-        text = json.dumps(_header(forms)).encode()
+        self._file, self._missing = file, dict(forms)
+        places = _places(forms)
+        header = {name: _entry(*forms[name], *place) for name, place in places.items()}
+        text = json.dumps(header).encode()
         text += b" " * (-len(text) % 8)
         file.write(len(text).to_bytes(8, "little") + text)
+        self._starts = {name: file.tell() + start for name, (start, _) in places.items()}
 
     def write(self, name: str, value: torch.Tensor) -> None:
-        """Appends the next tensor.
+        """Writes a tensor to its place.
 
         Raises
         ------
         ValueError
-            It is another one than the file's next, or has another shape or type.
+            The file has none of this name left, or its shape or type is another one.
         """
-        expected, found = next(self._expected, None), (name, form(value))
+        expected, found = self._missing.pop(name, None), form(value)
         if found != expected:
-            raise ValueError(f"tensor file: found {found}, expected {expected}")
+            raise ValueError(f"tensor file: tensor {name}: found {found}, expected {expected}")
+        self._file.seek(self._starts[name])
         self._file.write(value.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data)
 
     def finish(self) -> None:
@@ -58,9 +62,8 @@ class TensorFile:
         ValueError
             Tensors are missing.
         """
-        missing = [name for name, _ in self._expected]
-        if missing:
-            raise ValueError(f"tensor file: expected tensors {missing} too")
+        if self._missing:
+            raise ValueError(f"tensor file: expected tensors {sorted(self._missing)} too")
 
     def __enter__(self) -> TensorFile:
         return self
@@ -72,11 +75,14 @@ class TensorFile:
             self.finish()
 
 
-def _header(forms: Forms) -> dict[str, dict[str, object]]:
-    header: dict[str, dict[str, object]] = {}
-    end = 0
+def _places(forms: Forms) -> dict[str, tuple[int, int]]:
+    """Where each value begins and ends, in bytes behind the header."""
+    places, end = {}, 0
     for name, (shape, dtype) in forms.items():
-        start = end
-        end += torch.Size(shape).numel() * getattr(torch, dtype).itemsize
-        header[name] = {"dtype": DTYPES[dtype], "shape": shape, "data_offsets": [start, end]}
-    return header
+        start, end = end, end + torch.Size(shape).numel() * getattr(torch, dtype).itemsize
+        places[name] = (start, end)
+    return places
+
+
+def _entry(shape: list[int], dtype: str, start: int, end: int) -> dict[str, object]:
+    return {"dtype": DTYPES[dtype], "shape": shape, "data_offsets": [start, end]}

@@ -4,12 +4,13 @@ from fedmed_workflows.aggregation.aggregation import Aggregated, Aggregation, Be
 from fedmed_workflows.aggregation.fedadam import FedAdam
 from fedmed_workflows.aggregation.fedavg import FedAvg
 from fedmed_workflows.aggregation.fedavgm import FedAvgM
+from fedmed_workflows.aggregation.fedbn import FedBN
 from fedmed_workflows.aggregation.fedyogi import FedYogi
 from fedmed_workflows.aggregation.krum import Krum
 from fedmed_workflows.aggregation.median import Median
 from fedmed_workflows.aggregation.trimmed_mean import TrimmedMean
 
 __all__ = [
-    "Aggregated", "Aggregation", "Before", "FedAdam", "FedAvg", "FedAvgM", "FedYogi", "Krum", "Median", "TrimmedMean",
-    "Update",
+    "Aggregated", "Aggregation", "Before", "FedAdam", "FedAvg", "FedAvgM", "FedBN", "FedYogi", "Krum", "Median",
+    "TrimmedMean", "Update",
 ]  # fmt: skip

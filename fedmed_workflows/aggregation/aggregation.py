@@ -95,12 +95,12 @@ class Aggregation(ABC):
             )
 
     def state_forms(self, manifest: Manifest) -> Forms:
-        """Shape and type by name of what the server keeps between rounds, in the order of :meth:`aggregate`."""
+        """Shape and type by name of what the server keeps between rounds."""
         return {}
 
     @abstractmethod
     def aggregate(self, updates: Mapping[str, Update], before: Before) -> Iterator[Aggregated]:
-        """The next aggregate, in the order of ``before.weights``.
+        """The next aggregate, every tensor of ``before.weights``.
 
         Raises
         ------

@@ -63,9 +63,13 @@ class Krum(Aggregation):
 
 
 def _squared_distances(updates: Mapping[str, Update], before: Before) -> NDArray[np.float64]:
-    """(n, n) in float64. In NumPy, whose sums do not depend on the number of threads, as a choice hangs on them."""
+    """(n, n) in float64, summed in the order of the tensors' names.
+
+    In NumPy, whose sums do not depend on the number of threads, as a choice hangs on them.
+    """
     distances = np.zeros((len(updates), len(updates)))
-    for name, last in before.weights.items():
+    for name in sorted(before.weights):
+        last = before.weights[name]
         if last.is_floating_point() and name not in before.statistics:
             for _, values in pieces(name, updates, last.numel()):
                 distances += _of_piece(values)

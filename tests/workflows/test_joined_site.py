@@ -30,6 +30,7 @@ def job(federated: dict[str, Any], bundle_root: Path) -> dict[str, Any]:
         "files": bundle_files(bundle_root),
         "unseen": "unseen",
         "privacy": None,
+        "local_normalization": False,
         "agreed": {
             "class_names": ["dots", "stripes"], "facmic": {**federated["facmic"], "target": "none"},
             "train_config": ["configs/train.json"], "local_epochs": 1, "seed": 0, "exchange_dtype": "float32",

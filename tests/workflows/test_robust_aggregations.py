@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from fedmed_workflows.aggregation import Before, Krum, Median, TrimmedMean, Update, pieces
-from fedmed_workflows.exchange import FileWeights
 
 WEIGHT, VARIANCE, COUNT = "layer.weight", "norm.running_var", "norm.num_batches_tracked"
 
@@ -93,23 +90,19 @@ def test_krum_s_distances_are_summed_over_all_tensors(aggregated: Any) -> None:
 
 @pytest.mark.parametrize("aggregation", [Median(), TrimmedMean(2), Krum(1)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_pieces_of_files_make_the_same_as_the_whole(
-    aggregated: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aggregation: Any, dtype: torch.dtype
+def test_pieces_make_the_same_as_the_whole(
+    aggregated: Any, monkeypatch: pytest.MonkeyPatch, aggregation: Any, dtype: torch.dtype
 ) -> None:
     random = torch.Generator().manual_seed(0)
-    updates, filed = {}, {}
+    updates = {}
     for index in range(6):
-        weights = {
-            WEIGHT: torch.randn(13, 7, generator=random).to(dtype), COUNT: torch.tensor(index), "none": torch.zeros(0)
-        }  # fmt: skip
-        save_file(weights, tmp_path / f"{index}.safetensors")
-        updates[f"site{index}"] = Update(weights, 1)
-        filed[f"site{index}"] = Update(FileWeights(tmp_path / f"{index}.safetensors"), 1)
+        weight = torch.randn(13, 7, generator=random).to(dtype)
+        updates[f"site{index}"] = Update({WEIGHT: weight, COUNT: torch.tensor(index), "none": torch.zeros(0)}, 1)
     whole = aggregated(aggregation, updates)
     monkeypatch.setattr(pieces, "PIECE", 6 * 10)
-    shapes = [tuple(values.shape) for _, values in pieces.pieces(WEIGHT, filed, 91)]
+    shapes = [tuple(values.shape) for _, values in pieces.pieces(WEIGHT, updates, 91)]
     assert shapes == [*[(6, 10)] * 9, (6, 1)]
-    again = aggregated(aggregation, filed)
+    again = aggregated(aggregation, updates)
     assert all(torch.equal(again[name], value) for name, value in whole.items())
 
 

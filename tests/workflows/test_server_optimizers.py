@@ -18,7 +18,7 @@ NUMBERS = {"learning_rate": 0.5, "beta_1": 0.5, "beta_2": 0.75, "adaptivity": 2.
 
 
 def after_rounds(
-    aggregation: Any, start: torch.Tensor, rounds: Sequence[Sequence[tuple[Any, int]]]
+    on_engine: Any, aggregation: Any, start: torch.Tensor, rounds: Sequence[Sequence[tuple[Any, int]]]
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """The aggregate and the state after rounds whose updates are (value, samples) of each site."""
     value, state = start, {}
@@ -27,7 +27,8 @@ def after_rounds(
             f"site{index}": Update({WEIGHT: torch.tensor(sent, dtype=start.dtype)}, samples)
             for index, (sent, samples) in enumerate(sites)
         }
-        ((_, value, state),) = aggregation.aggregate(updates, Before({WEIGHT: value}, state))
+        named, received = on_engine(aggregation, updates)
+        ((_, value, state),) = named.aggregate(received, Before({WEIGHT: value}, state))
     return value, state
 
 
@@ -76,9 +77,9 @@ def after_rounds(
         pytest.param(FedAdam(**NUMBERS), [[(3.0, 1), (-1.0, 3)]], 0.0, {"second_moment": 3.0}, id="adam, scalar, 0"),
     ],
 )  # fmt: skip
-def test_steps(aggregation: Any, rounds: Any, expected: Any, state: Mapping[str, Any]) -> None:
+def test_steps(on_engine: Any, aggregation: Any, rounds: Any, expected: Any, state: Mapping[str, Any]) -> None:
     start = torch.zeros_like(torch.tensor(expected))
-    found, kept = after_rounds(aggregation, start, rounds)
+    found, kept = after_rounds(on_engine, aggregation, start, rounds)
     torch.testing.assert_close(found, torch.tensor(expected), rtol=1e-6, atol=0)
     for moment, wanted in state.items():
         torch.testing.assert_close(kept[f"{moment}.{WEIGHT}"], torch.tensor(wanted), rtol=1e-6, atol=0)
