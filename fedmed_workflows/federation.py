@@ -223,13 +223,14 @@ class Federation:
         model = outcome.trained.save_model(outcome.weights, self.output_dir / "model.pt")
         overlay = inference_overlay(self.bundle_root, self.settings, outcome.trained, model)
         write_whole(self.output_dir / "model.json", json.dumps(overlay, indent=2))
+        privacy = privacy_notes(self.privacy, outcome.history)
         result = {
             "method": Path(self.bundle_root).resolve().name,
             "settings": {**self.identity(), "min_sites": self.min_sites, "engine": engine},
             "versions": versions(),
             "seed": self.seed,
             "manifest": outcome.manifest.to_json(),
-            "notes": [*self.notes, *outcome.notes, *privacy_notes(self.privacy, outcome.history)],
+            "notes": [*self.notes, *self.aggregation.notes, *outcome.notes, *privacy],
             "class_names": list(self.sites.class_names),
             "key_metric": self.sites.key_metric,
             "chance": self.sites.chance,

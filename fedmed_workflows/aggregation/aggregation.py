@@ -71,9 +71,12 @@ class Aggregation(ABC):
     ----------
     local_normalization
         Whether the normalisations that train stay at their sites.
+    notes
+        What a report's reader has to know of it.
     """
 
     local_normalization: ClassVar[bool] = False
+    notes: ClassVar[tuple[str, ...]] = ()
 
     @property
     def least_sites(self) -> int:

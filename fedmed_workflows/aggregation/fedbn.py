@@ -23,6 +23,10 @@ class FedBN(FedAvg):
     """
 
     local_normalization: ClassVar[bool] = True
+    notes: ClassVar[tuple[str, ...]] = (
+        "FedBN: each training site is scored with its own normalisations; the unseen site and model.pt have those that "
+        "the network began with.",
+    )
 
     def shares(self, updates: Mapping[str, Update]) -> dict[str, float]:
         """1 / K of every site."""

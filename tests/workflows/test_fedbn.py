@@ -120,6 +120,7 @@ def test_only_what_is_no_normalization_is_exchanged_and_every_site_keeps_its_own
 ) -> None:
     result, folder = finished
     assert set(result["manifest"]["tensors"]) == OTHERS
+    assert "the unseen site and model.pt have those that the network began with" in (folder / "report.html").read_text()
     whole = network_of(folder / "model.pt")
     sites = {site: network_of(folder / "sites" / site / "model.pt") for site in ("site_a", "site_b")}
     for name in OTHERS:
