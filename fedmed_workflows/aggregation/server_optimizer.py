@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,6 +11,7 @@ import torch
 
 from fedmed_workflows.aggregation.aggregation import Aggregated, Before, Update
 from fedmed_workflows.aggregation.fedavg import FedAvg, mean
+from fedmed_workflows.aggregation.pieces import pieces
 from fedmed_workflows.aggregation.setting import check_number
 from fedmed_workflows.exchange import Forms, Manifest, Weights
 
@@ -55,8 +56,7 @@ class ServerOptimizer(FedAvg):
             sent = getattr(torch, dtype)
             if sent.is_floating_point and name not in manifest.statistics:
                 kept = str(_kept(sent)).removeprefix("torch.")
-                names = (*self.moments, *((UNROUNDED,) if _kept(sent) != sent else ()))
-                forms |= {f"{part}.{name}": (shape, kept) for part in names}
+                forms |= {f"{part}.{name}": (shape, kept) for part in self._parts(sent)}
         return forms
 
     def aggregate(self, updates: Mapping[str, Update], before: Before) -> Iterator[Aggregated]:
@@ -64,26 +64,41 @@ class ServerOptimizer(FedAvg):
         found = self.in_order(updates)
         shares = self.shares(found)
         for name, value in before.weights.items():
-            sent = {site: found[site].weights for site in shares}
             if name in before.statistics or not value.is_floating_point():
-                yield Aggregated(name, mean((sent[site][name], share) for site, share in shares.items()), {})
+                parts = ((found[site].weights[name], share) for site, share in shares.items())
+                yield Aggregated(name, mean(parts), {})
             else:
-                delta = torch.zeros(value.shape, dtype=torch.float64)
-                for site, share in shares.items():
-                    delta += (sent[site][name].double() - value.double()) * share
-                yield self._stepped(name, value, delta, before.state)
+                yield self._stepped(name, found, list(shares.values()), before)
 
-    def _stepped(
-        self, name: str, value: torch.Tensor, delta: torch.Tensor, before: Mapping[str, torch.Tensor]
-    ) -> Aggregated:
-        last = {moment: _last(before, f"{moment}.{name}", self.start(moment), delta) for moment in self.moments}
-        direction, moments = self.direction(delta, last)
-        unrounded = f"{UNROUNDED}.{name}"
-        stepped = before.get(unrounded, value).double() + self.learning_rate * direction
-        kept: Weights = {f"{moment}.{name}": moments[moment] for moment in self.moments}
-        kept |= {unrounded: stepped} if _kept(value.dtype) != value.dtype else {}
-        state = {key: each.to(_kept(value.dtype)) for key, each in kept.items()}
-        return Aggregated(name, stepped.to(value.dtype), state)
+    def _stepped(self, name: str, updates: Mapping[str, Update], shares: Sequence[float], before: Before) -> Aggregated:
+        """A tensor after the step, and its state; what is in float64 is a piece of it."""
+        value = before.weights[name]
+        flat, kept = value.flatten(), _kept(value.dtype)
+        stepped = torch.empty_like(flat)
+        state = {part: torch.empty(flat.shape, dtype=kept) for part in self._parts(value.dtype)}
+        for piece, rows in pieces(name, updates, value.numel()):
+            begun = flat[piece].double()
+            delta = torch.zeros_like(begun)
+            for row, share in zip(rows, shares, strict=True):
+                delta += (row.double() - begun) * share
+            last = self._last(name, piece, begun, before.state)
+            direction, new = self.direction(delta, last)
+            new[UNROUNDED] = last[UNROUNDED] + self.learning_rate * direction
+            stepped[piece] = new[UNROUNDED].to(value.dtype)
+            for part, values in state.items():
+                values[piece] = new[part].to(kept)
+        shaped = {f"{part}.{name}": values.reshape(value.shape) for part, values in state.items()}
+        return Aggregated(name, stepped.reshape(value.shape), shaped)
+
+    def _parts(self, sent: torch.dtype) -> tuple[str, ...]:
+        """What is kept of a tensor that is sent in a type."""
+        return (*self.moments, *((UNROUNDED,) if _kept(sent) != sent else ()))
+
+    def _last(self, name: str, piece: slice, begun: torch.Tensor, state: Mapping[str, torch.Tensor]) -> Weights:
+        """The moments of a piece, and the aggregate before it was rounded, in float64."""
+        last = {moment: torch.full_like(begun, self.start(moment)) for moment in self.moments} | {UNROUNDED: begun}
+        kept = {part: f"{part}.{name}" for part in last if f"{part}.{name}" in state}
+        return last | {part: state[key].flatten()[piece].double() for part, key in kept.items()}
 
     def start(self, moment: str) -> float:
         """A moment's value before round 1."""
@@ -96,7 +111,3 @@ class ServerOptimizer(FedAvg):
 
 def _kept(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
-
-
-def _last(state: Mapping[str, torch.Tensor], name: str, start: float, like: torch.Tensor) -> torch.Tensor:
-    return state[name].double() if state else torch.full_like(like, start)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from fedmed_workflows.aggregation import Before, FedAdam, FedAvg, FedAvgM, FedYogi, Update
+from fedmed_workflows.aggregation import Before, FedAdam, FedAvg, FedAvgM, FedYogi, Update, pieces
 from fedmed_workflows.exchange import Manifest, form
 
 WEIGHT, VARIANCE, COUNT = "layer.weight", "norm.running_var", "norm.num_batches_tracked"
@@ -150,6 +150,20 @@ def test_small_steps_are_not_lost_where_half_the_bytes_are_sent() -> None:
         ((_, value, state),) = FedAvgM(0.01, 0.0).aggregate({"a": Update({WEIGHT: moved}, 1)}, before)
     assert value.dtype == torch.bfloat16 and value.item() == 258.0
     torch.testing.assert_close(state[f"unrounded.{WEIGHT}"].item(), 257.0, rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize("aggregation", [FedAvgM(), FedAdam(), FedYogi()])
+def test_pieces_make_the_same_as_the_whole(on_engine: Any, monkeypatch: pytest.MonkeyPatch, aggregation: Any) -> None:
+    def two_rounds() -> list[torch.Tensor]:
+        value, state = torch.full((33, 17), 0.25, dtype=torch.bfloat16), {}
+        for _ in range(2):
+            named, received = on_engine(aggregation, random_updates(torch.bfloat16))
+            ((_, value, state),) = named.aggregate(received, Before({WEIGHT: value}, state))
+        return [value, *state.values()]
+
+    whole = two_rounds()
+    monkeypatch.setattr(pieces, "PIECE", 3 * 20)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(two_rounds(), whole, strict=True))
 
 
 @pytest.mark.parametrize(
