@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
 from fedmed_workflows.aggregation.aggregation import Aggregated, Aggregation, Before, Update
+from fedmed_workflows.aggregation.pieces import pieces
 
 
 class FedAvg(Aggregation):
@@ -23,27 +24,26 @@ class FedAvg(Aggregation):
     def aggregate(self, updates: Mapping[str, Update], before: Before) -> Iterator[Aggregated]:
         """The weighted mean of every tensor."""
         found = self.in_order(updates)
-        shares = self.shares(found)
-        for name in before.weights:
-            yield Aggregated(name, mean((found[site].weights[name], share) for site, share in shares.items()), {})
+        shares = list(self.shares(found).values())
+        for name, last in before.weights.items():
+            yield Aggregated(name, mean(name, found, shares, last), {})
 
     def shares(self, updates: Mapping[str, Update]) -> dict[str, float]:
-        """Every site's weight in the mean; they sum to 1."""
+        """Every site's weight in the mean, in the order of the updates; they sum to 1."""
         total = sum(update.samples for update in updates.values())
         return {site: update.samples / total for site, update in updates.items()}
 
 
-def mean(parts: Iterable[tuple[torch.Tensor, float]]) -> torch.Tensor:
-    """The mean of (value, share), of integers the largest; one value is held at a time, as it may lie on a disk."""
-    total: torch.Tensor | None = None
-    for value, share in parts:
-        real = value.is_floating_point()
-        part = value.double() * share if real else value
-        if total is None:
-            total = part.clone()
-        elif real:
-            total += part
-        else:
-            total = torch.maximum(total, part)
-    assert total is not None
-    return total.to(value.dtype)
+def mean(name: str, updates: Mapping[str, Update], shares: Sequence[float], last: torch.Tensor) -> torch.Tensor:
+    """A tensor's mean with these weights, of integers the largest; in the shape and type of the last aggregate's."""
+    value = torch.empty(last.numel(), dtype=last.dtype)
+    for piece, rows in pieces(name, updates, last.numel()):
+        value[piece] = _mean(rows, shares).to(last.dtype) if last.is_floating_point() else rows.amax(dim=0)
+    return value.reshape(last.shape)
+
+
+def _mean(rows: torch.Tensor, shares: Sequence[float]) -> torch.Tensor:
+    total = torch.zeros(rows.shape[1], dtype=torch.float64)
+    for row, share in zip(rows, shares, strict=True):
+        total += row.double() * share
+    return total

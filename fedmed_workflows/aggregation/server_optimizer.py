@@ -62,13 +62,12 @@ class ServerOptimizer(FedAvg):
     def aggregate(self, updates: Mapping[str, Update], before: Before) -> Iterator[Aggregated]:
         """A step of every parameter, and the mean of what is none."""
         found = self.in_order(updates)
-        shares = self.shares(found)
+        shares = list(self.shares(found).values())
         for name, value in before.weights.items():
             if name in before.statistics or not value.is_floating_point():
-                parts = ((found[site].weights[name], share) for site, share in shares.items())
-                yield Aggregated(name, mean(parts), {})
+                yield Aggregated(name, mean(name, found, shares, value), {})
             else:
-                yield self._stepped(name, found, list(shares.values()), before)
+                yield self._stepped(name, found, shares, before)
 
     def _stepped(self, name: str, updates: Mapping[str, Update], shares: Sequence[float], before: Before) -> Aggregated:
         """A tensor after the step, and its state; what is in float64 is a piece of it."""
