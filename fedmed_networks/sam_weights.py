@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from fedmed_networks.sam_architecture import PUBLISHED
+from fedmed_networks.tiny_vit_weights import timm_names
 
 State = dict[str, torch.Tensor]
 
@@ -32,7 +33,7 @@ def load_sam_weights(sam: nn.Module, path: Path, model_type: str) -> None:
     sam
         A :class:`segment_anything.modeling.Sam`.
     path
-        A state as segment_anything publishes it (``.pth``), or one in safetensors.
+        A state as segment_anything or MobileSAM publishes it (``.pth``, ``.pt``), or one in safetensors.
     model_type
         What the network was asked to be, for errors.
 
@@ -41,7 +42,7 @@ def load_sam_weights(sam: nn.Module, path: Path, model_type: str) -> None:
     ValueError
         The file is no checkpoint, or of another network. The message names the file, what was found and expected.
     """
-    state = read_state(path)
+    state = timm_names(read_state(path))
     expected = sam.state_dict()
     missing, unknown = _names(set(expected) - set(state)), _names(set(state) - set(expected))
     fitted = {name: _fitted(name, value, expected) for name, value in state.items()}

@@ -90,8 +90,9 @@ class Comparison:
         self.methods = {name: [files] if isinstance(files, str) else list(files) for name, files in methods.items()}
         self.seeds = [seeds] if isinstance(seeds, int) else list(seeds)
         self.trainings = [training] if isinstance(training, str) else list(training)
-        names = [unseen_site] if isinstance(unseen_site, str) else unseen_site
-        self.unseen = None if names is None or ALL in names else list(names)
+        listed = isinstance(unseen_site, Sequence) and not isinstance(unseen_site, str)
+        names = None if unseen_site is None else [str(site) for site in (unseen_site if listed else [unseen_site])]
+        self.unseen = None if names is None or ALL in names else names
         self.overlays = [overlays] if isinstance(overlays, str) else list(overlays)
         self.overrides = dict(overrides or {})
         common = {

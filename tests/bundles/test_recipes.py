@@ -3,63 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import nibabel
-import numpy as np
 import pytest
 from monai.bundle import create_workflow
-from PIL import Image
+
+from tests.paper_sites import RECIPES, VOLUMES, write_recipe, write_volumes
 
 ROOT = Path(__file__).parents[2] / "bundles" / "fedmsa_segmentation"
-VOLUMES = 3
-
-RECIPES: dict[str, tuple[list[str], dict[int, list[str]], int]] = {
-    # sites in alphabetical order; label values with the channels they make; training slices of two volumes
-    "prostate": (["BIDMC", "HK", "I2CVB", "ISBI", "ISBI_1.5", "UCL"], {1: ["prostate"], 2: ["prostate"]}, 12),
-    "fets2022": (["1", "18", "21", "6"], {1: ["tumour_core"], 2: [], 4: ["tumour_core"]}, 8),
-    "fundus": (["Drishti-GS1", "G1020", "ORIGA", "REFUGE"], {1: ["optic_disc"], 2: ["optic_cup"]}, 2),
-    "nuclei": (
-        ["MoNuSAC2018", "MoNuSAC2020", "PanNuke_adrenal_gland", "PanNuke_bile_duct", "PanNuke_oesophagus",
-         "PanNuke_uterus", "TNBC"],
-        {1: ["nucleus"], 700: ["nucleus"]}, 2,
-    ),
-    "ct_lung": (["1", "2", "3", "4", "5"], {255: ["lung"]}, 12),
-}  # fmt: skip
-
-
-def write_volumes(site: Path, values: list[int]) -> None:
-    """Volumes of six slices of 4 mm; the label, all its values side by side, in the slices 2 and 3."""
-    affine, random = np.diag([1.0, 1.0, 4.0, 1.0]), np.random.default_rng(0)
-    for number in range(VOLUMES):
-        image = random.normal(100, 20, (32, 32, 6)).astype(np.float32)
-        label = np.zeros(image.shape, np.int16)
-        for place, value in enumerate(values):
-            label[8 + 4 * place : 12 + 4 * place, 8:24, 2:4] = value
-        for folder, array in (("images", image + 50 * label), ("labels", label)):
-            (site / folder).mkdir(parents=True, exist_ok=True)
-            nibabel.save(nibabel.Nifti1Image(array, affine), site / folder / f"Case{number:02}.nii.gz")
-
-
-def write_pictures(site: Path, values: list[int]) -> None:
-    """Coloured pictures and grey labels of 16 bits."""
-    random = np.random.default_rng(0)
-    for number in range(VOLUMES):
-        label = np.zeros((40, 48), np.uint16)
-        for place, value in enumerate(values):
-            label[8 + 8 * place : 16 + 8 * place, 8:32] = value
-        colours = random.integers(0, 90, (40, 48, 3)) + 100 * (label > 0)[..., None]
-        for folder in ("images", "labels"):
-            (site / folder).mkdir(parents=True, exist_ok=True)
-        Image.fromarray(colours.astype(np.uint8)).save(site / "images" / f"{number}.png")
-        Image.fromarray(label).save(site / "labels" / f"{number}.png")
-
-
-WRITERS: dict[str, Callable[[Path, list[int]], None]] = {
-    name: write_pictures if name in ("fundus", "nuclei") else write_volumes for name in RECIPES
-}
 
 
 def entries(name: str, folder: Path, small_sam: dict[str, Any], **changed: Any) -> dict[str, Any]:
@@ -75,8 +27,7 @@ def entries(name: str, folder: Path, small_sam: dict[str, Any], **changed: Any) 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_trains_on_its_layout(name: str, tmp_path: Path, small_sam: dict[str, Any]) -> None:
     sites, values, samples = RECIPES[name]
-    for site in sites:
-        WRITERS[name](tmp_path / "data" / site, list(values))
+    write_recipe(tmp_path / "data", name)
     result = create_workflow(**entries(name, tmp_path, small_sam, unseen_site=sites[0])).run()[0]
     channels = list(dict.fromkeys(channel for made in values.values() for channel in made))
     assert result["class_names"] == channels
@@ -89,9 +40,8 @@ def test_a_recipe_trains_on_its_layout(name: str, tmp_path: Path, small_sam: dic
 
 
 def test_a_recipe_runs_each_site_in_turn(tmp_path: Path, small_sam: dict[str, Any]) -> None:
-    sites, values, _ = RECIPES["fundus"]
-    for site in sites:
-        write_pictures(tmp_path / "data" / site, list(values))
+    sites, _, _ = RECIPES["fundus"]
+    write_recipe(tmp_path / "data", "fundus")
     results = create_workflow(**entries("fundus", tmp_path, small_sam)).run()[0]
     assert list(results) == sites
     report = (tmp_path / "run" / "report.html").read_text()
