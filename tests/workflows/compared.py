@@ -1,8 +1,12 @@
-"""Runs of a comparison as their files have them, with scores written out by hand."""
+"""A comparison run, and runs of one as their files have them, with scores written out by hand."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
+
+from monai.bundle import create_workflow
 
 from fedmed_workflows.comparison.compared_run import Arm, ComparedRun
 
@@ -45,3 +49,15 @@ def compared_run(
     }  # fmt: skip
     cost = {"peak_memory_bytes": 1e9 + seed, "peak_gpu_bytes": None}
     return ComparedRun(arm, seed, unseen, trained_at, result, cost, f"{arm.method}/seed_{seed}/{unseen}/report.html")
+
+
+def write_json(folder: Path, name: str, content: dict[str, Any]) -> str:
+    """A configuration file; its path."""
+    (folder / name).write_text(json.dumps(content))
+    return str(folder / name)
+
+
+def compare(entries: dict[str, Any], **changed: Any) -> Path:
+    """Runs a comparison; its page."""
+    page: Path = create_workflow(**{**entries, **changed}).run()[0]
+    return page

@@ -1,4 +1,4 @@
-"""A page as its tags, its text and its tables; aggregates as on both engines; images that a partition divides."""
+"""A page as its tags, its text and its tables; aggregates as on both engines; a partition's images; a comparison."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from fedmed_transforms.scanners import SCANNERS
 from fedmed_workflows.aggregation import Aggregation, Before, Update
 from fedmed_workflows.engines.nvflare_controller import _aggregation
 from fedmed_workflows.exchange import FileWeights, Weights
+from tests.workflows.compared import write_json
 
 
 class Page(HTMLParser):
@@ -128,3 +130,28 @@ def items_of() -> Callable[[Path], dict[str, list[dict[str, str]]]]:
         return found
 
     return read
+
+
+@pytest.fixture(scope="module")
+def comparison(
+    bundle_root: Path, sites_dir: Path, small_clip: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    """Entries of compare.json: FACMIC and a method that differs in its momenta, two seeds, two unseen sites."""
+    folder = tmp_path_factory.mktemp("comparison")
+    train = write_json(folder, "train.json", {"optimizer#betas": [0.1, 0.2]})
+    overlay = write_json(folder, "momenta.json", {"method": "momenta", "+train_config": [train]})
+    facmic = {"target": "none", "clip": small_clip, "weights": None, "image_size": 16, "learning_rate": 1e-2,
+              "batch_size": 8}  # fmt: skip
+    return {
+        "config_file": str(bundle_root / "configs" / "compare.json"),
+        "run_id": "compare",
+        "bundle_root": str(bundle_root),
+        "methods": {"facmic": ["configs/federated.json"], "momenta": ["configs/federated.json", overlay]},
+        "seeds": [0, 1],
+        "unseen_site": ["site_b", "unseen"],
+        "dataset_dir": str(sites_dir),
+        "rounds": 2,
+        "output_dir": str(folder / "runs"),
+        "device": "cpu",
+        "overrides": {"facmic": facmic},
+    }

@@ -1,0 +1,83 @@
+"""What a comparison takes, and what it refuses before it trains anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedmed_workflows import SiteAlgo
+from fedmed_workflows.comparison.comparison import Comparison
+from tests.workflows.compared import compare, write_json
+
+
+def method(folder: Path, **content: Any) -> dict[str, Any]:
+    return {"a": ["configs/federated.json"], "b": ["configs/federated.json", write_json(folder, "b.json", content)]}
+
+
+REFUSED: list[tuple[Callable[[Path], dict[str, Any]], str]] = [
+    (lambda folder: {"methods": {"a": ["configs/methods/none.json"]}}, "none.json: no such file"),
+    (lambda folder: {"methods": {"a": ["configs/demo.json"]}}, "no entry ['bundle_root', 'federation']"),
+    (lambda folder: {"methods": method(folder, **{"+train_config": ["configs/none.json"]})}, "method 'b': "),
+    (
+        lambda folder: {"methods": method(folder, **{"+train_config": [write_json(folder, "t.json", {"mu": 1})]})},
+        "it adds 'mu', which nothing refers to",
+    ),
+    (
+        lambda folder: {"methods": method(folder, aggregation={"_target_": "fedmed_workflows.aggregation.Krum"})},
+        "method 'b': aggregation Krum: found rounds of 2 sites",
+    ),
+    (
+        lambda folder: {"methods": method(folder, **{"folders#sites": ["site_a", "unseen"]})},
+        "methods 'b' and 'a': they would run on different data: sites: found ['site_a', 'unseen']",
+    ),
+    (
+        lambda folder: {"methods": method(folder, **{"folders#class_names": ["dots", "stripes", "other"]})},
+        "they would run on different data: class_names",
+    ),
+    (
+        lambda folder: {"methods": method(folder, shifts={"site_a": {"gamma": 1.5}})},
+        "they would run on different data: shifts",
+    ),
+    (lambda folder: {"overrides": {"facmic#lerning_rate": 1}}, "no method's configuration has the entries"),
+    (lambda folder: {"unseen_site": ["site_z"]}, "unseen_site ['site_z']: expected some of ['site_a'"),
+    (lambda folder: {"seeds": [1, 1]}, "seeds: expected different whole numbers, found [1, 1]"),
+    (lambda folder: {"seeds": [-1]}, "seed: expected a whole number of at least 0, found -1"),
+    (lambda folder: {"training": ["central"]}, "training: expected some of ['federated', 'alone', 'pooled']"),
+    (lambda folder: {"methods": {"../a": ["configs/federated.json"]}}, "methods: found the name '../a'"),
+    (lambda folder: {"methods": {}}, "methods: expected a list of configuration files for each"),
+]
+
+
+@pytest.mark.parametrize(("changed", "said"), REFUSED)
+def test_what_cannot_be_compared_is_refused_before_training(
+    comparison: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: Any, said: str
+) -> None:
+    monkeypatch.setattr(SiteAlgo, "fit_round", lambda *_: pytest.fail("trained"))
+    with pytest.raises((RuntimeError, ValueError)) as refused:
+        compare(comparison, output_dir=str(tmp_path / "runs"), **changed(tmp_path))
+    assert said in str(refused.value.__cause__)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_target_that_there_is_not_is_refused_before_training(comparison: dict[str, Any], tmp_path: Path) -> None:
+    names = ("bundle_root", "methods", "dataset_dir", "overrides")
+    compared = Comparison(**{name: comparison[name] for name in names}, output_dir=str(tmp_path / "runs"))
+    assert {run.unseen for run in compared.planned()} == {None}
+    compared.overrides = {"facmic": {**comparison["overrides"]["facmic"], "target": "unseen"}}
+    with pytest.raises(ValueError, match="method 'facmic': target 'unseen': expected an unseen site"):
+        compared.planned()
+
+
+@pytest.mark.parametrize(
+    ("given", "unseen"),
+    [(1, ["1"]), ("1", ["1"]), ([1, "hospital"], ["1", "hospital"]), ("all", None), (["all"], None), (None, None)],
+)
+def test_sites_whose_names_are_numbers(
+    comparison: dict[str, Any], tmp_path: Path, given: Any, unseen: list[str] | None
+) -> None:
+    names = ("bundle_root", "methods", "dataset_dir")
+    entries = {name: comparison[name] for name in names}
+    assert Comparison(**entries, unseen_site=given, output_dir=str(tmp_path / "runs")).unseen == unseen
