@@ -27,10 +27,12 @@ test: .venv/installed
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
+# uv takes less than half of pip's time; pip installs where uv does not know the index that pip is configured for.
 .venv/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --editable ".[test]"
+	$(BIN)/pip install --quiet --upgrade pip uv
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --editable ".[test]" \
+		|| $(BIN)/pip install --quiet --editable ".[test]"
 	touch $@
 
 label: .venv-label/installed

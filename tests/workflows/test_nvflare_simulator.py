@@ -130,39 +130,40 @@ def test_mlflow_has_a_run_for_every_site(runs: dict[str, tuple[Path, dict[str, A
     assert_close(found, expected(history, site))
 
 
-@pytest.mark.parametrize(
-    ("aggregation", "kept", "refused"),
-    [
-        ({"_target_": "fedmed_workflows.aggregation.FedAdam", "learning_rate": 0.02}, "state_00002.safetensors", True),
-        ({"_target_": "fedmed_workflows.aggregation.FedBN"}, "site_b/model.pt", False),
-    ],
-)
-def test_a_run_is_taken_up_by_the_other_engine_with_what_server_and_sites_keep_and_a_refusal_names_the_site(
-    federated: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aggregation: dict[str, Any], kept: str,
-    refused: bool,
-) -> None:  # fmt: skip
-    from fedmed_workflows.engines.in_process import InProcessEngine
-
+def test_a_run_is_taken_up_by_the_other_engine_with_what_the_server_keeps_and_a_refusal_names_the_site(
+    federated: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aggregation = {"_target_": "fedmed_workflows.aggregation.FedAdam", "learning_rate": 0.02}
     entries = {**federated, "aggregation": aggregation, "rounds": 2}
     whole = run(entries, "in_process", tmp_path / "whole")
+    break_off(entries, tmp_path / "broken", monkeypatch)
+    (state,) = (tmp_path / "broken" / "sites" / "site_b").glob("round_00001.pt")
+    hidden = state.rename(state.with_suffix(".hidden"))
+    with pytest.raises(FederationError, match="site_b.*the state after round 1 is missing"):
+        run(entries, "nvflare", tmp_path / "broken")
+    hidden.rename(state)
+    result = run(entries, "nvflare", tmp_path / "broken")
+    assert_same_bits(tmp_path / "broken", tmp_path / "whole")
+    assert_same_file("state_00002.safetensors", tmp_path / "broken", tmp_path / "whole")
+    for part in ("initial", "final", "sites", "manifest", "notes"):
+        assert result[part] == whole[part], part
+
+
+def break_off(entries: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs it in this process as far as the training of round 2."""
+    from fedmed_workflows.engines.in_process import InProcessEngine
+
     train = InProcessEngine.train
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(
             InProcessEngine, "train", lambda engine, weights, number: _until_2(train, engine, weights, number)
         )
-        run(entries, "in_process", tmp_path / "broken")
-    if refused:
-        (state,) = (tmp_path / "broken" / "sites" / "site_b").glob("round_00001.pt")
-        hidden = state.rename(state.with_suffix(".hidden"))
-        with pytest.raises(FederationError, match="site_b.*the state after round 1 is missing"):
-            run(entries, "nvflare", tmp_path / "broken")
-        hidden.rename(state)
-    result = run(entries, "nvflare", tmp_path / "broken")
-    assert_same_bits(tmp_path / "broken", tmp_path / "whole")
-    ours, theirs = (next((tmp_path / run).rglob(kept)).read_bytes() for run in ("broken", "whole"))
+        run(entries, "in_process", folder)
+
+
+def assert_same_file(name: str, *folders: Path) -> None:
+    ours, theirs = (next(folder.rglob(name)).read_bytes() for folder in folders)
     assert ours == theirs
-    for part in ("initial", "final", "sites", "manifest", "notes"):
-        assert result[part] == whole[part], part
 
 
 def _until_2(train: Any, engine: Any, weights: Any, number: int) -> Any:
@@ -171,24 +172,22 @@ def _until_2(train: Any, engine: Any, weights: Any, number: int) -> Any:
     return train(engine, weights, number)
 
 
-def test_private_updates_and_their_epsilon_are_those_of_one_process(
+def test_private_updates_their_epsilon_and_what_stays_at_a_site_are_those_of_one_process(
     federated: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fedmed_workflows.engines.in_process import InProcessEngine
-
+    """Of FedBN, whose normalisations stay at their sites, taken up after round 1 with the sites' secrets."""
     numbers = {"clip_norm": 1.0, "noise_multiplier": 0.5, "delta": 1e-5}
-    private = {**federated, "privacy": {"_target_": "fedmed_workflows.update_privacy.GaussianUpdate", **numbers}}
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(InProcessEngine, "train", lambda engine, weights, number: _until_2(None, engine, weights, 2))
-        run(private, "in_process", tmp_path / "here")
-    shutil.copytree(tmp_path / "here", tmp_path / "there")  # with the sites' secrets, if they are made by then
-    there = run(private, "nvflare", tmp_path / "there")
-    for secret in (tmp_path / "there" / "sites").glob("*/noise.secret"):
-        shutil.copy(secret, tmp_path / "here" / "sites" / secret.parent.name / secret.name)
-    here = run(private, "in_process", tmp_path / "here")
+    private = {
+        **federated, "aggregation": {"_target_": "fedmed_workflows.aggregation.FedBN"},
+        "privacy": {"_target_": "fedmed_workflows.update_privacy.GaussianUpdate", **numbers},
+    }  # fmt: skip
+    break_off(private, tmp_path / "here", monkeypatch)
+    shutil.copytree(tmp_path / "here", tmp_path / "there")
+    there, here = run(private, "nvflare", tmp_path / "there"), run(private, "in_process", tmp_path / "here")
     assert [entry.get("epsilon") for entry in there["history"]] == [entry.get("epsilon") for entry in here["history"]]
     assert there["history"][3]["epsilon"] > there["history"][1]["epsilon"] > 0
     assert_same_bits(tmp_path / "here", tmp_path / "there")
+    assert_same_file("site_b/model.pt", tmp_path / "here", tmp_path / "there")
     assert "loss" not in there["history"][1]["sites"]["site_a"]
 
 
