@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigParser
 from monai.bundle.reference_resolver import ReferenceResolver
 from monai.bundle.utils import ID_SEP_KEY, MERGE_KEY
+
+METHODS = "configs/methods/*.json"
+"""A bundle's methods besides its own."""
 
 
 def merged(files: Sequence[str]) -> dict[str, Any]:
@@ -37,6 +41,29 @@ def check_overlays(files: Sequence[str]) -> None:
         misfits = misfits or sorted(_unused(overlay, before, whole) | _dangling(overlay, ConfigParser(whole)))
         if misfits:
             raise ValueError(f"{file}: this overlay does not fit {', '.join(files[:number])}: {'; '.join(misfits)}")
+
+
+def check_single_method(bundle_root: str, names: Sequence[str]) -> None:
+    """Refuses the overlays of two methods: the second's settings would stand in the place of the first's, silently.
+
+    Parameters
+    ----------
+    bundle_root
+        Folder of the bundle, whose ``configs/methods/NAME.json`` name each method's overlays in ``+train_config``.
+    names
+        The training configuration and its overlays, by their names in that folder, or others by paths.
+
+    Raises
+    ------
+    ValueError
+        Those of them that belong to methods of the bundle are more than one method's.
+    """
+    files = sorted(Path(bundle_root).glob(METHODS))
+    methods = {file.stem: ConfigParser.load_config_file(file).get("+train_config", []) for file in files}
+    theirs = {name for overlays in methods.values() for name in overlays}
+    found = [name for name in names if name in theirs]
+    if found and found not in methods.values():
+        raise ValueError(f"train_config: found {found}, expected the overlay of one method, of {sorted(methods)}")
 
 
 def _absent(overlay: Mapping[str, Any], before: ConfigParser) -> set[str]:

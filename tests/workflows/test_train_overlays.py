@@ -61,3 +61,22 @@ def test_an_overlay_may_build_on_the_one_before_it(tmp_path: Path) -> None:
 def test_a_file_that_the_bundle_lacks_is_named_beside_those_it_has(bundle_root: Path) -> None:
     with pytest.raises(FileNotFoundError, match="methods/other/train.json: no such file.*'configs/train.json'"):
         config_files(str(bundle_root), ["configs/train.json", "configs/methods/other/train.json"])
+
+
+@pytest.mark.parametrize(
+    "overlays",
+    [["fedavg", "fedprox"], ["lora"], [], ["fedavg", "fedprox", "fedavg", "moon"], ["lora", "fedavg"], ["fedprox"]],
+)
+def test_overlays_of_two_methods_are_refused(bundle_root: Path, overlays: list[str]) -> None:
+    names = ["configs/train.json", *(f"configs/methods/{name}/train.json" for name in overlays)]
+    if overlays in (["fedavg", "fedprox"], ["lora"], []):
+        assert len(config_files(str(bundle_root), names)) == len(names)
+    else:
+        with pytest.raises(ValueError, match="train_config: found .*expected the overlay of one method, of .*'lora'"):
+            config_files(str(bundle_root), names)
+
+
+def test_an_overlay_of_one_s_own_stands_beside_a_method_s(bundle_root: Path, tmp_path: Path) -> None:
+    (tmp_path / "own.json").write_text(json.dumps({"optimizer#lr": 0.1}))
+    names = ["configs/train.json", "configs/methods/fedavg/train.json", str(tmp_path / "own.json")]
+    assert config_files(str(bundle_root), names)[-1] == str(tmp_path / "own.json")
