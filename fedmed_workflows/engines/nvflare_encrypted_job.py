@@ -17,6 +17,7 @@ from fedmed_workflows.engines.nvflare_encrypted_server import GENERATOR, Encrypt
 from fedmed_workflows.engines.nvflare_encrypted_site import EncryptedSite
 from fedmed_workflows.engines.nvflare_job import site_part, write_parts
 from fedmed_workflows.engines.nvflare_messages import SCORE, TRAIN
+from fedmed_workflows.rounds import check_rounds
 from fedmed_workflows.target_preparation import UNSEEN
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def write_encrypted_job(federation: Federation, network: BundleNetwork, name: st
     Source: Cheon et al., "Homomorphic Encryption for Arithmetic of Approximate Numbers", ASIACRYPT 2017.
     """
     _check(federation)
+    check_rounds(federation.rounds, network.manifest)
     site = {**site_part(federation, name), "manifest": network.manifest.to_json()}
     return write_parts(federation, network, name, job_dir, _server_app(federation), _site_app(), {}, site)
 

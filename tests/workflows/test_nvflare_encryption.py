@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -165,4 +166,12 @@ def test_what_encrypted_rounds_do_not_have_is_refused(
     federation = production(entries, **changed).federation
     with pytest.raises(ValueError, match=said):
         write_encrypted_job(federation, None, "run", tmp_path / "jobs")  # type: ignore[arg-type]
+    assert not (tmp_path / "jobs").exists()
+
+
+def test_rounds_in_which_nothing_would_travel_are_refused(entries: dict[str, Any], tmp_path: Path) -> None:
+    network = SimpleNamespace(manifest=Manifest({}, "frozen"))
+    with pytest.raises(ValueError, match="rounds: expected 0, found 2: nothing of this network travels"):
+        federation = production(entries, rounds=2).federation
+        write_encrypted_job(federation, network, "run", tmp_path / "jobs")  # type: ignore[arg-type]
     assert not (tmp_path / "jobs").exists()
