@@ -78,11 +78,20 @@ def test_tests_and_costs_are_on_the_page(tmp_path: Path, read_page: Any) -> None
     shown = page.row("a", HOSTILE.name)
     assert shown[2] == "6" and shown[3].startswith("\u22120.390") and shown[4:6] == ["0.031", "0.12"]
     (cost,) = [row for row in page.rows if row[:3] == ["a", "30 B", "240 B"]]
-    assert cost[3:8] == ["6 of 6", "120 B", "1.0", "3.00", "1.00 GB"]
+    assert cost[3:] == ["6 of 6", "120 B", "1.0", "3.00", "1.00 GB"]
     assert "to reach a validation Dice of 0.500 at the unseen site" in page.text
     # Trained alone in the east, the west being unseen; seeds 0.60, 0.66, 0.72 there.
     assert page.row("Trained at", "east") == ["Trained at", "east", "north", "west"]
     assert page.row("east", "0.660") == ["east", "0.660", "0.680", DASH]
+
+
+def test_memory_of_a_gpu_is_shown_where_one_was_used(tmp_path: Path, read_page: Any) -> None:
+    for run in (used := runs()):
+        run.cost["peak_gpu_bytes"] = 4e9 if run.arm.name == "a" else None
+    page = read_page(write_comparison(used, tmp_path, reach=0.5))
+    (first,) = [row for row in page.rows if row[:3] == ["a", "30 B", "240 B"]]
+    others = [row for row in page.rows if row[1:2] == ["30 B"] and row != first]
+    assert first[8] == "4.00 GB" and others and all(row[8] == DASH for row in others)
 
 
 def test_nothing_of_the_page_is_fetched_and_only_its_own_script_runs(tmp_path: Path, read_page: Any) -> None:
