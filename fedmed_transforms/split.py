@@ -59,7 +59,10 @@ def patient_of(image: str | Path | Mapping[str, Any], pattern: str | None = None
 
 
 def _patient_in_name(path: Path, pattern: str) -> str:
-    expression = re.compile(pattern)
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"patient_pattern {pattern!r}: expected a regular expression, found {error}") from error
     if expression.groups != 1:
         raise ValueError(f"patient_pattern {pattern!r}: found {expression.groups} groups, expected one, the patient")
     found = expression.search(path.name)

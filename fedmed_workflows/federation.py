@@ -17,11 +17,12 @@ from fedmed_workflows.federation_sites import FederationSites
 from fedmed_workflows.leave_one_out import leave_one_site_out
 from fedmed_workflows.preparation import Preparation
 from fedmed_workflows.privacy_accounting import check_accountant
-from fedmed_workflows.run_folder import RunFolder
+from fedmed_workflows.run_folder import RunFolder, check_place
 from fedmed_workflows.run_identity import run_identity
 from fedmed_workflows.run_result import write_result
 from fedmed_workflows.site_algo import SiteAlgo
 from fedmed_workflows.site_workflow import TRAIN_CONFIG
+from fedmed_workflows.train_overlays import check_single_method
 from fedmed_workflows.training_sites import ALONE, FEDERATED, each_site_alone, train_on
 from fedmed_workflows.update_privacy import GaussianUpdate
 
@@ -223,6 +224,9 @@ class Federation:
             raise ValueError(f"min_sites: found {self.min_sites}, expected at most the {self.least} sites")
         if not isinstance(self.method, str) or self.method != Path(self.method).name or self.method in ("", ".."):
             raise ValueError(f"method: expected the name of a method, found {self.method!r}")
+        check_single_method(self.bundle_root, self.train_config, self.method)
+        for name, folder in (("output_dir", self.output_dir), ("cache_dir", Path(self.cache_dir))):
+            check_place(name, folder)
         for name, known in (("engine", ENGINES), ("exchange_dtype", EXCHANGE_DTYPES)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}: found {getattr(self, name)!r}, expected one of {sorted(known)}")

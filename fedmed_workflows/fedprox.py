@@ -34,7 +34,7 @@ class FedProx:
     """
 
     def __init__(self, network: nn.Module, mu: float = 0.01) -> None:
-        if not mu >= 0:
+        if not (isinstance(mu, (int, float)) and mu >= 0):
             raise ValueError(f"mu: expected a number of at least 0, found {mu!r}")
         self.network, self.mu = network, mu
         self._received: list[torch.Tensor] = []

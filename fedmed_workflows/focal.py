@@ -36,9 +36,10 @@ class SmoothedFocalLoss(nn.Module):
 
     def __init__(self, gamma: float = 1.0, label_smoothing: float = 0.1) -> None:
         super().__init__()
-        if not gamma >= 0 or not 0 <= label_smoothing < 1:
+        numbers = all(isinstance(value, (int, float)) for value in (gamma, label_smoothing))
+        if not (numbers and gamma >= 0 and 0 <= label_smoothing < 1):
             raise ValueError(
-                f"gamma {gamma}, label_smoothing {label_smoothing}: expected 0 or more, and a number in [0, 1)"
+                f"gamma {gamma!r}, label_smoothing {label_smoothing!r}: expected 0 or more, and a number in [0, 1)"
             )
         self.label_smoothing = label_smoothing
         self.focal = FocalLoss(gamma=gamma, use_softmax=True, reduction="none")

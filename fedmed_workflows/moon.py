@@ -51,7 +51,8 @@ class MOON:
     """
 
     def __init__(self, network: nn.Module, submodule: str, mu: float = 1.0, temperature: float = 0.5) -> None:
-        if not mu >= 0 or not temperature > 0:
+        numbers = all(isinstance(value, (int, float)) for value in (mu, temperature))
+        if not (numbers and mu >= 0 and temperature > 0):
             raise ValueError(f"mu {mu!r}, temperature {temperature!r}: expected 0 or more, and above 0")
         self.mu, self.temperature = mu, temperature
         self.module = _submodule(network, submodule)

@@ -13,8 +13,8 @@ def refusal(error: BaseException, *names: str) -> str:
     error
         What was raised.
     names
-        The inputs, for example an image's path and its label's; the first stands before the message where no cause
-        names any, and the kind and the message of the first cause.
+        The inputs, for example an image's path and its label's; where no cause names any, the first of them (or the
+        error) stands before the kind and the message of the first cause.
     """
     cause: BaseException | None = error
     first = error
@@ -22,4 +22,6 @@ def refusal(error: BaseException, *names: str) -> str:
         if isinstance(cause, ValueError) and any(name in str(cause) for name in names or ("",)):
             return str(cause)
         first, cause = cause, cause.__cause__
-    return f"{names[0]}: {type(first).__name__}: {first}" if names else str(error)
+    if not names and first is error:
+        return str(error)
+    return f"{names[0] if names else error}: {type(first).__name__}: {first}"

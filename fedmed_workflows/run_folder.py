@@ -185,6 +185,19 @@ def _tensor_file(files: ExitStack, path: Path, forms: Forms) -> TensorFile:
     return files.enter_context(TensorFile(files.enter_context(temporary.open("wb")), forms))
 
 
+def check_place(entry: str, path: Path) -> None:
+    """Refuses a folder that can't be made, as a file is in its place or above it.
+
+    Raises
+    ------
+    ValueError
+        The message names the entry, the folder and the file.
+    """
+    found = next(part for part in (path, *path.parents) if part.exists())
+    if not found.is_dir():
+        raise ValueError(f"{entry} {path}: expected a folder, found the file {found}")
+
+
 def check_folder(path: Path, identity: Mapping[str, Any]) -> None:
     """Refuses a folder that is not this run's, before anything is written to it.
 

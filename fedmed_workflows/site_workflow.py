@@ -8,7 +8,7 @@ from typing import Any
 
 from monai.bundle import ConfigWorkflow
 
-from fedmed_workflows.train_overlays import check_overlays, check_single_method
+from fedmed_workflows.train_overlays import check_overlays
 
 TRAIN_CONFIG = "configs/train.json"
 
@@ -31,10 +31,9 @@ def config_files(bundle_root: str, names: Sequence[str]) -> list[str]:
     FileNotFoundError
         As :func:`existing_files`.
     ValueError
-        An overlay does not fit, see :func:`fedmed_workflows.train_overlays.check_overlays`; or two methods' overlays.
+        An overlay does not fit, see :func:`fedmed_workflows.train_overlays.check_overlays`.
     """
     files = existing_files(bundle_root, names)
-    check_single_method(bundle_root, names)
     check_overlays(files)
     return files
 

@@ -43,7 +43,7 @@ def check_overlays(files: Sequence[str]) -> None:
             raise ValueError(f"{file}: this overlay does not fit {', '.join(files[:number])}: {'; '.join(misfits)}")
 
 
-def check_single_method(bundle_root: str, names: Sequence[str]) -> None:
+def check_single_method(bundle_root: str, names: Sequence[str], method: str) -> None:
     """Refuses the overlays of two methods: the second's settings would stand in the place of the first's, silently.
 
     Parameters
@@ -52,18 +52,21 @@ def check_single_method(bundle_root: str, names: Sequence[str]) -> None:
         Folder of the bundle, whose ``configs/methods/NAME.json`` name each method's overlays in ``+train_config``.
     names
         The training configuration and its overlays, by their names in that folder, or others by paths.
+    method
+        Name of the method that they are said to be.
 
     Raises
     ------
     ValueError
-        Those of them that belong to methods of the bundle are more than one method's.
+        Those of them that belong to methods of the bundle are more than one method's, or another's.
     """
     files = sorted(Path(bundle_root).glob(METHODS))
     methods = {file.stem: ConfigParser.load_config_file(file).get("+train_config", []) for file in files}
     theirs = {name for overlays in methods.values() for name in overlays}
     found = [name for name in names if name in theirs]
-    if found and found not in methods.values():
-        raise ValueError(f"train_config: found {found}, expected the overlay of one method, of {sorted(methods)}")
+    if found and (found not in methods.values() or found != methods.get(method, found)):
+        expected = f"expected the overlays of one method, of {sorted(methods)}"
+        raise ValueError(f"method {method!r}: train_config: found {found}, {expected}")
 
 
 def _absent(overlay: Mapping[str, Any], before: ConfigParser) -> set[str]:

@@ -18,6 +18,9 @@ from fedmed_workflows.train_overlays import merged
 FEDERATION, KEEP_NETWORK = "federation", "federation#keep_network"
 """Entries of a method's configuration: what runs it, and whether a run leaves its whole network."""
 
+HANDLERS = "train#handlers"
+"""Of its training configuration."""
+
 
 def method_parser(name: str, files: Sequence[str], overlays: Sequence[str], bundle_root: str) -> ConfigParser:
     """The merged configuration of a method.
@@ -44,8 +47,8 @@ def method_parser(name: str, files: Sequence[str], overlays: Sequence[str], bund
         root = str(Path(first[0]).parent.parent)
         found = [*first, *existing_files(root, [*overlays, *files[1:]])]
         parser = ConfigParser(merged(found))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"method {name!r}: {error}") from error
+    except (KeyError, OSError, ValueError) as error:  # MONAI's merge knows an entry that is not there by KeyError
+        raise ValueError(f"method {name!r}: {', '.join([*overlays, *files])}: {error}") from error
     missing = [entry for entry in ("bundle_root", FEDERATION) if entry not in parser]
     if missing:
         raise ValueError(f"method {name!r}: {', '.join(found)}: no entry {missing}, expected those of a federation")
@@ -77,13 +80,13 @@ def method_federation(name: str, parser: ConfigParser, entries: Mapping[str, Any
 
 
 def check_method(name: str, federation: Federation) -> None:
-    """Refuses a method whose network can't be built at its first site, before anything is trained.
+    """Refuses a method that can't be built at its first site, before anything is trained.
 
     Raises
     ------
     ValueError
-        Settings that the training configuration has not, a target that there is not, a network that is refused, or an
-        aggregation that does not suit it; the message names the method.
+        Settings that the training configuration has not, a target that there is not, a network, a loss, an optimiser or
+        a handler that refuses its settings, or an aggregation that does not suit it; the message names the method.
     """
     if federation.settings.get("target") == UNSEEN and not (federation.sites.unseen or federation.sites.in_turn):
         raise ValueError(f"method {name!r}: target {UNSEEN!r}: expected an unseen site, or another target")
@@ -91,7 +94,16 @@ def check_method(name: str, federation: Federation) -> None:
     try:
         algo = federation.site(site, folder, {}, False)
         network = algo.setting("network")
+        for entry in _built(algo.workflow.parser):
+            algo.setting(entry)
         if federation.aggregation.local_normalization:
             keep_normalizations_local(network)
     except Exception as error:  # MONAI wraps what a component refuses in its own error
         raise ValueError(f"method {name!r}: {refusal(error)}") from error
+
+
+def _built(parser: ConfigParser) -> list[str]:
+    """Entries besides the network that a method's settings go into: loss, optimiser, handlers of the network."""
+    handlers = enumerate(parser.get(HANDLERS, []))
+    own = [f"{HANDLERS}#{place}" for place, handler in handlers if handler.get("network") == "@network"]
+    return [*(entry for entry in ("loss", "optimizer") if entry in parser), *own]

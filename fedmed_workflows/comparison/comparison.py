@@ -16,16 +16,13 @@ from fedmed_workflows.comparison.compared_method import check_method, method_fed
 from fedmed_workflows.comparison.compared_run import ComparedRun
 from fedmed_workflows.comparison.peak_memory import PeakMemory
 from fedmed_workflows.comparison.planned_runs import COST, PlannedRun, check_same_data, planned_runs
+from fedmed_workflows.comparison.settings import check_entries, check_lists, check_methods
 from fedmed_workflows.federation import Federation
 from fedmed_workflows.federation_sites import ALL
 from fedmed_workflows.refusal import refusal
 from fedmed_workflows.report.comparison_page import write_comparison
 from fedmed_workflows.run_folder import RunFolder, write_whole
-from fedmed_workflows.site_images import check_name
-from fedmed_workflows.training_sites import ALONE, FEDERATED, POOLED
-
-TRAININGS = (FEDERATED, ALONE, POOLED)
-"""Across the sites; at each of them by itself; at one place that has the training images of all of them."""
+from fedmed_workflows.training_sites import FEDERATED
 
 
 class ComparisonError(RuntimeError):
@@ -53,7 +50,7 @@ class Comparison:
     seeds
         Of the runs.
     training
-        Some of :data:`TRAININGS`.
+        Some of :data:`fedmed_workflows.comparison.settings.TRAININGS`.
     cache_dir
         Folder of the features of frozen encoders, for all runs; None for ``features`` in `output_dir`.
     reach
@@ -86,13 +83,16 @@ class Comparison:
         overlays: Sequence[str] = (),
         overrides: Mapping[str, Any] | None = None,
     ) -> None:
+        check_methods(methods)
+        check_entries(dataset_dir, reach, {} if overrides is None else overrides)
         self.bundle_root, self.output_dir, self.reach = bundle_root, Path(output_dir), reach
         self.methods = {name: [files] if isinstance(files, str) else list(files) for name, files in methods.items()}
-        self.seeds = [seeds] if isinstance(seeds, int) else list(seeds)
+        self.seeds = list(seeds) if isinstance(seeds, Sequence) and not isinstance(seeds, str) else [seeds]
         self.trainings = [training] if isinstance(training, str) else list(training)
         listed = isinstance(unseen_site, Sequence) and not isinstance(unseen_site, str)
         names = None if unseen_site is None else [str(site) for site in (unseen_site if listed else [unseen_site])]
         self.unseen = None if names is None or ALL in names else names
+        check_lists(self.seeds, self.trainings, self.unseen)
         self.overlays = [overlays] if isinstance(overlays, str) else list(overlays)
         self.overrides = dict(overrides or {})
         common = {
@@ -100,7 +100,6 @@ class Comparison:
             "device": device, "cache_dir": cache_dir or str(self.output_dir / "features"),
         }  # fmt: skip
         self.entries = {name: value for name, value in common.items() if value is not None}
-        self._check()
 
     def run(self) -> Path:
         """Runs what has not run yet and writes the page; returns its path.
@@ -164,20 +163,6 @@ class Comparison:
             write_whole(planned.folder / COST, json.dumps(memory.figures, indent=2))
         _discard_networks(planned.folder)
         return planned.read(self.output_dir)
-
-    def _check(self) -> None:
-        if not self.methods or not all(self.methods.values()):
-            raise ValueError(f"methods: expected a list of configuration files for each, found {self.methods}")
-        for name in self.methods:
-            check_name(name, "methods: method")
-            if name != Path(name).name or name in ("", "..", "features"):
-                raise ValueError(f"methods: found the name {name!r}, expected one that a folder can have")
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds: expected different whole numbers, found {self.seeds}")
-        if not self.trainings or not set(self.trainings) <= set(TRAININGS):
-            raise ValueError(f"training: expected some of {list(TRAININGS)}, found {self.trainings}")
-        if self.unseen is not None and (not self.unseen or len(set(self.unseen)) < len(self.unseen)):
-            raise ValueError(f"unseen_site: expected different names of sites, found {self.unseen}")
 
 
 def _discard_networks(folder: Path) -> None:

@@ -16,6 +16,9 @@ from fedmed_workflows.training_sites import FEDERATED
 LEAST_PAIRS = 6
 """Below this the signed-rank test cannot give less than 0.05, whatever the differences: 2 / 2⁵ is 0.0625."""
 
+DIGITS = 12
+"""Of a difference: what lies beyond them is the rounding of the means that it is a difference of."""
+
 
 @dataclass(frozen=True)
 class PairedTest:
@@ -87,7 +90,7 @@ def _differences(
 ) -> list[float]:
     places = [place for place in sorted({*first} & {*second}) if role is None or place.role == role]
     pairs = [(first[place], second[place]) for place in places]
-    return [own[seed] - other[seed] for own, other in pairs for seed in sorted({*own} & {*other})]
+    return [round(own[seed] - other[seed], DIGITS) for own, other in pairs for seed in sorted({*own} & {*other})]
 
 
 def _tested(first: Arm, second: Arm, differences: list[float]) -> PairedTest:

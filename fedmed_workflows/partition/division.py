@@ -88,9 +88,11 @@ def drawn(
     Raises
     ------
     ValueError
-        No draw had such sites.
+        No draw had such sites, or the fewest images are less than one.
     """
     check_sites(pool, sites)
+    if min_images < 1:
+        raise ValueError(f"min_images: found {min_images}, expected at least 1")
     width = len(str(sites))
     for number in range(1, DRAWS + 1):
         place_of = draw(np.random.RandomState([seed, number]))

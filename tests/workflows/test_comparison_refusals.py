@@ -47,8 +47,18 @@ REFUSED: list[tuple[Callable[[Path], dict[str, Any]], str]] = [
     (lambda folder: {"seeds": [-1]}, "seed: expected a whole number of at least 0, found -1"),
     (lambda folder: {"training": ["central"]}, "training: expected some of ['federated', 'alone', 'pooled']"),
     (lambda folder: {"methods": {"../a": ["configs/federated.json"]}}, "methods: found the name '../a'"),
-    (lambda folder: {"methods": {}}, "methods: expected a list of configuration files for each"),
+    (
+        lambda folder: {"methods": {"a": ["configs/federated.json", *overlays("fedprox", "moon")]}},
+        "method 'a': method 'moon': train_config: found [",
+    ),
+    (lambda folder: {"methods": {"a": overlays("fedprox")}}, "method 'a': configs/methods/fedprox.json: "),
+    (lambda folder: {"output_dir": __file__}, f"expected a folder, found the file {__file__}"),
+    (lambda folder: {"cache_dir": f"{__file__}/a"}, f"cache_dir {__file__}/a: expected a folder, found the file"),
 ]
+
+
+def overlays(*names: str) -> list[str]:
+    return [f"configs/methods/{name}.json" for name in names]
 
 
 @pytest.mark.parametrize(("changed", "said"), REFUSED)
@@ -57,8 +67,31 @@ def test_what_cannot_be_compared_is_refused_before_training(
 ) -> None:
     monkeypatch.setattr(SiteAlgo, "fit_round", lambda *_: pytest.fail("trained"))
     with pytest.raises((RuntimeError, ValueError)) as refused:
-        compare(comparison, output_dir=str(tmp_path / "runs"), **changed(tmp_path))
+        compare(comparison, **{"output_dir": str(tmp_path / "runs"), **changed(tmp_path)})
     assert said in str(refused.value.__cause__)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "setting", "said"),
+    [
+        ("fedprox", "fedprox#mu", "method 'a': mu: expected a number of at least 0, found 'a word'"),
+        ("moon", "moon#temperature", "method 'a': mu 1.0, temperature 'a word': expected 0 or more, and above 0"),
+        ("fedfocal", "fedfocal#gamma", "method 'a': gamma 'a word', label_smoothing 0.1: expected 0 or more"),
+        ("fedprox", "facmic#learning_rate", "method 'a': Failed to instantiate component 'torch.optim.Adam' with"),
+    ],
+)
+def test_settings_that_do_not_build_are_refused_before_training(
+    comparison: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, setting: str, said: str
+) -> None:
+    monkeypatch.setattr(SiteAlgo, "fit_round", lambda *_: pytest.fail("trained"))
+    changed = {
+        "methods": {"a": ["configs/federated.json", *overlays(method)]}, "output_dir": str(tmp_path / "runs"),
+        "overrides": {**comparison["overrides"], setting: "a word"},
+    }  # fmt: skip
+    with pytest.raises(RuntimeError) as refused:
+        compare(comparison, **changed)
+    assert str(refused.value.__cause__).startswith(said)
     assert not (tmp_path / "runs").exists()
 
 
@@ -69,6 +102,35 @@ def test_a_target_that_there_is_not_is_refused_before_training(comparison: dict[
     compared.overrides = {"facmic": {**comparison["overrides"]["facmic"], "target": "unseen"}}
     with pytest.raises(ValueError, match="method 'facmic': target 'unseen': expected an unseen site"):
         compared.planned()
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"methods": {}}, "methods: expected a list of configuration files for each, found {}"),
+        ({"methods": ["facmic"]}, "methods: expected a list of configuration files for each, found ['facmic']"),
+        ({"methods": {"x": 3}}, "methods: expected a list of configuration files for each, found {'x': 3}"),
+        ({"methods": {1: ["a.json"]}}, "methods: expected a list of configuration files for each, found {1: "),
+        ({"methods": {"x": []}}, "methods: expected a list of configuration files for each, found {'x': []}"),
+        ({"methods": {"report.html": ["a.json"]}}, "methods: found the name 'report.html', expected one"),
+        ({"methods": {"figures": ["a.json"]}}, "methods: found the name 'figures', expected one"),
+        ({"methods": {"a, alone": ["a.json"]}}, "methods: found the name 'a, alone', expected one"),
+        ({"seeds": 1.0}, "seeds: expected different whole numbers, found [1.0]"),
+        ({"seeds": [True]}, "seeds: expected different whole numbers, found [True]"),
+        ({"training": ["alone", "alone"]}, "training: expected some of"),
+        ({"unseen_site": ["a", "a"]}, "unseen_site: expected different names of sites, found ['a', 'a']"),
+        ({"dataset_dir": 3}, "dataset_dir: expected a folder, found 3"),
+        ({"reach": "0.8"}, "reach: expected a score from 0 to 1 or null, found '0.8'"),
+        ({"reach": 5}, "reach: expected a score from 0 to 1 or null, found 5"),
+        ({"reach": float("nan")}, "reach: expected a score from 0 to 1 or null, found nan"),
+        ({"overrides": ["facmic"]}, "overrides: expected values by id, found ['facmic']"),
+        ({"overrides": {"seed": 7, "output_dir": "x"}}, "overrides: found ['output_dir', 'seed'], which entries of"),
+    ],
+)
+def test_entries_that_are_none_are_refused(changed: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError) as refused:
+        Comparison(**{"bundle_root": "b", "methods": {"a": "a.json"}, "output_dir": "runs", **changed})
+    assert str(refused.value).startswith(said)
 
 
 @pytest.mark.parametrize(

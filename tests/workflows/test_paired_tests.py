@@ -39,6 +39,14 @@ def _flat(places: dict[Place, dict[int, float]]) -> list[float]:
     return [value for seeds in places.values() for value in seeds.values()]
 
 
+def test_the_rounding_of_means_is_no_difference() -> None:
+    shares = [17 / 36, 25 / 36, 5 / 36, 7 / 36, 17 / 36, 25 / 36, 5 / 36]
+    means = [sum([share] * 7) / 7 for share in shares]
+    assert sum(mean != share for mean, share in zip(means, shares, strict=True)) > 3
+    (test,) = paired_tests({A: values(*shares), B: values(*means)})
+    assert test.difference.mean == 0 and test.t is None and test.refused == "every difference is the same"
+
+
 def test_all_tests_on_the_page_are_corrected_together() -> None:
     low, high = values(*[0.1] * 7), values(*(0.2 + i / 100 for i in range(7)))
     higher = values(*(0.5 + i / 50 for i in range(7)))

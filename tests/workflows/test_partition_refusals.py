@@ -36,6 +36,7 @@ def damaged(pool: Path) -> None:
         (ByPatient(17), "found 16 patients with 48 images, expected one for each of 17 sites"),
         (ByPatient(8), "found no sites with at least 1 images and 3 patients of one class"),
         (QuantitySkew(2, 1.0, 25), "found no sites with at least 25 images"),
+        (QuantitySkew(2, 1.0, -5), "min_images: found -5, expected at least 1"),
         (ByElement("Manufacturer"), "p00_0.png: found no DICOM file, expected one with Manufacturer"),
         (ByColumn("nowhere.csv", "scanner"), "nowhere.csv: expected a table (CSV), found FileNotFoundError"),
     ],
@@ -70,6 +71,11 @@ def test_sources_that_cannot_be_read_are_refused(
     spoil(pictures)
     with pytest.raises(ValueError, match=re.escape(found)):
         read_pool(pictures)
+
+
+def test_a_pattern_that_is_none_is_refused(pictures: Path) -> None:
+    with pytest.raises(ValueError, match=re.escape("patient_pattern '^(q': expected a regular expression, found")):
+        read_pool(pictures, "^(q")
 
 
 def test_places_that_hold_something_else_are_refused(pictures: Path, tmp_path: Path) -> None:

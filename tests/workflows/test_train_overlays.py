@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fedmed_workflows.site_workflow import config_files
-from fedmed_workflows.train_overlays import merged
+from fedmed_workflows.train_overlays import check_single_method, merged
 
 BASE = {"rate": 0.1, "train": {"handlers": [1], "trainer": {"rate": "@rate"}}, "network_def": {"size": "$@rate * 2"}}
 
@@ -63,20 +63,29 @@ def test_a_file_that_the_bundle_lacks_is_named_beside_those_it_has(bundle_root: 
         config_files(str(bundle_root), ["configs/train.json", "configs/methods/other/train.json"])
 
 
+FEDAVG, FEDPROX, MOON, LORA = (f"configs/methods/{name}/train.json" for name in ("fedavg", "fedprox", "moon", "lora"))
+
+
 @pytest.mark.parametrize(
-    "overlays",
-    [["fedavg", "fedprox"], ["lora"], [], ["fedavg", "fedprox", "fedavg", "moon"], ["lora", "fedavg"], ["fedprox"]],
+    ("overlays", "method"),
+    [([FEDAVG, FEDPROX], "fedprox"), ([LORA], "lora"), ([], "fedbn"), ([], "mine"), ([LORA], "mine")],
 )
-def test_overlays_of_two_methods_are_refused(bundle_root: Path, overlays: list[str]) -> None:
-    names = ["configs/train.json", *(f"configs/methods/{name}/train.json" for name in overlays)]
-    if overlays in (["fedavg", "fedprox"], ["lora"], []):
-        assert len(config_files(str(bundle_root), names)) == len(names)
-    else:
-        with pytest.raises(ValueError, match="train_config: found .*expected the overlay of one method, of .*'lora'"):
-            config_files(str(bundle_root), names)
+def test_one_method_s_overlays_fit(bundle_root: Path, overlays: list[str], method: str) -> None:
+    check_single_method(str(bundle_root), ["configs/train.json", *overlays, "own.json"], method)
 
 
-def test_an_overlay_of_one_s_own_stands_beside_a_method_s(bundle_root: Path, tmp_path: Path) -> None:
-    (tmp_path / "own.json").write_text(json.dumps({"optimizer#lr": 0.1}))
-    names = ["configs/train.json", "configs/methods/fedavg/train.json", str(tmp_path / "own.json")]
-    assert config_files(str(bundle_root), names)[-1] == str(tmp_path / "own.json")
+@pytest.mark.parametrize(
+    ("overlays", "method"),
+    [
+        ([FEDAVG, FEDPROX, FEDAVG, MOON], "moon"),
+        ([LORA, FEDAVG], "fedavg"),
+        ([FEDPROX], "fedprox"),
+        ([FEDAVG, FEDPROX], "fedbn"),
+        ([LORA, LORA], "mine"),
+    ],
+)
+def test_overlays_of_two_methods_are_refused(bundle_root: Path, overlays: list[str], method: str) -> None:
+    with pytest.raises(ValueError) as refused:
+        check_single_method(str(bundle_root), ["configs/train.json", *overlays], method)
+    said = f"method {method!r}: train_config: found {overlays}, expected the overlays of one method, of ['faa_clip', "
+    assert str(refused.value).startswith(said)
