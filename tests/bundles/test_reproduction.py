@@ -42,7 +42,7 @@ IMAGES = 54
 
 TRAINED: dict[str, tuple[list[str], list[str] | None]] = {
     "BrainTumor": (["zero_shot", "fedprox", "facmic"], None), "SkinCancer": (["fedclip"], None),
-    "RealSkin": (["faa_clip"], None), "FeTS2022": (["unet"], None), "Prostate": (["fedmsa"], ["federated"]),
+    "RealSkin": (["faa_clip"], None), "FeTS2022": (["unet"], ["pooled"]), "Prostate": (["fedmsa"], ["federated"]),
     "Fundus": (["fedsam"], ["federated"]), "Nuclei": (["fedmsa"], ["federated"]),
     "CTLung": (["unet"], ["federated"]),
 }  # fmt: skip
