@@ -19,9 +19,9 @@ from fedmed_workflows.site_environment import MIN_NOISE, RELEASE, WEIGHTS, SiteE
 from fedmed_workflows.site_error import SiteError
 from fedmed_workflows.target import NOBODY
 from fedmed_workflows.target_preparation import UNSEEN
-from fedmed_workflows.train_overlays import merged
+from fedmed_workflows.train_overlays import METHOD, merged
 
-FEDERATED, METHOD = "configs/federated.json", "configs/methods/{}.json"
+FEDERATED = "configs/federated.json"
 
 PRIVACY = "fedmed_workflows.update_privacy.GaussianUpdate"
 """The one component that a job may ask for, with its numbers: what it does is here, and makes an update tell less."""

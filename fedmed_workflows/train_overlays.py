@@ -10,8 +10,8 @@ from monai.bundle import ConfigParser
 from monai.bundle.reference_resolver import ReferenceResolver
 from monai.bundle.utils import ID_SEP_KEY, MERGE_KEY
 
-METHODS = "configs/methods/*.json"
-"""A bundle's methods besides its own."""
+METHOD = "configs/methods/{}.json"
+"""A bundle's overlay of a method besides its own, by the method's name."""
 
 
 def merged(files: Sequence[str]) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def check_single_method(bundle_root: str, names: Sequence[str], method: str) -> 
     ValueError
         Those of them that belong to methods of the bundle are more than one method's, or another's.
     """
-    files = sorted(Path(bundle_root).glob(METHODS))
+    files = sorted(Path(bundle_root).glob(METHOD.format("*")))
     methods = {file.stem: ConfigParser.load_config_file(file).get("+train_config", []) for file in files}
     theirs = {name for overlays in methods.values() for name in overlays}
     found = [name for name in names if name in theirs]
