@@ -80,5 +80,7 @@ def test_a_step_and_an_answer_at_full_size(data: Path) -> None:
 
     with torch.inference_mode():
         logits = SlicewiseInferer()(scaled[..., middle : middle + 1][None], network.eval())
-    print(f"vit_b, 1024: loss {float(loss):.4f}")
+        again = nn.BCEWithLogitsLoss(pos_weight=torch.tensor(2.0))(network(image), target)
+    print(f"vit_b, 1024: loss {float(loss):.4f} before the step, {float(again):.4f} after it")
     assert logits.shape == (1, *volume.shape[:3], 1) and bool(torch.isfinite(logits).all())
+    assert float(again) < float(loss)
