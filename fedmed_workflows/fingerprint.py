@@ -71,10 +71,11 @@ def transform_digest(transform: Any) -> str:
 
 @functools.lru_cache(maxsize=1)
 def sources_digest() -> str:
-    """SHA-256 of the source files of ``fedmed_transforms``."""
+    """SHA-256 of the paths and bytes of the source files of ``fedmed_transforms``, of all its rooms."""
     digest = hashlib.sha256()
-    for file in sorted(Path(fedmed_transforms.__file__).parent.glob("*.py")):
-        digest.update(f"{file.name} {file_digest(file)}\n".encode())
+    package = Path(fedmed_transforms.__file__).parent
+    for file in sorted(package.rglob("*.py")):
+        digest.update(f"{file.relative_to(package).as_posix()} {file_digest(file)}\n".encode())
     return digest.hexdigest()
 
 

@@ -15,8 +15,9 @@ import pytest
 import torch
 from monai.transforms import Compose, Identityd, Lambdad, OneOf, RandFlipd, ScaleIntensityd, Spacingd
 
+import fedmed_transforms
 from fedmed_transforms import ClipPreprocessd, ScaleToUnitd
-from fedmed_workflows.fingerprint import content_digest, is_random, transform_digest
+from fedmed_workflows.fingerprint import content_digest, is_random, sources_digest, transform_digest
 from fedmed_workflows.tensor_cache import TensorCache
 
 KEY = "ab" * 32
@@ -127,3 +128,25 @@ def test_a_preprocessing_that_cannot_be_read_off_is_refused() -> None:
 )
 def test_random_preprocessings_are_known(transform: Any, expected: bool) -> None:
     assert is_random(transform) is expected
+
+
+def test_a_mended_reader_in_any_room_makes_features_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "fedmed_transforms"
+    for name in ("load.py", "dicom/planes.py", "dicom/pixels/frames.py"):
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text("VALUE = 1\n")
+    monkeypatch.setattr(fedmed_transforms, "__file__", str(package / "__init__.py"))
+    chain = Compose([ScaleToUnitd("image")])
+
+    def digest() -> str:
+        sources_digest.cache_clear()
+        return transform_digest(chain)
+
+    digests = {digest()}
+    for name in ("load.py", "dicom/planes.py", "dicom/pixels/frames.py"):
+        (package / name).write_text("VALUE = 2\n")
+        digests.add(digest())
+    (package / "dicom" / "planes.py").rename(package / "planes.py")
+    digests.add(digest())
+    sources_digest.cache_clear()
+    assert len(digests) == 5
