@@ -15,15 +15,15 @@ PORT = 8000
 .PHONY: demo test label test-label clean
 
 demo: .venv/installed
-	$(BIN)/python -m fedmed_transforms.phantoms runs/demo_data
+	$(BIN)/python -m fedmed_transforms phantoms runs/demo_data
 	$(BIN)/python -m monai.bundle run --config_file "['$(CLASSIFICATION)/federated.json', '$(CLASSIFICATION)/demo.json']"
-	$(BIN)/python -m fedmed_transforms.volume_phantoms runs/segmentation_demo_data
+	$(BIN)/python -m fedmed_transforms volume_phantoms runs/segmentation_demo_data
 	$(BIN)/python -m monai.bundle run --config_file "['$(SEGMENTATION)/federated.json', '$(SEGMENTATION)/demo.json']"
 	@echo "The reports: runs/demo/report.html and runs/segmentation_demo/report.html"
 
 test: .venv/installed
-	$(BIN)/flake8 fedmed_networks fedmed_workflows fedmed_transforms tests benchmarks
-	$(BIN)/isort --check-only fedmed_networks fedmed_workflows fedmed_transforms tests benchmarks
+	$(BIN)/flake8 fedmed_networks fedmed_workflows fedmed_transforms fedmed_faces.py tests benchmarks
+	$(BIN)/isort --check-only fedmed_networks fedmed_workflows fedmed_transforms fedmed_faces.py tests benchmarks
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
@@ -36,7 +36,7 @@ test: .venv/installed
 	touch $@
 
 label: .venv-label/installed
-	$(LABEL)/python -m fedmed_workflows.clinic.label_server --studies $(STUDIES) --port $(PORT) $(BUNDLES)
+	$(LABEL)/python -m fedmed_workflows label_server --studies $(STUDIES) --port $(PORT) $(BUNDLES)
 
 test-label: .venv-label/installed
 	OMP_NUM_THREADS=1 $(LABEL)/python -m pytest tests/label

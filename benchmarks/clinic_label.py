@@ -62,7 +62,7 @@ class LabelServer:
         }  # fmt: skip
         copied = [str(python), "-m", "monailabel.main", "apps", "--download", "--name", "monaibundle"]
         subprocess.run([*copied, "--output", str(folder)], check=True, capture_output=True, env=self.environment)
-        self.command = [str(python), "-m", "fedmed_workflows.clinic.label_server", "--studies", archive]
+        self.command = [str(python), "-m", "fedmed_workflows", "label_server", "--studies", archive]
         self.command += ["--port", str(port), "--app", str(folder), str(bundle)]
 
     def __enter__(self) -> LabelServer:

@@ -2,6 +2,8 @@ from .acquisition_shift import AcquisitionShift as AcquisitionShift
 from .clip import ClipPreprocess as ClipPreprocess
 from .clip import ClipPreprocessd as ClipPreprocessd
 from .dicom import DicomReader as DicomReader
+from .dicomweb_studies import open_studies as open_studies
+from .identifiers import CheckIdentifiersd as CheckIdentifiersd
 from .intensity import ScaleToUnit as ScaleToUnit
 from .intensity import ScaleToUnitd as ScaleToUnitd
 from .label_style import LabelStyle as LabelStyle
@@ -37,6 +39,7 @@ from .slices import VolumeToSlices as VolumeToSlices
 from .slices import VolumeToSlicesd as VolumeToSlicesd
 from .structured_report import read_report as read_report
 from .structured_report import write_report as write_report
+from .studies import find_studies as find_studies
 from .uptake import ToUptake as ToUptake
 from .uptake import ToUptaked as ToUptaked
 from .window import Window as Window

@@ -14,7 +14,7 @@ FETCHED = ".fetched"
 
 
 class DicomWebStudies:
-    """The images of studies, as :func:`fedmed_transforms.studies.find_studies` names them in folders.
+    """The images of studies, as :func:`fedmed_transforms.find_studies` names them in folders.
 
     A study is fetched when its turn comes and removed afterwards: no more than one takes room. One that can't be
     fetched is an item with its error. Can be gone through several times.
@@ -80,7 +80,7 @@ class DicomWebStudies:
             return [{"path": f"{self.server.url}/studies/{uid}", "study": uid, ERROR: str(error)}]
 
 
-def studies_of(
+def open_studies(
     dataset_dir: str | Sequence[str],
     dicomweb: str | None,
     study: str | Sequence[str] | Mapping[str, str] | None,

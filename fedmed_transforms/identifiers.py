@@ -1,6 +1,6 @@
 """Direct identifiers that are left in DICOM files: found by element, counted by file, never quoted.
 
-Run ``python -m fedmed_transforms.identifiers FOLDER``: it ends with 0 if there are none, 1 if there are some, and 2 if
+Run ``python -m fedmed_transforms identifiers FOLDER``: it ends with 0 if there are none, 1 if there are some, and 2 if
 the folder cannot be read.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,7 +130,7 @@ class CheckIdentifiersd(MapTransform):
 
 def main() -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m fedmed_transforms.identifiers", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m fedmed_transforms identifiers", description=__doc__)
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     try:
@@ -146,7 +145,3 @@ def main() -> int:
     for found in findings:
         print(f"{found.element:{width}}  {found.files:>7}  {found.first}")
     return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,7 +1,7 @@
 """Demo data in seconds: phantoms of four shapes from the scanners of three hospitals and an unseen one, as DICOM files.
 
 The shapes are the classes. The hospitals differ as real ones do: contrast, noise, shading by the coil, resolution and
-how often they see each class. Run ``python -m fedmed_transforms.phantoms FOLDER``.
+how often they see each class. Run ``python -m fedmed_transforms phantoms FOLDER``.
 """
 
 from __future__ import annotations
@@ -127,10 +127,6 @@ def _write_all(folder: Path, images_per_class: int, seed: int, size: int) -> Non
 def main() -> None:
     """The command line."""
     folder = write_by_command(
-        "fedmed_transforms.phantoms", str(__doc__), write_sites, images_per_class=48, seed=0, size=64
+        "fedmed_transforms phantoms", str(__doc__), write_sites, images_per_class=48, seed=0, size=64
     )
     print(f"{folder}: {len(list(folder.glob('*/*/*.dcm')))} images of {len(SCANNERS)} sites")
-
-
-if __name__ == "__main__":
-    main()

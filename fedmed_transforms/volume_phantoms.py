@@ -1,7 +1,7 @@
 """Demo data for segmentation in seconds: volumes of a body with one organ to find, in the formats that hospitals have.
 
 Harbour has DICOM series with NIfTI labels, hillside and the unseen hospital NIfTI, riverbend PNG pictures. The organ is
-label 1. Run ``python -m fedmed_transforms.volume_phantoms FOLDER``.
+label 1. Run ``python -m fedmed_transforms volume_phantoms FOLDER``.
 """
 
 from __future__ import annotations
@@ -193,11 +193,7 @@ WRITERS: dict[str, Callable[[Path, Volume, Scanner, int], None]] = {
 def main() -> None:
     """The command line."""
     folder = write_by_command(
-        "fedmed_transforms.volume_phantoms", str(__doc__), write_segmentation_sites, volumes=12, seed=0, size=64
+        "fedmed_transforms volume_phantoms", str(__doc__), write_segmentation_sites, volumes=12, seed=0, size=64
     )
     count = json.loads((folder / MARKER).read_text())["volumes"] * len(SCANNERS)
     print(f"{folder}: {count} volumes of {len(SCANNERS)} sites")
-
-
-if __name__ == "__main__":
-    main()

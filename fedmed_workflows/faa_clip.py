@@ -23,7 +23,7 @@ class AdversarialInferer(Inferer):
     def __call__(
         self, inputs: torch.Tensor, network: Any, target: torch.Tensor | None = None, **kwargs: Any
     ) -> Adaptation:
-        """One step; as :class:`fedmed_workflows.facmic.AdaptationInferer` takes it, the target adapted too."""
+        """One step; as :class:`fedmed_workflows.AdaptationInferer` takes it, the target adapted too."""
         source = network.adapt(features_of(inputs, network))
         if target is None:
             return Adaptation(source, None, None, network.prompts, network.scale)

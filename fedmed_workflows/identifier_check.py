@@ -57,7 +57,7 @@ class IdentifierCheck:
             listed = "; ".join(f"{name}: {elements}" for name, elements in left.items())
             raise ValueError(
                 f"expected DICOM files without direct identifiers, found at {listed}. "
-                "'python -m fedmed_transforms.identifiers FOLDER' names the files; "
+                "'python -m fedmed_transforms identifiers FOLDER' names the files; "
                 f"--identifiers {ALLOW} runs with them"
             )
         return Preparation({}, [ALLOWED.format(name, elements) for name, elements in left.items()])

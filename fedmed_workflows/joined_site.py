@@ -23,7 +23,7 @@ from fedmed_workflows.train_overlays import METHOD, merged
 
 FEDERATED = "configs/federated.json"
 
-PRIVACY = "fedmed_workflows.update_privacy.GaussianUpdate"
+PRIVACY = "fedmed_workflows.GaussianUpdate"
 """The one component that a job may ask for, with its numbers: what it does is here, and makes an update tell less."""
 
 MEAN, LOCAL_NORMALIZATION = "fedmed_workflows.aggregation.FedAvg", "fedmed_workflows.aggregation.FedBN"

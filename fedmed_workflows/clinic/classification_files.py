@@ -58,7 +58,7 @@ class ClassificationFiles(ResultFiles):
         self._predictions: ResultTable | None = None
 
     def attach(self, engine: Engine) -> None:
-        """Attaches to an evaluator of items as :func:`fedmed_transforms.studies.find_studies` makes them."""
+        """Attaches to an evaluator of items as :func:`fedmed_transforms.find_studies` makes them."""
         super().attach(engine)
         engine.add_event_handler(Events.COMPLETED, self._write_json)
 

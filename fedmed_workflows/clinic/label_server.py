@@ -1,4 +1,4 @@
-"""Starts MONAI Label on bundles: ``python -m fedmed_workflows.clinic.label_server --studies FOLDER BUNDLE...``.
+"""Starts MONAI Label on bundles: ``python -m fedmed_workflows label_server --studies FOLDER BUNDLE...``.
 
 It runs in an environment that holds MONAI Label, as ``make label`` sets one up, and asks nothing of any other machine.
 """
@@ -124,7 +124,7 @@ def _copy_app(folder: Path) -> Path:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m fedmed_workflows.clinic.label_server", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m fedmed_workflows label_server", description=__doc__)
     parser.add_argument("bundles", nargs="*", type=Path, help="folders of trained bundles")
     parser.add_argument("--studies", required=True, help="folder of the images, or the URL of a DICOMweb server")
     parser.add_argument("--app", type=Path, default=Path("runs/label"), help="where MONAI Label's application is kept")
@@ -139,7 +139,3 @@ def main() -> None:
         parser.error(str(error))
     command = server_command(app, asked.studies, names, asked.port)
     os.execvpe(command[0], command, server_environment(os.environ, app))
-
-
-if __name__ == "__main__":
-    main()

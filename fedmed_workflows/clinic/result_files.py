@@ -41,7 +41,7 @@ class ResultFiles(ABC):
         self._owners: dict[str, tuple[str, ...]] = {}
 
     def attach(self, engine: Engine) -> None:
-        """Attaches to an evaluator of items as :func:`fedmed_transforms.studies.find_studies` makes them."""
+        """Attaches to an evaluator of items as :func:`fedmed_transforms.find_studies` makes them."""
         engine.add_event_handler(Events.STARTED, self.start)
         engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self._see)
 
@@ -121,7 +121,7 @@ class RefusedStudies:
         self._table: ResultTable | None = None
 
     def attach(self, engine: Engine) -> None:
-        """Attaches to a :class:`fedmed_workflows.clinic.study_evaluator.StudyEvaluator`."""
+        """Attaches to a :class:`fedmed_workflows.StudyEvaluator`."""
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(StudyEvents.REFUSED, self._refused)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._completed)

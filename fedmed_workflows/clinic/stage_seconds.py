@@ -30,7 +30,7 @@ class StageSeconds:
         self._moments: list[float] = []
 
     def attach(self, engine: Engine) -> None:
-        """Attaches to a :class:`fedmed_workflows.clinic.study_evaluator.StudyEvaluator`."""
+        """Attaches to a :class:`fedmed_workflows.StudyEvaluator`."""
         engine.add_event_handler(Events.ITERATION_STARTED, self._start)
         engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._note)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._keep)

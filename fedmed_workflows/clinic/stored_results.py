@@ -30,7 +30,7 @@ class StoredResults:
         self.results, self.server = results, DicomWebServer(url)
 
     def attach(self, engine: Engine) -> None:
-        """Attaches to a :class:`fedmed_workflows.clinic.study_evaluator.StudyEvaluator`."""
+        """Attaches to a :class:`fedmed_workflows.StudyEvaluator`."""
         engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self._store)
 
     def _store(self, engine: Engine) -> None:

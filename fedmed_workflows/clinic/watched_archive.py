@@ -118,7 +118,7 @@ class WatchedArchive:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def source_of(
+def watch_source(
     dataset_dir: str | Sequence[str],
     dicomweb: str | None,
     study: Mapping[str, str] | None,

@@ -118,7 +118,7 @@ class WatchedFolder:
             logger.warning("%r: expected a file or folder that can be read, found %s", str(path), error.strerror)
 
     def item(self, key: str) -> Item | None:
-        """What the network is to see of a study, as :func:`fedmed_transforms.studies.find_studies` names it.
+        """What the network is to see of a study, as :func:`fedmed_transforms.find_studies` names it.
 
         Returns
         -------

@@ -16,6 +16,7 @@ from fedmed_workflows.engines.nvflare_executor import SiteExecutor
 from fedmed_workflows.engines.nvflare_filters import check_filters, result_filters
 from fedmed_workflows.engines.nvflare_job_folder import write_job_folder
 from fedmed_workflows.engines.nvflare_tracking import receivers
+from fedmed_workflows.engines.public_names import public_name
 from fedmed_workflows.plain_values import check_plain
 from fedmed_workflows.rounds import check_rounds
 from fedmed_workflows.training_sites import FEDERATED
@@ -123,7 +124,7 @@ def _server_part(federation: Federation, network: BundleNetwork, name: str) -> d
         "filtered": federation.filters is not None,
         "manifest": network.manifest.to_json(),
         "aggregation": {
-            "name": f"{type(aggregation).__module__}.{type(aggregation).__qualname__}",
+            "name": public_name(type(aggregation)),
             "arguments": vars(aggregation),
         },
     }

@@ -12,10 +12,8 @@ from typing import Any
 from nvflare.job_config.fed_app_config import ClientAppConfig, FedAppConfig, ServerAppConfig
 from nvflare.job_config.fed_job_config import FedJobConfig
 
+from fedmed_workflows.engines.public_names import PACKAGES, name_publicly
 from fedmed_workflows.run_folder import write_whole
-
-PACKAGES = ["fedmed_workflows", "fedmed_networks", "fedmed_transforms"]
-"""Installed at the server and the sites; NVFlare would otherwise copy their code into the job."""
 
 SERVER_PARAMETERS = {
     "server": {"task_request_interval": 0.5},
@@ -79,6 +77,7 @@ def write_job_folder(
         for name_of_site in sites:
             job.set_site_app(name_of_site, "site")
         job.generate_job_config(str(job_dir))
+    name_publicly(job_dir / job.job_name)
     return job_dir / job.job_name
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from nvflare.app_common.logging.constants import ALLOW_LOG_STREAMING_VAR
 from nvflare.app_common.widgets.component_path_authorizer import CLASS_ALLOW_LIST
 
+from fedmed_workflows.engines.public_names import public_name
 from fedmed_workflows.run_folder import write_whole
 from fedmed_workflows.site_environment import BUNDLES, DATA, DEVICE, RELEASE, STATE, WEIGHTS
 
@@ -89,7 +90,7 @@ def _command(job: Path, workspace: Path, sites: Sequence[str]) -> list[str]:
 
 def _write_policy(workspace: Path, classes: Iterable[type]) -> None:
     """The policy that a real site has: the classes that a job may name, and no other."""
-    allowed = [f"{cls.__module__}.{cls.__name__}" for cls in classes]
+    allowed = [public_name(cls) for cls in classes]
     policy = {"format_version": 2, CLASS_ALLOW_LIST: allowed, ALLOW_LOG_STREAMING_VAR: False}
     write_whole(workspace / "local" / "resources.json", json.dumps(policy, indent=2))
 

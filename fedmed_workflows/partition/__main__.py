@@ -8,7 +8,6 @@ is copied, and no patient is at two sites. The same command writes the same site
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -27,7 +26,7 @@ Build = Callable[[argparse.Namespace], Scheme]
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m fedmed_workflows.partition", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m fedmed_workflows partition", description=__doc__)
     by = parser.add_subparsers(required=True, metavar="SCHEME")
     drawn: list[tuple[str, str, Build]] = [
         ("label_skew", "other classes at every site (Hsu et al. 2019)", _of(LabelSkew, "alpha")),
@@ -89,7 +88,3 @@ def main() -> int:
         print(f"{moved} images are where most of their patient's images are, not where their own value says")
     print(f"written: {options.output_dir}")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

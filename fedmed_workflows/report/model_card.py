@@ -152,6 +152,7 @@ def _plain(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """The command line: ``python -m fedmed_workflows model_card BUNDLE...``."""
     for root in sys.argv[1:]:
         print(write_bundle_card(root))

@@ -84,8 +84,8 @@ def test_inference_is_the_same_in_every_bundle_but_for_what_it_writes(bundle_roo
         assert own[key] == expected, key
     loader, results, store, refused = own["handlers"]
     assert results == "@results" and [handler["_target_"] for handler in (loader, store, refused)] == [
-        "fedmed_workflows.checkpoint.NamedCheckpointLoader", "fedmed_workflows.clinic.stored_results.StoredResults",
-        "fedmed_workflows.clinic.result_files.RefusedStudies",
+        "fedmed_workflows.NamedCheckpointLoader", "fedmed_workflows.StoredResults",
+        "fedmed_workflows.RefusedStudies",
     ]  # fmt: skip
 
 

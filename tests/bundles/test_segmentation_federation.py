@@ -63,7 +63,7 @@ def test_private_updates(federation: dict[str, Any], tmp_path: Path) -> None:
     """Nothing clipped and no noise: the run without privacy; with noise: its spread, in the type of the exchange."""
 
     def private(name: str, clip_norm: float, noise: float, **changed: Any) -> dict[str, torch.Tensor]:
-        mechanism = {"_target_": "fedmed_workflows.update_privacy.GaussianUpdate", "delta": 1e-5,
+        mechanism = {"_target_": "fedmed_workflows.GaussianUpdate", "delta": 1e-5,
                      "clip_norm": clip_norm, "noise_multiplier": noise}  # fmt: skip
         run(federation, output_dir=str(tmp_path / name), rounds=1, privacy=mechanism, **changed)
         return load_file(tmp_path / name / "checkpoints" / "round_00001.safetensors")

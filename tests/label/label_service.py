@@ -92,7 +92,7 @@ class Label:
 def serving(studies: str | Path, bundles: Iterable[Path], folder: Path, **settings: str) -> Iterator[Label]:
     """The server, started as ``make label`` starts it, with further environment variables."""
     port = free_port()
-    command = [sys.executable, "-m", "fedmed_workflows.clinic.label_server", "--studies", str(studies)]
+    command = [sys.executable, "-m", "fedmed_workflows", "label_server", "--studies", str(studies)]
     command += ["--port", str(port), "--app", str(folder), *map(str, bundles)]
     path = os.pathsep.join([str(Path(__file__).parent), str(ROOT)])
     log = folder / "log"

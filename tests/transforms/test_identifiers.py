@@ -191,7 +191,7 @@ def test_command(
 
 def test_command_s_exit_status(tmp_path: Path, clean: Save) -> None:
     clean(tmp_path / "a.dcm", OperatorsName=SECRET)
-    command = [sys.executable, "-m", "fedmed_transforms.identifiers", str(tmp_path)]
+    command = [sys.executable, "-m", "fedmed_transforms", "identifiers", str(tmp_path)]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 1
 
 

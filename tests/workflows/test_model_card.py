@@ -37,7 +37,7 @@ def rows(card: str, title: str) -> Iterator[list[str]]:
 
 @pytest.mark.parametrize("bundle", BUNDLES, ids=lambda path: str(path.name))
 def test_the_card_in_the_repository_is_what_is_made_of_the_metadata(bundle: Path, tmp_path: Path) -> None:
-    """Written anew by ``python -m fedmed_workflows.report.model_card bundles/*``."""
+    """Written anew by ``python -m fedmed_workflows model_card bundles/*``."""
     shutil.copytree(bundle / "configs", tmp_path / "configs")
     card = write_bundle_card(tmp_path).read_text("utf-8")
     assert (bundle / "docs" / "MODEL_CARD.md").read_text("utf-8") == card
@@ -86,7 +86,7 @@ def test_a_trained_card_holds_the_numbers_of_the_report(federated: dict[str, Any
 
 
 def test_a_card_says_what_privacy_was_set(federated: dict[str, Any]) -> None:
-    mechanism = {"_target_": "fedmed_workflows.update_privacy.GaussianUpdate", "delta": 1e-5, "clip_norm": 1.5,
+    mechanism = {"_target_": "fedmed_workflows.GaussianUpdate", "delta": 1e-5, "clip_norm": 1.5,
                  "noise_multiplier": 2.0}  # fmt: skip
     folder = run(federated, privacy=mechanism)
     card, metrics = (folder / "MODEL_CARD.md").read_text("utf-8"), json.loads((folder / "metrics.json").read_text())

@@ -179,7 +179,7 @@ def test_private_updates_their_epsilon_and_what_stays_at_a_site_are_those_of_one
     numbers = {"clip_norm": 1.0, "noise_multiplier": 0.5, "delta": 1e-5}
     private = {
         **federated, "aggregation": {"_target_": "fedmed_workflows.aggregation.FedBN"},
-        "privacy": {"_target_": "fedmed_workflows.update_privacy.GaussianUpdate", **numbers},
+        "privacy": {"_target_": "fedmed_workflows.GaussianUpdate", **numbers},
     }  # fmt: skip
     break_off(private, tmp_path / "here", monkeypatch)
     shutil.copytree(tmp_path / "here", tmp_path / "there")

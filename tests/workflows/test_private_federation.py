@@ -17,7 +17,7 @@ from fedmed_workflows.private_update import hold_statistics
 
 def private(entries: dict[str, Any], clip_norm: float, noise_multiplier: float, **changes: Any) -> dict[str, Any]:
     mechanism = {
-        "_target_": "fedmed_workflows.update_privacy.GaussianUpdate",
+        "_target_": "fedmed_workflows.GaussianUpdate",
         "clip_norm": clip_norm,
         "noise_multiplier": noise_multiplier,
         "delta": 1e-5,

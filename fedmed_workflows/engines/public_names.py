@@ -1,0 +1,48 @@
+"""The public names of classes, by which jobs and policies of NVFlare name them: files may move, these names stay."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from fedmed_workflows.run_folder import write_whole
+
+PACKAGES = ["fedmed_workflows", "fedmed_networks", "fedmed_transforms", "fedmed_faces"]
+"""Installed at the server and the sites; NVFlare would otherwise copy their code into the job."""
+
+
+def public_name(component: type) -> str:
+    """The name by which a job names a class: its shortest public name, or the path of a class of another package.
+
+    Parameters
+    ----------
+    component
+        For example ``SiteExecutor``, whose public name is ``fedmed_workflows.SiteExecutor``.
+    """
+    name, parts = component.__name__, component.__module__.split(".")
+    for end in range(1, len(parts) if parts[0] in PACKAGES else 0):
+        package = ".".join(parts[:end])
+        if name in getattr(import_module(package), "__all__", ()):
+            return f"{package}.{name}"
+    return f"{component.__module__}.{name}"
+
+
+def name_publicly(job: Path) -> None:
+    """Names this project's classes by their public names in the configurations that NVFlare has written into a job."""
+    for file in job.rglob("config_fed_*.json"):
+        content = _named(json.loads(file.read_text()))
+        write_whole(file, json.dumps(content, indent=4))
+
+
+def _named(content: Any) -> Any:
+    if isinstance(content, list):
+        return [_named(entry) for entry in content]
+    if not isinstance(content, dict):
+        return content
+    path = content.get("path")
+    if isinstance(path, str) and path.partition(".")[0] in PACKAGES:
+        module, _, name = path.rpartition(".")
+        content = {**content, "path": public_name(getattr(import_module(module), name))}
+    return {name: _named(entry) for name, entry in content.items()}

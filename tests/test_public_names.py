@@ -1,0 +1,97 @@
+"""The public names: written out, so that none goes unseen; configurations and documents use them and no inner path."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from pydoc import locate
+from typing import Any
+
+import pytest
+from monai.bundle import ConfigParser
+
+from fedmed_faces import UnknownNameError
+
+ROOT = Path(__file__).parents[1]
+
+FACES = {
+    "fedmed_networks": """
+        checkpoint_class_names FACMIC FeatureAttention FedCLIP FedMSA FedSAM FedUNet FineTunedCLIP LinearHeadCLIP
+        LoraCLIP LoraSAM OnnxNetwork TorchScriptNetwork ZeroShotCLIP
+    """,
+    "fedmed_transforms": """
+        AcquisitionShift ChannelsToLabels ChannelsToLabelsd CheckIdentifiersd ClipPreprocess ClipPreprocessd
+        DicomReader find_studies LabelsToChannels LabelsToChannelsd LabelStyle load_image LoadMedicalImaged
+        MatchedLabeld NiftiReader open_studies PictureReader Prefetched read_report read_segmentation ResultFormatd
+        SamLabels SamLabelsd SamPostprocess SamPostprocessd SamPreprocess SamPreprocessd SaveSegmentationd
+        ScaleToUnit ScaleToUnitd Segment SegmentationToLabelsd SeriesRules SiteShiftd SlicesToVolume SlicesToVolumed
+        ToPictures ToPicturesd ToUptake ToUptaked VolumeToSlices VolumeToSlicesd Window Windowd write_report
+        write_segmentation
+    """,
+    "fedmed_workflows": """
+        AdaptationInferer AdversarialInferer ClassificationFiles ClassificationMetrics ClassificationSite
+        ClassificationSites Comparison continued_network ContrastiveLoss EncodedDataset EncryptedAggregate
+        EncryptedSite FAACLIPLoss FACMICLoss FeatureInferer Federation FederationController FedProx GaussianUpdate
+        IdentifierCheck ImageDataset ImageStatistics LastAggregate LMMDLoss LossWatch MOON NamedCheckpointLoader
+        PairedLoader PairInferer PairLoss PooledInferer Preparation prepare_paired_batch Production
+        ProductionStatistics RefusedStudies RejoiningSites RestartingLauncher ScoreFile SegmentationFiles
+        SegmentationMetrics SegmentationSite SegmentationSites SimulatedStatistics SiteAlgo SiteExecutor
+        SiteStatisticsExecutor SliceDataset SlicewiseInferer SmallCounts SmoothedFocalLoss StageSeconds
+        StoredResults StudyDataset StudyEvaluator StudyEvents StudyLedger target_dataset TargetPreparation
+        trainable_parameters Watch watch_source WatchEvaluator
+    """,
+    "fedmed_workflows.aggregation": """
+        Aggregated Aggregation Before FedAdam FedAvg FedAvgM FedBN FedYogi Krum Median TrimmedMean Update
+    """,
+}
+"""Public names by their face. A name that goes breaks bundles and policies at hospitals."""
+
+NAME = re.compile(r"fedmed_(?:networks|transforms|workflows)(?:\.\w+)+")
+
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("bundles/*/docs/*.md"))]
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_no_public_name_goes_and_none_comes_unseen(face: str) -> None:
+    package = import_module(face)
+    assert sorted(package.__all__) == sorted(FACES[face].split())
+    for name in package.__all__:
+        assert getattr(package, name).__name__ == name
+    assert set(dir(package)) >= set(package.__all__)
+
+
+def targets(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        yield from (value for key, value in node.items() if key.rpartition("#")[2] == "_target_")
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else []:
+        yield from targets(child)
+
+
+def is_public(name: str) -> bool:
+    face, _, own = name.rpartition(".")
+    return name in FACES or (face in FACES and own in FACES[face].split())
+
+
+def test_every_target_of_a_bundle_is_a_public_name() -> None:
+    files = sorted(ROOT.glob("bundles/**/*.json"))
+    found = [(file, name) for file in files for name in targets(json.loads(file.read_text()))]
+    own = [(file, name) for file, name in found if name.startswith("fedmed_")]
+    assert len(own) > 100 and [(file.name, name) for file, name in own if not is_public(name)] == []
+
+
+def test_documents_name_nothing_but_public_names() -> None:
+    found = [(file.name, name) for file in DOCUMENTS for name in NAME.findall(file.read_text())]
+    assert len(found) > 20
+    assert [(file, name) for file, name in found if not is_public(name)] == []
+
+
+def test_a_name_that_is_not_there_says_which_there_are() -> None:
+    with pytest.raises(UnknownNameError) as refused:
+        ConfigParser({"part": {"_target_": "fedmed_workflows.StoredResult"}}).get_parsed_content("part")
+    assert "no public name 'StoredResult'; did you mean fedmed_workflows.StoredResults?" in str(refused.value)
+    assert "it has AdaptationInferer, AdversarialInferer" in str(refused.value)
+    with pytest.raises(UnknownNameError, match="fedmed_transforms has no public name 'loadimage'; did you mean"):
+        locate("fedmed_transforms.loadimage")
