@@ -36,16 +36,9 @@ from safetensors.torch import save_file
 from fedmed_workflows.engines.nvflare_controller import INITIAL, JOB, OUTCOME, FederationController
 from fedmed_workflows.engines.nvflare_files import SOURCE, fetched, served
 from fedmed_workflows.engines.nvflare_job_folder import PACKAGES
-from fedmed_workflows.engines.nvflare_messages import (
-    OPEN,
-    SAMPLES,
-    SCORE,
-    TRAIN,
-    message,
-    register_tensors,
-    values_of,
-)
-from fedmed_workflows.exchange import Manifest, weights_digest
+from fedmed_workflows.engines.nvflare_messages import OPEN, SAMPLES, SCORE, TRAIN, message, register_tensors, values_of
+from fedmed_workflows.exchange import weights_digest
+from fedmed_workflows.exchange_manifest import Manifest
 
 FEDSAM_MB = 372.7
 TENSOR_MB = 9.4375  # the largest tensors of vit_b: 3072 x 768 in float32

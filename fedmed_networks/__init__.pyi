@@ -2,7 +2,7 @@ from .class_names import checkpoint_class_names as checkpoint_class_names
 from .exported import OnnxNetwork as OnnxNetwork
 from .exported import TorchScriptNetwork as TorchScriptNetwork
 from .facmic import FACMIC as FACMIC
-from .feature_attention import FeatureAttention as FeatureAttention
+from .facmic import FeatureAttention as FeatureAttention
 from .fedclip import FedCLIP as FedCLIP
 from .fedmsa import FedMSA as FedMSA
 from .fedsam import FedSAM as FedSAM

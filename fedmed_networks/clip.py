@@ -14,7 +14,7 @@ import open_clip
 import torch
 from torch import nn
 
-from fedmed_networks.weights import file_digest
+from fedmed_networks.weights import file_digest, plain
 
 logger = logging.getLogger(__name__)
 
@@ -108,13 +108,6 @@ def shared_clip(clip: str | Mapping[str, Any], weights: str | Path | None = None
     text = None if weights is None else str(weights)
     digest = file_digest(Path(text)) if text is not None and Path(text).is_file() else ""
     return _build(clip if isinstance(clip, str) else json.dumps(plain(clip), sort_keys=True), text, digest)
-
-
-def plain(value: Any) -> Any:
-    """A configuration without the proxies that a configuration parser wraps around it."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 @functools.lru_cache(maxsize=4)

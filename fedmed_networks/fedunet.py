@@ -9,8 +9,8 @@ import torch
 from monai.networks.nets import UNet
 from torch.nn import functional
 
-from fedmed_networks.clip import plain
 from fedmed_networks.slice_network import STRIDE, SliceNetwork
+from fedmed_networks.weights import plain
 
 WIDTHS = (16, 32, 64, 128, 256)
 """Channels of the five levels, each of half the side of the one above it."""

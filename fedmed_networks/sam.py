@@ -13,14 +13,13 @@ import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 from torch import nn
 
-from fedmed_networks.clip import plain
 from fedmed_networks.image_encoder import ImageEncoder
 from fedmed_networks.mask_decoder import DensePositions, PromptFreeMaskDecoder
 from fedmed_networks.sam_architecture import PATCH_SIZE, SamArchitecture, sam_architecture
 from fedmed_networks.sam_weights import load_sam_weights
 from fedmed_networks.slice_network import SliceNetwork
 from fedmed_networks.tiny_vit import TinyVitEncoder
-from fedmed_networks.weights import file_digest
+from fedmed_networks.weights import file_digest, plain
 
 logger = logging.getLogger(__name__)
 

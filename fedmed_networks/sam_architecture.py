@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fedmed_networks.clip import plain
+from fedmed_networks.weights import plain
 
 PATCH_SIZE = 16
 """Side of a patch in pixels: the mask decoder scales patches by four, and logits have a quarter of the image's side."""

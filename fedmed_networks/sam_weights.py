@@ -13,13 +13,12 @@ from torch import nn
 from torch.nn import functional
 
 from fedmed_networks.sam_architecture import PUBLISHED
-from fedmed_networks.tiny_vit_weights import timm_names
+from fedmed_networks.tiny_vit import timm_names
+from fedmed_networks.weights import NAMED, differing_shapes
 
 State = dict[str, torch.Tensor]
 
 POSITIONS = "image_encoder.pos_embed"
-NAMED = 3
-"""How many names of tensors an error lists."""
 
 
 def load_sam_weights(sam: nn.Module, path: Path, model_type: str) -> None:
@@ -77,15 +76,6 @@ def read_state(path: Path) -> State:
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ValueError(f"{path}: not a checkpoint: expected tensors by name, found {type(state).__qualname__}")
     return {str(name): value for name, value in state.items()}
-
-
-def differing_shapes(found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> list[str]:
-    """``name: found (…), expected (…)`` of every tensor of both whose shapes differ."""
-    return [
-        f"{name}: found {tuple(found[name].shape)}, expected {tuple(value.shape)}"
-        for name, value in expected.items()
-        if name in found and found[name].shape != value.shape
-    ]
 
 
 def _fitted(name: str, value: torch.Tensor, expected: Mapping[str, torch.Tensor]) -> torch.Tensor:

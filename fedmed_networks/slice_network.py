@@ -11,7 +11,7 @@ import torch
 from monai.data import MetaTensor
 from torch import nn
 
-from fedmed_networks.sam_weights import NAMED, differing_shapes
+from fedmed_networks.weights import NAMED, differing_shapes
 
 STRIDE = 4
 """Pixels of the image, along a side, for one of the logits."""

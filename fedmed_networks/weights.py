@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import weakref
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -48,4 +50,35 @@ def tensor_digest(tensor: torch.Tensor) -> str:
     """SHA-256 of a tensor's shape, type and values as they are stored."""
     digest = hashlib.sha256(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
     digest.update(memoryview(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()))
+    return digest.hexdigest()
+
+
+def plain(value: Any) -> Any:
+    """A configuration without the proxies that a configuration parser wraps around it."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+NAMED = 3
+"""How many names of tensors an error lists."""
+
+
+def differing_shapes(found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> list[str]:
+    """``name: found (…), expected (…)`` of every tensor of both whose shapes differ."""
+    return [
+        f"{name}: found {tuple(found[name].shape)}, expected {tuple(value.shape)}"
+        for name, value in expected.items()
+        if name in found and found[name].shape != value.shape
+    ]
+
+
+def content_digest(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, or of the names and bytes of all files below a folder."""
+    path = Path(path)
+    if path.is_file():
+        return file_digest(path)
+    digest = hashlib.sha256()
+    for file in sorted(file for file in path.rglob("*") if file.is_file()):
+        digest.update(f"{file.relative_to(path)} {file_digest(file)}\n".encode())
     return digest.hexdigest()

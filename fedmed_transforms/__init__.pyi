@@ -2,6 +2,7 @@ from .acquisition_shift import AcquisitionShift as AcquisitionShift
 from .clip import ClipPreprocess as ClipPreprocess
 from .clip import ClipPreprocessd as ClipPreprocessd
 from .dicom import DicomReader as DicomReader
+from .dicom_segmentation import read_segmentation as read_segmentation
 from .dicomweb_studies import open_studies as open_studies
 from .identifiers import CheckIdentifiersd as CheckIdentifiersd
 from .intensity import ScaleToUnit as ScaleToUnit
@@ -19,17 +20,16 @@ from .picture_files import PictureReader as PictureReader
 from .pictures import ToPictures as ToPictures
 from .pictures import ToPicturesd as ToPicturesd
 from .prefetch import Prefetched as Prefetched
-from .result_format import ResultFormatd as ResultFormatd
 from .sam import SamLabels as SamLabels
 from .sam import SamLabelsd as SamLabelsd
 from .sam import SamPostprocess as SamPostprocess
 from .sam import SamPostprocessd as SamPostprocessd
 from .sam import SamPreprocess as SamPreprocess
 from .sam import SamPreprocessd as SamPreprocessd
+from .save_segmentation import ResultFormatd as ResultFormatd
 from .save_segmentation import SaveSegmentationd as SaveSegmentationd
 from .segmentation_label import SegmentationToLabelsd as SegmentationToLabelsd
 from .segmentation_object import Segment as Segment
-from .segmentation_object import read_segmentation as read_segmentation
 from .segmentation_object import write_segmentation as write_segmentation
 from .series_rules import SeriesRules as SeriesRules
 from .site_shift import SiteShiftd as SiteShiftd

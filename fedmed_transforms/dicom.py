@@ -13,13 +13,20 @@ from pydicom.uid import SegmentationStorage
 
 from fedmed_transforms.damage import said
 from fedmed_transforms.dicom_file import DicomFile, text_of
+from fedmed_transforms.dicom_segmentation import read_segmentation
 from fedmed_transforms.geometry import Grid, arrange, check_regular, duplicates, only
-from fedmed_transforms.image_metadata import DICOM, RESAMPLED, SOURCE_FILES, SOURCE_INSTANCES, Loaded, metadata_of
-from fedmed_transforms.intensity import FULL_SCALE
+from fedmed_transforms.image_metadata import (
+    DICOM,
+    FULL_SCALE,
+    RESAMPLED,
+    SOURCE_FILES,
+    SOURCE_INSTANCES,
+    Loaded,
+    metadata_of,
+)
 from fedmed_transforms.planes import read_slices
 from fedmed_transforms.refusing_reader import RefusingReader
 from fedmed_transforms.regrid import make_regular
-from fedmed_transforms.segmentation_object import read_segmentation
 from fedmed_transforms.series import DICOM_SUFFIXES, DIRECTORY_NAME, is_archive, is_dicom, read_series
 from fedmed_transforms.series_rules import SeriesRules
 from fedmed_transforms.stack import has_place

@@ -220,3 +220,13 @@ def _file_meta(content: bytes) -> Any:
     file = io.BytesIO(content[:FILE_META_PEEK])
     file.seek(PREAMBLE)
     return read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
+
+
+def samples_of(file: DicomFile) -> int:
+    """Samples of a pixel: 1, or 3 for colours."""
+    return int(file.header.get("SamplesPerPixel") or 1)
+
+
+def is_coloured(file: DicomFile) -> bool:
+    """Whether a frame decodes to red, green and blue."""
+    return samples_of(file) == 3 or file.header.get("PhotometricInterpretation") == "PALETTE COLOR"

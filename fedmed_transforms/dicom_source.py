@@ -13,6 +13,7 @@ from pydicom.valuerep import DA, TM
 
 from fedmed_transforms.find import IGNORED_NAMES
 from fedmed_transforms.mask_grid import Plane
+from fedmed_transforms.planes import frame_element, frames_of
 from fedmed_transforms.series import is_dicom
 from fedmed_transforms.unquoted import unquoted, unquoted_errors
 
@@ -133,23 +134,6 @@ def planes_of(headers: Sequence[Dataset]) -> list[Plane] | None:
         f"{source_name(headers[0], 1)}: expected ImagePositionPatient of every frame, or one image without it, "
         f"found {len(planes) - len(placed)} of {len(planes)} frames without"
     )
-
-
-def frames_of(header: Dataset) -> list[list[Dataset]]:
-    """Where the elements of each frame are found: its own functional groups, the shared ones, and the image."""
-    shared = list(header.get("SharedFunctionalGroupsSequence") or [])
-    if "PerFrameFunctionalGroupsSequence" in header:
-        return [[frame, *shared] for frame in header.PerFrameFunctionalGroupsSequence]
-    return [[*shared, header]] * int(header.get("NumberOfFrames") or 1)
-
-
-def frame_element(frame: Sequence[Dataset], sequence: str, keyword: str) -> Any:
-    """An element of a frame, from the first place that has it; None if none has."""
-    for group in frame:
-        for holder in (group.get(sequence) or [group])[:1]:
-            if holder.get(keyword) not in (None, ""):
-                return holder[keyword].value
-    return None
 
 
 def _plane(header: Dataset, frame: Sequence[Dataset], position: Any, name: str) -> Plane:

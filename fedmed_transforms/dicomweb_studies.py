@@ -43,7 +43,7 @@ class DicomWebStudies:
         output_dir: str,
         rules: Mapping[str, Any] | None = None,
     ) -> None:
-        from fedmed_transforms.dicomweb import DicomWebServer  # an extra, which folders do without
+        from fedmed_transforms.dicomweb import DicomWebServer
 
         self.server, self.rules = DicomWebServer(url), rules
         self.folder = Path(output_dir) / FETCHED

@@ -25,7 +25,7 @@ from pydicom.uid import (
 
 from fedmed_transforms.codestream import Codestream, read_codestream, without_container
 from fedmed_transforms.damage import code_of, decoder_said
-from fedmed_transforms.dicom_file import DicomFile
+from fedmed_transforms.dicom_file import DicomFile, samples_of
 from fedmed_transforms.header_index import UNDEFINED_LENGTH
 
 LARGEST_DECODED = 2**33
@@ -72,16 +72,6 @@ def is_native(file: DicomFile) -> bool:
         and header.get("PhotometricInterpretation") != "PALETTE COLOR"
         and not swapped_bytes
     )
-
-
-def samples_of(file: DicomFile) -> int:
-    """Samples of a pixel: 1, or 3 for colours."""
-    return int(file.header.get("SamplesPerPixel") or 1)
-
-
-def is_coloured(file: DicomFile) -> bool:
-    """Whether a frame decodes to red, green and blue."""
-    return samples_of(file) == 3 or file.header.get("PhotometricInterpretation") == "PALETTE COLOR"
 
 
 def check_length(file: DicomFile, frame_bytes: float) -> None:

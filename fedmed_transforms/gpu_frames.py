@@ -14,7 +14,8 @@ import torch
 from pydicom.uid import UID, HTJ2KLossless, HTJ2KLosslessRPCL, JPEG2000Lossless, JPEGLossless, JPEGLosslessSV1
 
 from fedmed_transforms.codestream import Codestream
-from fedmed_transforms.frames import check_declared, samples_of
+from fedmed_transforms.dicom_file import samples_of
+from fedmed_transforms.frames import check_declared
 from fedmed_transforms.planes import Slice
 
 logger = logging.getLogger(__name__)

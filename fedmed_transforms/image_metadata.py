@@ -118,3 +118,7 @@ def number(image: torch.Tensor, keyword: str, purpose: str) -> float:
         return float(first)
     except ValueError as error:
         raise ValueError(f"{file_of(image)}: {keyword}: found {first!r}, expected a number") from error
+
+
+FULL_SCALE = "full_scale"
+"""Entry of an image's metadata: the largest value that its file format can hold, set by readers of pictures."""

@@ -12,8 +12,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 
-FULL_SCALE = "full_scale"
-"""Entry of an image's metadata: the largest value that its file format can hold, set by readers of pictures."""
+from fedmed_transforms.image_metadata import FULL_SCALE
 
 
 class ScaleToUnit(Transform):

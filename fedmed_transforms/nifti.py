@@ -12,9 +12,8 @@ import nibabel as nib
 import numpy as np
 import torch
 
-from fedmed_transforms.image_metadata import Loaded, metadata_of
+from fedmed_transforms.image_metadata import FULL_SCALE, Loaded, metadata_of
 from fedmed_transforms.inflate import PIECE, check_size, read_pieces, read_start
-from fedmed_transforms.intensity import FULL_SCALE
 from fedmed_transforms.refusing_reader import RefusingReader
 from fedmed_transforms.scaling import empty_values, scale_into, swap_bytes, view
 from fedmed_transforms.workers import in_turn

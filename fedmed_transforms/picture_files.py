@@ -10,8 +10,7 @@ import torch
 from monai.data import PILReader
 from PIL import Image, ImageOps
 
-from fedmed_transforms.image_metadata import Loaded, metadata_of
-from fedmed_transforms.intensity import FULL_SCALE
+from fedmed_transforms.image_metadata import FULL_SCALE, Loaded, metadata_of
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 

@@ -182,3 +182,20 @@ def _unit(directions: Vector) -> Vector:
     if (abs(lengths - 1) > UNIT_TOLERANCE).any() or abs(directions[0] @ directions[1]) > UNIT_TOLERANCE:
         raise Damaged(f"ImageOrientationPatient {directions.ravel().tolist()}, expected two perpendicular unit vectors")
     return directions / lengths[:, None]
+
+
+def frames_of(header: Dataset) -> list[list[Dataset]]:
+    """Where the elements of each frame are found: its own functional groups, the shared ones, and the image."""
+    shared = list(header.get("SharedFunctionalGroupsSequence") or [])
+    if "PerFrameFunctionalGroupsSequence" in header:
+        return [[frame, *shared] for frame in header.PerFrameFunctionalGroupsSequence]
+    return [[*shared, header]] * int(header.get("NumberOfFrames") or 1)
+
+
+def frame_element(frame: Sequence[Dataset], sequence: str, keyword: str) -> Any:
+    """An element of a frame, from the first place that has it; None if none has."""
+    for group in frame:
+        for holder in (group.get(sequence) or [group])[:1]:
+            if holder.get(keyword) not in (None, ""):
+                return holder[keyword].value
+    return None

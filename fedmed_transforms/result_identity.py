@@ -13,8 +13,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID, generate_uid
 
 from fedmed_transforms.dicom_result import SOFTWARE_VERSION, Algorithm
-from fedmed_transforms.dicom_source import frames_of
 from fedmed_transforms.mask_grid import Array
+from fedmed_transforms.planes import frames_of
 
 
 class ResultIdentity:

@@ -8,8 +8,8 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.valuerep import DSfloat
 
-from fedmed_transforms.dicom_source import frame_element, frames_of
 from fedmed_transforms.mask_grid import Plane
+from fedmed_transforms.planes import frame_element, frames_of
 
 SHARED = {"PlaneOrientationSequence": "ImageOrientationPatient", "PixelMeasuresSequence": "PixelSpacing"}
 """Functional groups, and of each the element, that highdicom expects to be the same in all frames."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from fedmed_transforms.frames import is_coloured
+from fedmed_transforms.dicom_file import is_coloured
 from fedmed_transforms.planes import Slice, Vector, decimals_of
 from fedmed_transforms.series_rules import SeriesRules
 

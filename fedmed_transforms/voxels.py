@@ -15,18 +15,8 @@ import torch
 
 from fedmed_transforms import gpu_frames
 from fedmed_transforms.damage import said
-from fedmed_transforms.dicom_file import DicomFile
-from fedmed_transforms.frames import (
-    Words,
-    check_length,
-    decode,
-    decode_native,
-    encoded_frames,
-    is_coloured,
-    is_native,
-    read_native,
-    samples_of,
-)
+from fedmed_transforms.dicom_file import DicomFile, is_coloured, samples_of
+from fedmed_transforms.frames import Words, check_length, decode, decode_native, encoded_frames, is_native, read_native
 from fedmed_transforms.pixels import (
     Meaning,
     PixelFormat,

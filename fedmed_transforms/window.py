@@ -10,8 +10,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 
-from fedmed_transforms.image_metadata import dicom_of, file_of, number
-from fedmed_transforms.intensity import FULL_SCALE
+from fedmed_transforms.image_metadata import FULL_SCALE, dicom_of, file_of, number
 
 FROM_FILE = "from_file"
 """Instead of a window: the one that is stored in the image's own DICOM file."""

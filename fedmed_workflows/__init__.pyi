@@ -29,7 +29,7 @@ from .engines.production_statistics import ProductionStatistics as ProductionSta
 from .engines.simulated_statistics import SimulatedStatistics as SimulatedStatistics
 from .evaluation import ClassificationMetrics as ClassificationMetrics
 from .evaluation import ScoreFile as ScoreFile
-from .exchange import trainable_parameters as trainable_parameters
+from .exchange_trainable import trainable_parameters as trainable_parameters
 from .faa_clip import AdversarialInferer as AdversarialInferer
 from .faa_clip import FAACLIPLoss as FAACLIPLoss
 from .facmic import AdaptationInferer as AdaptationInferer
@@ -42,11 +42,11 @@ from .focal import SmoothedFocalLoss as SmoothedFocalLoss
 from .identifier_check import IdentifierCheck as IdentifierCheck
 from .image_prompt_pairs import PairInferer as PairInferer
 from .image_prompt_pairs import PairLoss as PairLoss
-from .inference import PooledInferer as PooledInferer
+from .inferers import PooledInferer as PooledInferer
+from .inferers import SlicewiseInferer as SlicewiseInferer
 from .lmmd import LMMDLoss as LMMDLoss
 from .loss_watch import LossWatch as LossWatch
 from .moon import MOON as MOON
-from .preparation import Preparation as Preparation
 from .segmentation_evaluation import SegmentationMetrics as SegmentationMetrics
 from .segmentation_sites import SegmentationSite as SegmentationSite
 from .segmentation_sites import SegmentationSites as SegmentationSites
@@ -55,9 +55,9 @@ from .sites import ClassificationSite as ClassificationSite
 from .sites import ClassificationSites as ClassificationSites
 from .slice_dataset import ImageDataset as ImageDataset
 from .slice_dataset import SliceDataset as SliceDataset
-from .slicewise import SlicewiseInferer as SlicewiseInferer
 from .target import PairedLoader as PairedLoader
 from .target import prepare_paired_batch as prepare_paired_batch
 from .target import target_dataset as target_dataset
+from .target_preparation import Preparation as Preparation
 from .target_preparation import TargetPreparation as TargetPreparation
 from .update_privacy import GaussianUpdate as GaussianUpdate

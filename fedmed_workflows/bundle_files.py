@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fedmed_networks.weights import file_digest
-from fedmed_workflows.site_error import SiteError
+from fedmed_workflows.errors import SiteError
 
 NOT_COMPARED = ("models", "eval")
 """Folders in a bundle that training fills: weights are compared by the manifest's digest instead."""

@@ -10,8 +10,9 @@ import torch
 from monai.utils import set_determinism
 
 from fedmed_workflows.checkpoint import save_network
-from fedmed_workflows.exchange import FULL, Manifest, Weights, put, take
-from fedmed_workflows.local_normalization import keep_normalizations_local
+from fedmed_workflows.exchange import FULL, Weights, put, take
+from fedmed_workflows.exchange_local_normalization import keep_normalizations_local
+from fedmed_workflows.exchange_manifest import Manifest
 from fedmed_workflows.site_workflow import TRAIN_CONFIG, config_files, site_workflow
 
 

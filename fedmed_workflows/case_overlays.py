@@ -16,7 +16,7 @@ from scipy.ndimage import binary_dilation, binary_erosion
 
 from fedmed_transforms.image_metadata import values_of
 from fedmed_transforms.pictures import cut_of
-from fedmed_workflows.run_folder import write_whole
+from fedmed_transforms.whole_file import write_whole
 
 LABEL_COLOR = "#56B4E9"
 PREDICTION_COLOR = "#D55E00"

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 
+from fedmed_transforms.whole_file import write_whole
 from fedmed_workflows.classification_metrics import (
     CALIBRATION_BINS,
     calibration_bins,
@@ -19,7 +20,6 @@ from fedmed_workflows.classification_metrics import (
     confusion_counts,
 )
 from fedmed_workflows.intervals import percentile_interval, resample_weights
-from fedmed_workflows.run_folder import write_whole
 from fedmed_workflows.score_counts import score_counts
 
 

@@ -13,10 +13,10 @@ from monai.utils import convert_to_tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from fedmed_networks.weights import module_digest
+from fedmed_networks.weights import content_digest, module_digest
 from fedmed_workflows.class_label import class_index
-from fedmed_workflows.fingerprint import content_digest, is_random, transform_digest
-from fedmed_workflows.refusal import refusal
+from fedmed_workflows.errors import refusal
+from fedmed_workflows.fingerprint import is_random, transform_digest
 from fedmed_workflows.stored_pictures import PICTURES, StoredPictures
 from fedmed_workflows.tensor_cache import TensorCache
 

@@ -14,16 +14,16 @@ from fedmed_workflows.aggregation import Aggregation, FedAvg
 from fedmed_workflows.engines.engine import Outcome
 from fedmed_workflows.exchange import EXCHANGE_DTYPES, FULL
 from fedmed_workflows.federation_sites import FederationSites
-from fedmed_workflows.leave_one_out import leave_one_site_out
-from fedmed_workflows.preparation import Preparation
 from fedmed_workflows.privacy_accounting import check_accountant
+from fedmed_workflows.report.leave_one_out import write_leave_one_out
 from fedmed_workflows.run_folder import RunFolder, check_place
 from fedmed_workflows.run_identity import run_identity
 from fedmed_workflows.run_result import write_result
 from fedmed_workflows.site_algo import SiteAlgo
 from fedmed_workflows.site_workflow import TRAIN_CONFIG
+from fedmed_workflows.target_preparation import Preparation
 from fedmed_workflows.train_overlays import check_single_method
-from fedmed_workflows.training_sites import ALONE, FEDERATED, each_site_alone, train_on
+from fedmed_workflows.training_sites import ALONE, FEDERATED, train_on
 from fedmed_workflows.update_privacy import GaussianUpdate
 
 ENGINES = {
@@ -240,3 +240,51 @@ class Federation:
         limit = self.round_seconds
         if limit is not None and not (isinstance(limit, (int, float)) and limit > 0):
             raise ValueError(f"round_seconds: expected a number above 0 or null, found {limit!r}")
+
+
+def trained_on(federation: Federation, training: str, output_dir: Path) -> Federation:
+    """The same federation with another place of training, in another folder.
+
+    Raises
+    ------
+    ValueError
+        As :func:`train_on`.
+    """
+    run = copy.copy(federation)
+    run.output_dir = output_dir
+    train_on(run, training)
+    return run
+
+
+def each_site_alone(federation: Federation) -> dict[str, Any]:
+    """Trains each site by itself, in a folder of its name; returns the results by this name.
+
+    Raises
+    ------
+    ValueError, FederationError
+        As :meth:`fedmed_workflows.Federation.run`, of the first run that fails; those before it stay.
+    """
+    with RunFolder(federation.output_dir, federation.identity()):
+        places = {site: federation.output_dir / site for site in federation.sites.folders}
+        return {site: trained_on(federation, site, place).run() for site, place in places.items()}
+
+
+def leave_one_site_out(federation: Federation) -> dict[str, Any]:
+    """Runs a federation once for each of its sites as the unseen one; returns the results by this site's name.
+
+    A site that trains alone is never the unseen one.
+
+    Each run has a folder of its own, named after its unseen site, and is taken up there if it was interrupted. The
+    features or slices that sites keep on disk serve all runs.
+
+    Raises
+    ------
+    ValueError, FederationError
+        As :meth:`fedmed_workflows.Federation.run`, of the first run that fails; those before it stay.
+    """
+    results = {}
+    with RunFolder(federation.output_dir, federation.identity()):
+        for site in (site for site in federation.sites.in_turn if site != federation.training):
+            results[site] = federation.with_unseen(site).run()
+        write_leave_one_out(results, federation.output_dir)
+    return results

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fedmed_workflows.fingerprint import content_digest
+from fedmed_networks.weights import content_digest
 from fedmed_workflows.site_images import check_name
 
 ALL = "all"

@@ -8,7 +8,7 @@ from monai.engines.utils import IterationEvents
 from torch import nn
 
 from fedmed_workflows.added_loss import add_to_loss
-from fedmed_workflows.exchange import trainable_parameters
+from fedmed_workflows.exchange_trainable import trainable_parameters
 
 
 class FedProx:

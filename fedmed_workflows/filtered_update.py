@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from fedmed_workflows.exchange import ManifestError, travels
+from fedmed_workflows.errors import ManifestError
+from fedmed_workflows.exchange_trainable import travels
 
 
 def difference(

@@ -31,17 +31,6 @@ PLAIN = (
 """Types whose text is their value."""
 
 
-def content_digest(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, or of the names and bytes of all files below a folder."""
-    path = Path(path)
-    if path.is_file():
-        return file_digest(path)
-    digest = hashlib.sha256()
-    for file in sorted(file for file in path.rglob("*") if file.is_file()):
-        digest.update(f"{file.relative_to(path)} {file_digest(file)}\n".encode())
-    return digest.hexdigest()
-
-
 def is_random(transform: Any) -> bool:
     """Whether a chain of transforms draws random numbers, so that an image's features differ from pass to pass."""
     if isinstance(transform, Compose):

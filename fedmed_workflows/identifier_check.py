@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from fedmed_transforms.identifiers import describe, find_identifiers
-from fedmed_workflows.preparation import Preparation
 from fedmed_workflows.site_algo import SiteAlgo
 from fedmed_workflows.target import NOBODY
-from fedmed_workflows.target_preparation import UNSEEN
+from fedmed_workflows.target_preparation import UNSEEN, Preparation
 
 REFUSE, ALLOW = "refuse", "allow"
 

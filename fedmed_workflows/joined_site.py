@@ -10,15 +10,13 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from fedmed_workflows.bundle_files import check_bundle
+from fedmed_workflows.errors import SiteError, refusal
 from fedmed_workflows.federation import Federation
 from fedmed_workflows.plain_values import check_nothing_fetched, check_plain
-from fedmed_workflows.preparation import Preparation
-from fedmed_workflows.refusal import refusal
 from fedmed_workflows.site_algo import SiteAlgo
 from fedmed_workflows.site_environment import MIN_NOISE, RELEASE, WEIGHTS, SiteEnvironment
-from fedmed_workflows.site_error import SiteError
 from fedmed_workflows.target import NOBODY
-from fedmed_workflows.target_preparation import UNSEEN
+from fedmed_workflows.target_preparation import UNSEEN, Preparation
 from fedmed_workflows.train_overlays import METHOD, merged
 
 FEDERATED = "configs/federated.json"

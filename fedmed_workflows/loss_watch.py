@@ -6,7 +6,7 @@ import math
 
 from ignite.engine import Engine, Events
 
-from fedmed_workflows.site_error import NonFiniteLossError
+from fedmed_workflows.errors import NonFiniteLossError
 
 
 class LossWatch:

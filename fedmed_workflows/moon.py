@@ -13,7 +13,7 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from fedmed_workflows.added_loss import add_to_loss
-from fedmed_workflows.exchange import trains
+from fedmed_workflows.exchange_trainable import trains
 
 State = dict[str, torch.Tensor]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedmed_workflows.exchange import Manifest, ManifestError
-from fedmed_workflows.site_error import SiteError
+from fedmed_workflows.errors import ManifestError, SiteError
+from fedmed_workflows.exchange_manifest import Manifest
 
 
 class OpenedSites:

@@ -6,7 +6,7 @@ from typing import Any
 
 from monai.bundle import ConfigComponent
 
-from fedmed_workflows.site_error import SiteError
+from fedmed_workflows.errors import SiteError
 
 EVALUATED = ("$", "@", "%")
 """First characters of the texts that MONAI evaluates, resolves or replaces."""

@@ -14,9 +14,9 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from fedmed_networks.weights import tensor_digest
-from fedmed_workflows.exchange import travels
+from fedmed_transforms.whole_file import write_whole
+from fedmed_workflows.exchange_trainable import travels
 from fedmed_workflows.noise_secret import NoiseSecret
-from fedmed_workflows.run_folder import write_whole
 from fedmed_workflows.update_privacy import GaussianUpdate
 
 RECEIVED, ROUND = "received_weights", "round"

@@ -13,10 +13,11 @@ import torch
 
 from fedmed_workflows.aggregation import Aggregation, Before, Update
 from fedmed_workflows.engines.engine import Engine
-from fedmed_workflows.exchange import FileWeights, Forms, Manifest
+from fedmed_workflows.errors import UpdateError, reported_error
+from fedmed_workflows.exchange import FileWeights, Forms
+from fedmed_workflows.exchange_manifest import Manifest
 from fedmed_workflows.privacy_accounting import accounted
 from fedmed_workflows.run_folder import RunFolder
-from fedmed_workflows.site_error import UpdateError, reported_error
 from fedmed_workflows.update_privacy import GaussianUpdate
 
 logger = logging.getLogger(__name__)

@@ -15,9 +15,10 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from fedmed_transforms.whole_file import whole_file
+from fedmed_transforms.whole_file import whole_file, write_whole
 from fedmed_workflows.aggregation import Aggregated
-from fedmed_workflows.exchange import FileWeights, Forms, Manifest, Weights
+from fedmed_workflows.exchange import FileWeights, Forms, Weights
+from fedmed_workflows.exchange_manifest import Manifest
 from fedmed_workflows.tensor_file import TensorFile
 
 KEPT_CHECKPOINTS = 3
@@ -27,12 +28,6 @@ KEPT_CHECKPOINTS = 3
 TOLERATED = (".lock", "config_*.json", "mlruns*", "statistics*")
 """What a new run's folder may hold: its lock, what MONAI's tracking writes before the run starts, and the statistics of
 its sites."""
-
-
-def write_whole(path: Path, content: bytes | str) -> None:
-    """Writes a file under a temporary name, flushes it, and renames it: readers see all of it or nothing."""
-    with whole_file(path) as temporary:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 class RunFolder:

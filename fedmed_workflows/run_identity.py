@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Mapping
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,3 +64,11 @@ def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(
             f"settings: expected plain values, found: {error}; a component belongs into an overlay (train_config)"
         ) from error
+
+
+PACKAGES = ("fedmed", "monai", "torch", "open_clip_torch", "pytorch-ignite", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that a run's numbers depend on."""
+    return {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}}

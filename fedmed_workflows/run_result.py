@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from fedmed_transforms.whole_file import write_whole
 from fedmed_workflows.engines.engine import Outcome
 from fedmed_workflows.privacy_accounting import privacy_notes
 from fedmed_workflows.report import write_report
-from fedmed_workflows.run_folder import write_whole
-from fedmed_workflows.run_record import versions
+from fedmed_workflows.run_identity import versions
 from fedmed_workflows.trained_bundle import decided_entries, write_trained_bundle
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from monai.utils import set_determinism
 
 from fedmed_workflows.aggregation import Update
 from fedmed_workflows.checkpoint import save_network
-from fedmed_workflows.exchange import FULL, Manifest, Weights, put, take
+from fedmed_workflows.exchange import FULL, Weights, put, take
+from fedmed_workflows.exchange_manifest import Manifest
 from fedmed_workflows.local_normalization import LocalTensors
 from fedmed_workflows.loss_watch import LossWatch
 from fedmed_workflows.private_update import RECEIVED, ROUND, PrivateUpdate

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedmed_workflows.site_error import SiteError
+from fedmed_workflows.errors import SiteError
 
 BUNDLES, DATA, STATE = "FEDMED_BUNDLES", "FEDMED_DATASET_DIR", "FEDMED_STATE_DIR"
 WEIGHTS, DEVICE, RELEASE = "FEDMED_WEIGHTS", "FEDMED_DEVICE", "FEDMED_RELEASE_FEATURES"

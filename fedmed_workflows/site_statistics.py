@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fedmed_transforms.image_metadata import values_of
+from fedmed_workflows.errors import refusal
 from fedmed_workflows.image_measures import INTENSITY, Moments, exactly, measured, together
-from fedmed_workflows.refusal import refusal
 from fedmed_workflows.site_cases import Case, Counts, Read
 
 logger = logging.getLogger(__name__)

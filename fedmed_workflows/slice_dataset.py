@@ -13,8 +13,9 @@ from safetensors import safe_open
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from fedmed_workflows.fingerprint import content_digest, is_random, transform_digest
-from fedmed_workflows.refusal import refusal
+from fedmed_networks.weights import content_digest
+from fedmed_workflows.errors import refusal
+from fedmed_workflows.fingerprint import is_random, transform_digest
 from fedmed_workflows.tensor_cache import TensorCache
 
 KEYS = ("image", "label")

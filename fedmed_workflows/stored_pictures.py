@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
-from fedmed_workflows.fingerprint import content_digest, transform_digest
+from fedmed_networks.weights import content_digest
+from fedmed_workflows.fingerprint import transform_digest
 from fedmed_workflows.tensor_cache import TensorCache
 
 PICTURES = "pictures"

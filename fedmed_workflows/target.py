@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from fedmed_networks.weights import module_digest
 from fedmed_transforms.find import find_images
+from fedmed_transforms.whole_file import write_whole
 from fedmed_workflows.features import EncodedDataset
-from fedmed_workflows.run_folder import write_whole
 from fedmed_workflows.tensor_cache import checksum
 
 NOBODY = "none"

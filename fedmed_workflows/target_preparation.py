@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from fedmed_workflows.preparation import Preparation
 from fedmed_workflows.site_algo import SiteAlgo
 from fedmed_workflows.target import NOBODY, ReleasedFeatures, release_features
 
@@ -74,3 +75,19 @@ def _is_of(target: str, unseen: SiteAlgo) -> bool:
         return torch.equal(ReleasedFeatures(path, unseen.network).features, _features(unseen))
     folder = Path(unseen.dataset_dir).resolve()
     return path == folder or path in folder.parents or folder in path.parents
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What a step before round 1 decided.
+
+    Attributes
+    ----------
+    settings
+        Entries of the training configuration to replace at the training sites.
+    notes
+        Remarks for the report's reader.
+    """
+
+    settings: dict[str, Any]
+    notes: list[str]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedmed_transforms.split import PATIENT
+from fedmed_transforms.whole_file import write_whole
 from fedmed_workflows.aggregation import FedAvg
 from fedmed_workflows.datalist import SECTIONS
-from fedmed_workflows.run_folder import RunFolder, write_whole
 
 if TYPE_CHECKING:
     from fedmed_workflows.federation import Federation
@@ -42,33 +41,6 @@ def train_on(federation: Federation, training: str) -> None:
     if training != FEDERATED:
         _check_one_place(federation)
         federation.aggregation, federation.min_sites = FedAvg(), 1
-
-
-def trained_on(federation: Federation, training: str, output_dir: Path) -> Federation:
-    """The same federation with another place of training, in another folder.
-
-    Raises
-    ------
-    ValueError
-        As :func:`train_on`.
-    """
-    run = copy.copy(federation)
-    run.output_dir = output_dir
-    train_on(run, training)
-    return run
-
-
-def each_site_alone(federation: Federation) -> dict[str, Any]:
-    """Trains each site by itself, in a folder of its name; returns the results by this name.
-
-    Raises
-    ------
-    ValueError, FederationError
-        As :meth:`fedmed_workflows.Federation.run`, of the first run that fails; those before it stay.
-    """
-    with RunFolder(federation.output_dir, federation.identity()):
-        places = {site: federation.output_dir / site for site in federation.sites.folders}
-        return {site: trained_on(federation, site, place).run() for site, place in places.items()}
 
 
 def _check_one_place(federation: Federation) -> None:

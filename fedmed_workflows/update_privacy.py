@@ -11,10 +11,45 @@ import torch
 from numpy.typing import NDArray
 
 from fedmed_workflows.exchange import Weights
-from fedmed_workflows.privacy_accounting import gaussian_epsilon
 
 Noise = Callable[[str, int], NDArray[np.float64]]
 """``(name of a tensor, number of values) ->`` so many standard normal values."""
+
+
+def gaussian_epsilon(noise_multiplier: float, answers: int, delta: float) -> float:
+    """Epsilon of a number of Gaussian answers, each of sensitivity 1 and noise of this standard deviation.
+
+    Gaussian mechanisms compose to one of noise_multiplier / sqrt(answers), also where an answer depends on those
+    before; epsilon is its exact value, no bound.
+
+    Parameters
+    ----------
+    noise_multiplier
+        Standard deviation over sensitivity; 0 gives infinity.
+    answers
+        At least 1.
+    delta
+        Between 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        The accountant, Google's dp-accounting, is not installed.
+
+    Notes
+    -----
+    Source: Balle and Wang, "Improving the Gaussian Mechanism for Differential Privacy", arXiv 1805.06530, theorem 8;
+    composition: Dong et al., "Gaussian Differential Privacy", arXiv 1905.02383, section 3.
+    """
+    if noise_multiplier == 0:
+        return math.inf
+    try:
+        from dp_accounting import get_epsilon_gaussian
+    except ImportError as error:
+        raise ValueError(
+            "privacy: epsilon needs the package dp-accounting, found none; expected pip install 'fedmed[privacy]'"
+        ) from error
+    return float(get_epsilon_gaussian(noise_multiplier / math.sqrt(answers), delta))
 
 
 @dataclass(frozen=True)

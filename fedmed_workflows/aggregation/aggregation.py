@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 
-from fedmed_workflows.exchange import Forms, Manifest, Weights
-
-
-@dataclass(frozen=True)
-class Update:
-    """What a site sends after a round.
-
-    Attributes
-    ----------
-    weights
-        The exchanged tensors; a mapping that reads each of them when it is asked for will do.
-    samples
-        n_k, the number of the site's training samples.
-    metrics
-        The round's figures of the site, for curves; they do not enter the aggregate.
-    """
-
-    weights: Mapping[str, torch.Tensor]
-    samples: int
-    metrics: dict[str, float] = field(default_factory=dict)
+from fedmed_workflows.exchange import FileWeights, Forms, Update, Weights
+from fedmed_workflows.exchange_manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -126,3 +109,52 @@ class Aggregation(ABC):
 
     def _settings(self) -> str:
         return ", ".join(f"{name} {value}" for name, value in sorted(vars(self).items())) or "an aggregate"
+
+
+def check_number(name: str, value: Any, least: float, below: float = math.inf, open_start: bool = False) -> None:
+    """Refuses what is no number in ``[least, below)``, or in ``(least, below)``.
+
+    Raises
+    ------
+    ValueError
+        The message names the setting, what was found and what was expected.
+    """
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not least <= value < below or (open_start and value == least):
+        expected = f"a number in {'(' if open_start else '['}{least:g}, {below:g})"
+        raise ValueError(f"aggregation: {name}: found {value!r}, expected {expected}")
+
+
+def check_count(name: str, value: Any, least: int) -> None:
+    """Refuses what is no whole number of at least `least`; raises as :func:`check_number`."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"aggregation: {name}: found {value!r}, expected a whole number of at least {least}")
+
+
+PIECE = 1 << 21
+"""Values of all sites together that are in memory at a time: 16 MB in float64."""
+
+
+def pieces(name: str, updates: Mapping[str, Update], count: int) -> Iterator[tuple[slice, torch.Tensor]]:
+    """A tensor of every site, piece by piece; what lies on a disk is asked for anew, so that only the piece is read.
+
+    Parameters
+    ----------
+    name
+        Of the tensor.
+    updates
+        n of them, in their order.
+    count
+        Number of its values.
+
+    Yields
+    ------
+    tuple
+        Which of the values, and (n, values) of their own type.
+    """
+    sent = [update.weights for update in updates.values()]
+    held = [weights if isinstance(weights, FileWeights) else {name: weights[name]} for weights in sent]
+    length = max(1, PIECE // len(updates))
+    for start in range(0, count, length):
+        part = slice(start, min(start + length, count))
+        yield part, torch.stack([weights[name].flatten()[part] for weights in held])

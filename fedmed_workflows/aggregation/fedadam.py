@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import torch
 
+from fedmed_workflows.aggregation.aggregation import check_number
 from fedmed_workflows.aggregation.server_optimizer import ServerOptimizer
-from fedmed_workflows.aggregation.setting import check_number
 from fedmed_workflows.exchange import Weights
 
 FIRST, SECOND = "first_moment", "second_moment"

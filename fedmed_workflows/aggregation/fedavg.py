@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
-from fedmed_workflows.aggregation.aggregation import Aggregated, Aggregation, Before, Update
-from fedmed_workflows.aggregation.pieces import pieces
+from fedmed_workflows.aggregation.aggregation import Aggregated, Aggregation, Before, pieces
+from fedmed_workflows.exchange import Update
 
 
 class FedAvg(Aggregation):

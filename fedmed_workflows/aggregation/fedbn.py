@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from fedmed_workflows.aggregation.aggregation import Update
 from fedmed_workflows.aggregation.fedavg import FedAvg
+from fedmed_workflows.exchange import Update
 
 
 class FedBN(FedAvg):

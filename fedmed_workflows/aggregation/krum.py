@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fedmed_workflows.aggregation.aggregation import Aggregated, Aggregation, Before, Update
-from fedmed_workflows.aggregation.pieces import pieces
-from fedmed_workflows.aggregation.setting import check_count
+from fedmed_workflows.aggregation.aggregation import Aggregated, Aggregation, Before, check_count, pieces
+from fedmed_workflows.exchange import Update
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,10 @@ from typing import ClassVar
 
 import torch
 
-from fedmed_workflows.aggregation.aggregation import Aggregated, Before, Update
+from fedmed_workflows.aggregation.aggregation import Aggregated, Before, check_number, pieces
 from fedmed_workflows.aggregation.fedavg import FedAvg, mean
-from fedmed_workflows.aggregation.pieces import pieces
-from fedmed_workflows.aggregation.setting import check_number
-from fedmed_workflows.exchange import Forms, Manifest, Weights
+from fedmed_workflows.exchange import Forms, Update, Weights
+from fedmed_workflows.exchange_manifest import Manifest
 
 UNROUNDED = "unrounded"
 """Prefix of the aggregate as the server goes on from it, where it is sent in a narrower type than float32."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from fedmed_workflows.aggregation.aggregation import Aggregated, Aggregation, Before, Update
-from fedmed_workflows.aggregation.middle import middle_means
-from fedmed_workflows.aggregation.setting import check_count
+from fedmed_workflows.aggregation.aggregation import Aggregated, Aggregation, Before, check_count
+from fedmed_workflows.aggregation.median import middle_means
+from fedmed_workflows.exchange import Update
 
 
 @dataclass(frozen=True)

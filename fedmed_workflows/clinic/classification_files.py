@@ -13,10 +13,10 @@ from fedmed_transforms.dicom import is_dicom_path
 from fedmed_transforms.dicom_result import Algorithm, Code
 from fedmed_transforms.save_segmentation import source_path, sources_of
 from fedmed_transforms.structured_report import write_report
+from fedmed_transforms.whole_file import write_whole
 from fedmed_workflows.clinic.result_files import KEYS, ResultFiles
 from fedmed_workflows.clinic.result_table import ResultTable
 from fedmed_workflows.clinic.study_dataset import SOURCE
-from fedmed_workflows.run_folder import write_whole
 
 
 class ClassificationFiles(ResultFiles):

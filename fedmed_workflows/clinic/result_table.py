@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from fedmed_workflows.run_folder import write_whole
+from fedmed_transforms.whole_file import write_whole
 
 
 class ResultTable:

@@ -25,7 +25,7 @@ class StoredResults:
     """
 
     def __init__(self, results: ResultFiles, url: str) -> None:
-        from fedmed_transforms.dicomweb import DicomWebServer  # an extra, which folders do without
+        from fedmed_transforms.dicomweb import DicomWebServer
 
         self.results, self.server = results, DicomWebServer(url)
 

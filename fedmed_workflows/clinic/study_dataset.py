@@ -12,7 +12,7 @@ from monai.transforms import Compose, LoadImaged
 from monai.utils.enums import CommonKeys
 
 from fedmed_transforms.studies import ERROR
-from fedmed_workflows.refusal import refusal
+from fedmed_workflows.errors import refusal
 
 SECONDS = "seconds"
 """Entry of an item: how long it took to read (``read``) and to prepare for the network (``preprocess``)."""

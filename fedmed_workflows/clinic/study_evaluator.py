@@ -10,7 +10,7 @@ from ignite.engine import EventEnum, Events
 from monai.engines import SupervisedEvaluator
 
 from fedmed_transforms.studies import ERROR
-from fedmed_workflows.refusal import refusal
+from fedmed_workflows.errors import refusal
 
 
 class StudyEvents(EventEnum):  # type: ignore[misc]

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fedmed_workflows.clinic.ledger_file import DONE, WAITING, LedgerFile
+from fedmed_workflows.clinic.study_ledger import DONE, WAITING, LedgerFile
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import sqlite3
 from typing import Any
 
 import torch
 
-from fedmed_workflows.clinic.passing_trouble import passing_trouble
+from fedmed_transforms.unreachable import ServerUnreachable
 from fedmed_workflows.clinic.study_evaluator import Refusal, StudyEvaluator
 
 DEVICE_FAILED = getattr(torch, "AcceleratorError", ())
@@ -52,3 +54,30 @@ class WatchEvaluator(StudyEvaluator):
             if not self.state.trouble:
                 raise
             return []
+
+
+PASSING = frozenset(
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EROFS", "EIO", "EACCES", "EPERM", "ENODEV", "ENXIO", "ESTALE", "ENOTCONN",
+                 "ETIMEDOUT", "EHOSTDOWN", "EHOSTUNREACH", "ENETUNREACH", "EMFILE", "ENFILE")
+    if hasattr(errno, name)
+)  # fmt: skip
+"""Of a disk that is full, read-only, taken away or not to be written to; what names a study, as ENAMETOOLONG, is not
+among them."""
+
+
+def passing_trouble(error: BaseException) -> BaseException | None:
+    """What is wrong with a disk or a server, if that is an error's cause.
+
+    Parameters
+    ----------
+    error
+        What was raised, with its causes.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        disk = isinstance(cause, OSError) and cause.errno in PASSING
+        if disk or isinstance(cause, (sqlite3.OperationalError, ServerUnreachable)):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return None

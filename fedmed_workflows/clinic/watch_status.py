@@ -8,10 +8,9 @@ import time
 from datetime import datetime
 from pathlib import Path
 
-from fedmed_workflows.clinic.ledger_file import DONE, PROCESSING, SET_ASIDE, WAITING
-from fedmed_workflows.clinic.study_ledger import StudyLedger
+from fedmed_transforms.whole_file import write_whole
+from fedmed_workflows.clinic.study_ledger import DONE, PROCESSING, SET_ASIDE, WAITING, StudyLedger
 from fedmed_workflows.report.rendering import render
-from fedmed_workflows.run_folder import write_whole
 
 logger = logging.getLogger(__name__)
 

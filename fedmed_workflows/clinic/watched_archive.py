@@ -46,7 +46,7 @@ class WatchedArchive:
     def __init__(
         self, url: str, query: Mapping[str, str] | None, output_dir: str, rules: Mapping[str, Any] | None = None
     ) -> None:
-        from fedmed_transforms.dicomweb import DicomWebServer  # an extra, which folders do without
+        from fedmed_transforms.dicomweb import DicomWebServer
 
         if not isinstance(query, (Mapping, type(None))):
             raise ValueError(f"study: expected a query as {{'ModalitiesInStudy': 'CT'}}, found {query!r}")

@@ -8,9 +8,9 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from fedmed_workflows.errors import refusal
+from fedmed_workflows.exchange_local_normalization import keep_normalizations_local
 from fedmed_workflows.federation import Federation
-from fedmed_workflows.local_normalization import keep_normalizations_local
-from fedmed_workflows.refusal import refusal
 from fedmed_workflows.site_workflow import existing_files
 from fedmed_workflows.target_preparation import UNSEEN
 from fedmed_workflows.train_overlays import merged

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from fedmed_workflows.comparison.compared_run import Arm, ComparedRun
-from fedmed_workflows.federation import Federation
+from fedmed_workflows.federation import Federation, trained_on
 from fedmed_workflows.federation_sites import ALL
 from fedmed_workflows.run_folder import check_folder
-from fedmed_workflows.training_sites import ALONE, trained_on
+from fedmed_workflows.training_sites import ALONE
 
 NUMBERS, PAGE, COST = "metrics.json", "report.html", "cost.json"
 """Files of a run: its numbers, its report, which is written last, and what the comparison measured of it."""

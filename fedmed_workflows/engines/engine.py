@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import torch
 
 from fedmed_workflows.aggregation import Update
-from fedmed_workflows.exchange import Manifest
+from fedmed_workflows.exchange_manifest import Manifest
+from fedmed_workflows.trained_bundle import Trained
 
 
 class Engine(Protocol):
@@ -30,19 +31,6 @@ class Engine(Protocol):
 
     def validate(self, weights: Mapping[str, torch.Tensor], round_number: int) -> dict[str, dict[str, float]]:
         """Metrics of a round's aggregate on every site's validation images and on the unseen site."""
-
-
-class Trained(Protocol):
-    """The network of a run, as the one who writes its results needs it."""
-
-    def save_model(self, weights: Mapping[str, Any], path: Path) -> Path:
-        """Writes the whole network with the given weights, as ``{"model": state}``."""
-
-    def has_setting(self, name: str) -> bool:
-        """Whether the training configuration has an entry of this name."""
-
-    def setting(self, name: str) -> Any:
-        """The value of an entry of the training configuration."""
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from safetensors.torch import load_file
 
 from fedmed_workflows.aggregation import Update
 from fedmed_workflows.engines.engine import Outcome
-from fedmed_workflows.exchange import FileWeights, Manifest, Weights
-from fedmed_workflows.refusal import refusal
+from fedmed_workflows.errors import refusal
+from fedmed_workflows.exchange import FileWeights, Weights
+from fedmed_workflows.exchange_manifest import Manifest
 from fedmed_workflows.rounds import Rounds
 from fedmed_workflows.rounds_shown import RoundsShown
 from fedmed_workflows.run_folder import RunFolder

@@ -18,16 +18,18 @@ from nvflare.apis.impl.controller import Controller
 from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
 
+from fedmed_transforms.whole_file import write_whole
 from fedmed_workflows.aggregation import Aggregation
 from fedmed_workflows.engines.nvflare_messages import register_tensors
 from fedmed_workflows.engines.nvflare_sites import NVFlareSites
 from fedmed_workflows.engines.nvflare_tasks import SiteTasks
 from fedmed_workflows.engines.nvflare_tracking import RoundEvents
-from fedmed_workflows.exchange import FileWeights, Manifest, weights_digest
+from fedmed_workflows.exchange import FileWeights, weights_digest
+from fedmed_workflows.exchange_manifest import Manifest
 from fedmed_workflows.opened_sites import OpenedSites
 from fedmed_workflows.returned_memory import return_freed_memory
 from fedmed_workflows.rounds import Rounds
-from fedmed_workflows.run_folder import RunFolder, write_whole
+from fedmed_workflows.run_folder import RunFolder
 from fedmed_workflows.site_environment import STATE
 from fedmed_workflows.update_privacy import GaussianUpdate
 

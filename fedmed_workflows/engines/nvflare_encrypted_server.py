@@ -17,10 +17,10 @@ from nvflare.app_common.abstract.response_processor import ResponseProcessor
 from nvflare.app_common.app_constant import AppConstants
 from safetensors.torch import load_file, save
 
+from fedmed_transforms.whole_file import write_whole
 from fedmed_workflows.engines.nvflare_controller import INITIAL
 from fedmed_workflows.engines.nvflare_messages import values_of
-from fedmed_workflows.run_folder import write_whole
-from fedmed_workflows.site_error import SiteError
+from fedmed_workflows.errors import SiteError
 
 GENERATOR = "shareable_generator"
 """Id of the component that makes a task of an aggregate."""

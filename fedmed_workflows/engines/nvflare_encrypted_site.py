@@ -15,7 +15,9 @@ from nvflare.app_common.app_constant import AppConstants
 
 from fedmed_workflows.engines.nvflare_executor import SiteExecutor, job_of
 from fedmed_workflows.engines.nvflare_messages import SAMPLES, message
-from fedmed_workflows.exchange import Manifest, ManifestError, Weights, weights_digest
+from fedmed_workflows.errors import ManifestError
+from fedmed_workflows.exchange import Weights, weights_digest
+from fedmed_workflows.exchange_manifest import Manifest
 from fedmed_workflows.site_algo import SiteAlgo
 
 MODEL = "model.pt"

@@ -35,13 +35,13 @@ from fedmed_workflows.engines.nvflare_messages import (
     with_difference,
 )
 from fedmed_workflows.engines.nvflare_released import released_files, stored_files
+from fedmed_workflows.errors import SiteError, reported_error
 from fedmed_workflows.exchange import Weights, weights_digest
 from fedmed_workflows.filtered_update import difference
 from fedmed_workflows.joined_site import Joined, folder_name, join
 from fedmed_workflows.private_update import hold_statistics
-from fedmed_workflows.run_record import versions
+from fedmed_workflows.run_identity import versions
 from fedmed_workflows.site_environment import SiteEnvironment
-from fedmed_workflows.site_error import SiteError, reported_error
 
 logger = logging.getLogger(__name__)
 

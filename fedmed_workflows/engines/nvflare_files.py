@@ -10,7 +10,7 @@ from typing import Any
 from nvflare.fuel.f3.streaming.file_downloader import add_file, download_file
 from nvflare.fuel.f3.streaming.obj_downloader import ObjectDownloader
 
-from fedmed_workflows.site_error import SiteError
+from fedmed_workflows.errors import SiteError
 
 SOURCE = "source"
 """Name of the value in a task that says where its file is fetched."""

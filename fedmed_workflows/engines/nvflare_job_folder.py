@@ -12,8 +12,8 @@ from typing import Any
 from nvflare.job_config.fed_app_config import ClientAppConfig, FedAppConfig, ServerAppConfig
 from nvflare.job_config.fed_job_config import FedJobConfig
 
+from fedmed_transforms.whole_file import write_whole
 from fedmed_workflows.engines.public_names import PACKAGES, name_publicly
-from fedmed_workflows.run_folder import write_whole
 
 SERVER_PARAMETERS = {
     "server": {"task_request_interval": 0.5},

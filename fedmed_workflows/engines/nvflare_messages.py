@@ -15,8 +15,8 @@ from nvflare.app_opt.pt.decomposers import TensorDecomposer
 from nvflare.fuel.utils import fobs
 
 from fedmed_workflows.aggregation import Update
+from fedmed_workflows.errors import SiteError
 from fedmed_workflows.filtered_update import FilteredWeights
-from fedmed_workflows.site_error import SiteError
 
 OPEN, TRAIN, VALIDATE, SCORE = "open", "train", "validate", "score"
 """The tasks of a site."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedmed_workflows.run_folder import write_whole
-from fedmed_workflows.site_error import SiteError
+from fedmed_transforms.whole_file import write_whole
+from fedmed_workflows.errors import SiteError
 from fedmed_workflows.target import NOBODY
 
 TARGET, PLAIN_TARGETS = "target", (None, NOBODY)

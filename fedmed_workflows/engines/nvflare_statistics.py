@@ -8,8 +8,8 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.app_common.abstract.statistics_spec import Bin, DataType, Feature, Histogram, HistogramType, Statistics
 
 from fedmed_workflows.engines.nvflare_executor import check_log_stays, job_of
+from fedmed_workflows.errors import refusal
 from fedmed_workflows.joined_site import installed_federation
-from fedmed_workflows.refusal import refusal
 from fedmed_workflows.site_cases import IMAGES, cases_of, reader_of
 from fedmed_workflows.site_environment import SiteEnvironment
 from fedmed_workflows.site_statistics import SiteStatistics

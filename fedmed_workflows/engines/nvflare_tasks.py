@@ -17,7 +17,7 @@ from nvflare.apis.signal import Signal
 
 from fedmed_workflows.engines.nvflare_files import fetched, served
 from fedmed_workflows.engines.nvflare_messages import message
-from fedmed_workflows.site_error import SiteError
+from fedmed_workflows.errors import SiteError
 
 POLL_SECONDS = 0.2
 """How long the server waits for an answer before it looks whether the job was aborted."""

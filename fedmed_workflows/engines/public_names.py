@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from fedmed_workflows.run_folder import write_whole
+from fedmed_transforms.whole_file import write_whole
 
 PACKAGES = ["fedmed_workflows", "fedmed_networks", "fedmed_transforms", "fedmed_faces"]
 """Installed at the server and the sites; NVFlare would otherwise copy their code into the job."""

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from nvflare.app_common.logging.constants import ALLOW_LOG_STREAMING_VAR
 from nvflare.app_common.widgets.component_path_authorizer import CLASS_ALLOW_LIST
 
+from fedmed_transforms.whole_file import write_whole
 from fedmed_workflows.engines.public_names import public_name
-from fedmed_workflows.run_folder import write_whole
 from fedmed_workflows.site_environment import BUNDLES, DATA, DEVICE, RELEASE, STATE, WEIGHTS
 
 if TYPE_CHECKING:

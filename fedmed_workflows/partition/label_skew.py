@@ -9,10 +9,9 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from fedmed_workflows.partition.dirichlet import check_concentration, dirichlet
 from fedmed_workflows.partition.division import Division, drawn
 from fedmed_workflows.partition.pool import Pool
-from fedmed_workflows.partition.shares import shuffled_by_class
+from fedmed_workflows.partition.shares import check_concentration, dirichlet, shuffled_by_class
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fedmed_workflows.report.panels import LABEL_SIZE, PAGE_WIDTH, TICK_SIZE, TITLE_SIZE, TRAINING, shorten
+from fedmed_workflows.drawing import LABEL_SIZE, PAGE_WIDTH, TICK_SIZE, TITLE_SIZE, TRAINING, shorten
 
 COLORS = (TRAINING, "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 """Of Okabe and Ito, told apart with any colour vision; for more classes the steps of a colour map."""

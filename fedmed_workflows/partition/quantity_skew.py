@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fedmed_workflows.partition.dirichlet import check_concentration, dirichlet
 from fedmed_workflows.partition.division import Division, drawn
 from fedmed_workflows.partition.pool import Pool
-from fedmed_workflows.partition.shares import dealt
+from fedmed_workflows.partition.shares import check_concentration, dealt, dirichlet
 
 
 @dataclass(frozen=True)

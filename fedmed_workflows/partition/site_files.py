@@ -12,11 +12,11 @@ from typing import Any
 from fedmed_transforms.split import PATIENT
 from fedmed_transforms.whole_file import whole_folder
 from fedmed_workflows.datalist import SECTIONS, datalist_of
+from fedmed_workflows.drawing import png
 from fedmed_workflows.federation_sites import PARTITION
 from fedmed_workflows.partition.division import Scheme
 from fedmed_workflows.partition.picture import partition_figure
 from fedmed_workflows.partition.pool import Pool, Sample, class_counts, patient_count
-from fedmed_workflows.report.figures import png
 from fedmed_workflows.site_images import check_name
 
 PICTURE = "partition.png"

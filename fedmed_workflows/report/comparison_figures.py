@@ -14,9 +14,10 @@ from matplotlib.ticker import MaxNLocator
 from fedmed_workflows.comparison.compared_run import Arm, ComparedRun
 from fedmed_workflows.comparison.run_costs import validated
 from fedmed_workflows.comparison.site_scores import Place, SeedValues, seed_mean
+from fedmed_workflows.drawing import LABEL_SIZE, TICK_SIZE, shorten
 from fedmed_workflows.report.comparison_curves import TREAT_ALL, Curve, Curves
 from fedmed_workflows.report.metric_groups import metric_of
-from fedmed_workflows.report.panels import LABEL_SIZE, TICK_SIZE, Panel, by_site, legend, shorten
+from fedmed_workflows.report.panels import Panel, by_site, legend
 from fedmed_workflows.training_sites import FEDERATED
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")

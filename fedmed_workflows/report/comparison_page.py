@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from fedmed_transforms.whole_file import write_whole
 from fedmed_workflows.comparison.compared_run import Arm, ComparedRun
 from fedmed_workflows.comparison.paired_tests import LEAST_PAIRS, paired_tests
 from fedmed_workflows.comparison.run_costs import costs, score_to_reach
@@ -45,7 +46,6 @@ from fedmed_workflows.report.comparison_tables import (
 from fedmed_workflows.report.metric_groups import metric_of
 from fedmed_workflows.report.rendering import render, write_figures
 from fedmed_workflows.report.tables import METRIC_COLUMNS, csv_text, finite
-from fedmed_workflows.run_folder import write_whole
 from fedmed_workflows.training_sites import ALONE, ALONE_NOTE, POOLED_NOTE
 
 AXES = {

@@ -11,8 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from fedmed_workflows.drawing import LABEL_SIZE, LIGHT, MUTED, TRAINING
 from fedmed_workflows.report.metric_groups import metric_of
-from fedmed_workflows.report.panels import LABEL_SIZE, LIGHT, MUTED, TRAINING, Panel, by_site, legend
+from fedmed_workflows.report.panels import Panel, by_site, legend
 
 Series = dict[str, list[float]]
 """A value a round, by site; NaN where there is none."""

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from fedmed_workflows.report.curves import exchanged_bytes, training_loss, validation
 from fedmed_workflows.report.intervals import key_metric, key_metric_by_class
 from fedmed_workflows.report.scores import confusion, reliability
-
-DPI = 150
-"""Of the pictures: sharp on paper."""
 
 
 def figures(result: Mapping[str, Any]) -> dict[str, Figure]:
@@ -34,11 +29,3 @@ def figures(result: Mapping[str, Any]) -> dict[str, Figure]:
     """
     drawn = (key_metric, key_metric_by_class, validation, training_loss, confusion, reliability, exchanged_bytes)
     return {name: figure for draw in drawn for name, figure in draw(result).items()}
-
-
-def png(figure: Figure) -> bytes:
-    """The picture of a figure, the same bytes for the same figure."""
-    figure.set_dpi(DPI)
-    content = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(content, metadata={"Software": None})
-    return content.getvalue()

@@ -7,7 +7,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from fedmed_workflows.report.panels import LABEL_SIZE, Panel, by_site
+from fedmed_workflows.drawing import LABEL_SIZE
+from fedmed_workflows.report.panels import Panel, by_site
 from fedmed_workflows.report.site_quantities import quantity_of
 
 DRAWN = {

@@ -9,19 +9,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from fedmed_workflows.drawing import LABEL_SIZE, PAGE_WIDTH, TICK_SIZE, TITLE_SIZE, TRAINING, UNSEEN, shorten
 from fedmed_workflows.report.metric_groups import metric_of
-from fedmed_workflows.report.panels import (
-    LABEL_SIZE,
-    PAGE_WIDTH,
-    TICK_SIZE,
-    TITLE_SIZE,
-    TRAINING,
-    UNSEEN,
-    Panel,
-    by_site,
-    legend,
-    shorten,
-)
+from fedmed_workflows.report.panels import Panel, by_site, legend
 
 Interval = Mapping[str, float | None]
 """``value``, ``low`` and ``high``; without them where there is no score."""

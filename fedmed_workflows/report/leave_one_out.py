@@ -10,12 +10,12 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from fedmed_transforms.whole_file import write_whole
+from fedmed_workflows.drawing import UNSEEN, shorten
 from fedmed_workflows.report.intervals import Row, interval_figure, interval_of
 from fedmed_workflows.report.metric_groups import Group, groups_of, metric_of
-from fedmed_workflows.report.panels import UNSEEN, shorten
 from fedmed_workflows.report.rendering import render, write_figures
 from fedmed_workflows.report.tables import METRIC_COLUMNS, STAGES, csv_text, finite, metric_rows
-from fedmed_workflows.run_folder import write_whole
 
 CAPTION = (
     "Before and after, at each unseen site",

@@ -14,11 +14,11 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
+from fedmed_transforms.whole_file import write_whole
 from fedmed_workflows.report.curves import byte_unit, trained_rounds
 from fedmed_workflows.report.metric_groups import groups_of, metric_of
 from fedmed_workflows.report.page import by_class, exchanged
 from fedmed_workflows.report.tables import finite
-from fedmed_workflows.run_folder import write_whole
 
 CARD = "MODEL_CARD.md"
 """Name of a card: next to a run's ``model.pt``, and in a bundle's folder ``docs``."""

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fedmed_workflows.case_overlays import LABEL_COLOR, PREDICTION_COLOR
-from fedmed_workflows.report.cases import case_rows
+from fedmed_transforms.whole_file import write_whole
+from fedmed_workflows.case_overlays import CASES, LABEL_COLOR, PREDICTION_COLOR
 from fedmed_workflows.report.curves import trained_rounds
 from fedmed_workflows.report.figures import figures
 from fedmed_workflows.report.metric_groups import Group, groups_of, metric_of
 from fedmed_workflows.report.rendering import render, write_figures
 from fedmed_workflows.report.statistics_page import PAGE as STATISTICS
 from fedmed_workflows.report.tables import finite, write_tables
-from fedmed_workflows.run_folder import write_whole
 
 CAPTIONS = {
     "{key}": (
@@ -160,3 +160,43 @@ def exchanged(rounds: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
 
 def _total(parts: Any, key: str) -> int:
     return sum(part.get(key) or 0 for part in parts)
+
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def case_rows(result: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
+    """One row for every site whose final score names cases.
+
+    Parameters
+    ----------
+    result
+        The run. What it says of a file is a site's word: only a picture within the site's own folder is taken.
+    folder
+        The run's folder; a site's pictures lie in ``sites/SITE`` below it, or nowhere, if they stayed at the site.
+
+    Returns
+    -------
+    list
+        ``site`` and ``cases``: by case its ``dice`` and the picture as ``base64``, None where there is none.
+    """
+    rows = []
+    for site in result["sites"]:
+        cases = {case["case"]: case for case in result["final"].get(site["name"], {}).get("cases", [])}
+        shown = {
+            name: {"dice": cases[name]["dice"], "base64": _picture(folder / "sites", site["name"], cases[name]["file"])}
+            for name in CASES
+            if name in cases
+        }
+        if shown:
+            rows.append({"site": site, "cases": shown})
+    return rows
+
+
+def _picture(sites: Path, site: str, file: str) -> str | None:
+    folder = (sites / site).resolve()
+    path = (folder / file).resolve()
+    if folder.parent != sites.resolve() or not path.is_relative_to(folder) or not path.is_file():
+        return None
+    content = path.read_bytes()
+    return base64.b64encode(content).decode() if content.startswith(PNG) else None

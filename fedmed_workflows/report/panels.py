@@ -11,17 +11,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 
-TRAINING = "#0072B2"
-UNSEEN = "#D55E00"
-LIGHT = "#56B4E9"
-MUTED = "#C4C4C4"
-"""Blue, vermilion and sky blue of Okabe and Ito, told apart with any colour vision; grey for what is background."""
-
-PAGE_WIDTH, PAGE_HEIGHT = 8.4, 11.4
-"""Inches: the proportion of a sheet, so that a picture fits one."""
+from fedmed_workflows.drawing import (
+    LABEL_SIZE,
+    PAGE_HEIGHT,
+    PAGE_WIDTH,
+    TICK_SIZE,
+    TITLE_SIZE,
+    TRAINING,
+    UNSEEN,
+    shorten,
+)
 
 WIDEST_PANEL = 3.6
-TITLE_SIZE, LABEL_SIZE, TICK_SIZE = 10, 9, 8
 
 
 @dataclass(frozen=True)
@@ -97,14 +98,6 @@ def legend(figure: Figure) -> None:
     figure.legend(
         [*entries.values()], [*entries], loc="outside upper center", ncols=columns, frameon=False, fontsize=LABEL_SIZE
     )
-
-
-def shorten(name: str, room: int) -> str:
-    """A name for a picture: on one line, without its middle where it is long, its dollars not taken for formulas."""
-    line = " ".join(str(name).split())
-    if len(line) > room:
-        line = f"{line[: room - room // 2 - 1]}…{line[-(room // 2) :]}"
-    return line.replace("$", r"\$")
 
 
 def _picture(

@@ -15,9 +15,9 @@ from urllib.parse import quote
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from matplotlib.figure import Figure
 
+from fedmed_transforms.whole_file import write_whole
+from fedmed_workflows.drawing import png
 from fedmed_workflows.report.curves import byte_unit
-from fedmed_workflows.report.figures import png
-from fedmed_workflows.run_folder import write_whole
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:

@@ -10,17 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from fedmed_workflows.report.panels import (
-    LABEL_SIZE,
-    LIGHT,
-    MUTED,
-    PAGE_WIDTH,
-    TICK_SIZE,
-    Panel,
-    by_site,
-    legend,
-    shorten,
-)
+from fedmed_workflows.drawing import LABEL_SIZE, LIGHT, MUTED, PAGE_WIDTH, TICK_SIZE, shorten
+from fedmed_workflows.report.panels import Panel, by_site, legend
 
 CELL = 0.24
 """Least width of a cell of a confusion matrix that holds a legible count, in inches."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fedmed_transforms.whole_file import write_whole
 from fedmed_workflows.image_measures import AXES, INTENSITY
 from fedmed_workflows.report.histograms import DRAWN, histograms
 from fedmed_workflows.report.rendering import render, write_figures
@@ -21,7 +22,6 @@ from fedmed_workflows.report.site_quantities import (
     withheld,
 )
 from fedmed_workflows.report.tables import csv_text, finite
-from fedmed_workflows.run_folder import write_whole
 from fedmed_workflows.site_cases import CLASS, IMAGES, SLICES
 
 PAGE = "statistics.html"

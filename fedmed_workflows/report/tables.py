@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from fedmed_workflows.run_folder import write_whole
+from fedmed_transforms.whole_file import write_whole
 
 STAGES = ("initial", "final")
 """Before round 1, and after the last round."""

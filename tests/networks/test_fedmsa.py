@@ -13,7 +13,7 @@ from segment_anything.modeling.image_encoder import Attention
 from torch import nn
 
 from fedmed_networks import FedMSA
-from fedmed_networks.adapter import Adapter
+from fedmed_networks.fedmsa import Adapter
 from fedmed_networks.sam import shared_sam
 
 State = dict[str, torch.Tensor]

@@ -18,7 +18,7 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 
 from fedmed_transforms import LoadMedicalImaged
-from fedmed_transforms.intensity import FULL_SCALE
+from fedmed_transforms.image_metadata import FULL_SCALE
 from fedmed_transforms.series import is_dicom
 
 

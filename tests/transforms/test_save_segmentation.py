@@ -17,9 +17,9 @@ from monai.transforms import Orientation
 from nibabel.orientations import axcodes2ornt, ornt_transform
 
 from fedmed_transforms import LoadMedicalImaged
+from fedmed_transforms.dicom_segmentation import read_segmentation
 from fedmed_transforms.mask_file import write_mask
 from fedmed_transforms.save_segmentation import SaveSegmentationd
-from fedmed_transforms.segmentation_object import read_segmentation
 
 
 def predicted(path: Path, channels: int = 1) -> MetaTensor:

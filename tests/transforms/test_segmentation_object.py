@@ -17,7 +17,8 @@ from monai.transforms import Orientation, Spacing
 
 from fedmed_transforms import LoadMedicalImaged
 from fedmed_transforms.dicom_result import Algorithm
-from fedmed_transforms.segmentation_object import Segment, read_segmentation, write_segmentation
+from fedmed_transforms.dicom_segmentation import read_segmentation
+from fedmed_transforms.segmentation_object import Segment, write_segmentation
 
 PLANES = ("axial", "sagittal", "coronal", "oblique")
 VOXEL = (4, 7, 3)

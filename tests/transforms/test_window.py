@@ -11,7 +11,7 @@ from monai.data import MetaTensor
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_windowing
 
-from fedmed_transforms.intensity import FULL_SCALE
+from fedmed_transforms.image_metadata import FULL_SCALE
 from fedmed_transforms.window import PRESETS, Window, Windowd
 
 

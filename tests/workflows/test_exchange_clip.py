@@ -10,7 +10,9 @@ from torch import nn
 
 from fedmed_networks import FACMIC, FedCLIP, LinearHeadCLIP, LoraCLIP, ZeroShotCLIP
 from fedmed_workflows import FACMICLoss
-from fedmed_workflows.exchange import Manifest, take, travels
+from fedmed_workflows.exchange import take
+from fedmed_workflows.exchange_manifest import Manifest
+from fedmed_workflows.exchange_trainable import travels
 from fedmed_workflows.faa_clip import AdversarialInferer, FAACLIPLoss
 from fedmed_workflows.facmic import AdaptationInferer, FeatureInferer
 from fedmed_workflows.image_prompt_pairs import PairInferer, PairLoss

@@ -16,8 +16,9 @@ import torch
 from monai.transforms import Compose, Identityd, Lambdad, OneOf, RandFlipd, ScaleIntensityd, Spacingd
 
 import fedmed_transforms
+from fedmed_networks.weights import content_digest
 from fedmed_transforms import ClipPreprocessd, ScaleToUnitd
-from fedmed_workflows.fingerprint import content_digest, is_random, sources_digest, transform_digest
+from fedmed_workflows.fingerprint import is_random, sources_digest, transform_digest
 from fedmed_workflows.tensor_cache import TensorCache
 
 KEY = "ab" * 32

@@ -15,8 +15,10 @@ from segment_anything.modeling.common import LayerNorm2d
 from torch import nn
 
 from fedmed_workflows.aggregation import FedBN, Update
-from fedmed_workflows.exchange import Manifest, put, take, trainable_parameters, trains, travels
-from fedmed_workflows.local_normalization import keep_normalizations_local
+from fedmed_workflows.exchange import put, take
+from fedmed_workflows.exchange_local_normalization import keep_normalizations_local
+from fedmed_workflows.exchange_manifest import Manifest
+from fedmed_workflows.exchange_trainable import trainable_parameters, trains, travels
 from fedmed_workflows.site_algo import SiteAlgo
 
 FEDBN = {"_target_": "fedmed_workflows.aggregation.FedBN"}

@@ -16,10 +16,10 @@ import torch
 
 from fedmed_workflows.bundle_files import bundle_files
 from fedmed_workflows.bundle_network import BundleNetwork
+from fedmed_workflows.errors import SiteError
 from fedmed_workflows.joined_site import join
 from fedmed_workflows.site_algo import SiteAlgo
 from fedmed_workflows.site_environment import SiteEnvironment
-from fedmed_workflows.site_error import SiteError
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from torch import nn
 
 from fedmed_networks import FACMIC
 from fedmed_workflows import FACMICLoss
-from fedmed_workflows.exchange import trainable_parameters
+from fedmed_workflows.exchange_trainable import trainable_parameters
 from fedmed_workflows.facmic import AdaptationInferer
 from fedmed_workflows.moon import MOON
 

@@ -21,7 +21,8 @@ from safetensors.torch import load_file
 from fedmed_workflows.engines.nvflare_encrypted_job import write_encrypted_job
 from fedmed_workflows.engines.nvflare_encrypted_site import decrypted
 from fedmed_workflows.engines.nvflare_production import Production
-from fedmed_workflows.exchange import Manifest, ManifestError
+from fedmed_workflows.errors import ManifestError
+from fedmed_workflows.exchange_manifest import Manifest
 from tests.documented_policies import allow_documented, follow_documentation
 from tests.hospital_network import HospitalNetwork
 

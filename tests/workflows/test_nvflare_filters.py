@@ -24,11 +24,11 @@ from fedmed_workflows.aggregation import Update
 from fedmed_workflows.engines.nvflare_executor import SiteExecutor
 from fedmed_workflows.engines.nvflare_filters import check_filters
 from fedmed_workflows.engines.nvflare_messages import SAMPLES, filtered_update, message, with_difference
-from fedmed_workflows.exchange import ManifestError, Weights, take
+from fedmed_workflows.errors import ManifestError, SiteError
+from fedmed_workflows.exchange import Weights, take
 from fedmed_workflows.filtered_update import FilteredWeights, difference
 from fedmed_workflows.joined_site import Joined
-from fedmed_workflows.preparation import Preparation
-from fedmed_workflows.site_error import SiteError
+from fedmed_workflows.target_preparation import Preparation
 
 FILTERS = "nvflare.app_common.filters"
 PERCENTILE = {"path": f"{FILTERS}.percentile_privacy.PercentilePrivacy", "args": {"percentile": 50, "gamma": 1e-5}}

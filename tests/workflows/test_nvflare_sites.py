@@ -16,9 +16,10 @@ from safetensors.torch import save_file
 from fedmed_workflows.aggregation import Update
 from fedmed_workflows.engines.nvflare_messages import SAMPLES, failure, message
 from fedmed_workflows.engines.nvflare_sites import NVFlareSites
-from fedmed_workflows.exchange import FileWeights, Manifest, weights_digest
+from fedmed_workflows.errors import SiteError
+from fedmed_workflows.exchange import FileWeights, weights_digest
+from fedmed_workflows.exchange_manifest import Manifest
 from fedmed_workflows.opened_sites import OpenedSites
-from fedmed_workflows.site_error import SiteError
 
 MANIFEST = Manifest({"weight": ([2], "float32")}, "frozen")
 START = {"weight": torch.tensor([1.0, 2.0])}

@@ -15,15 +15,7 @@ import pytest
 from PIL import Image
 
 from fedmed_transforms.volume_phantoms import write_segmentation_sites
-from fedmed_workflows.partition import (
-    ByElement,
-    ByPatient,
-    LabelSkew,
-    QuantitySkew,
-    Scheme,
-    read_pool,
-    write_partition,
-)
+from fedmed_workflows.partition import ByElement, ByPatient, LabelSkew, QuantitySkew, Scheme, read_pool, write_partition
 from fedmed_workflows.partition.__main__ import main
 from fedmed_workflows.partition.picture import partition_figure
 from fedmed_workflows.segmentation_sites import SegmentationSite, SegmentationSites

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from fedmed_workflows.partition import ByPatient, LabelSkew, Pool, QuantitySkew, Sample, Scheme
-from fedmed_workflows.partition.dirichlet import dirichlet
+from fedmed_workflows.partition.shares import dirichlet
 
 CLASSES = ["a", "b", "c", "d"]
 

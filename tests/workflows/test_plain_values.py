@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from fedmed_workflows.errors import SiteError
 from fedmed_workflows.plain_values import check_plain
-from fedmed_workflows.site_error import SiteError
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fedmed_workflows.refusal import refusal
+from fedmed_workflows.errors import refusal
 
 
 def wrapped(*errors: Exception) -> Exception:

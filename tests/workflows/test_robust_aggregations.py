@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from fedmed_workflows.aggregation import Before, Krum, Median, TrimmedMean, Update, pieces
+from fedmed_workflows.aggregation import Before, Krum, Median, TrimmedMean, Update
+from fedmed_workflows.aggregation import aggregation as pieces
 
 WEIGHT, VARIANCE, COUNT = "layer.weight", "norm.running_var", "norm.num_batches_tracked"
 

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from fedmed_workflows.aggregation import FedAvg, Update
-from fedmed_workflows.exchange import Manifest, Weights
+from fedmed_workflows.exchange import Weights
+from fedmed_workflows.exchange_manifest import Manifest
 from fedmed_workflows.rounds import FederationError, Rounds
 from fedmed_workflows.run_folder import RunFolder
 

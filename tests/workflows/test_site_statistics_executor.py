@@ -19,9 +19,9 @@ from PIL import Image
 
 from fedmed_workflows.engines.nvflare_statistics import ImageStatistics
 from fedmed_workflows.engines.nvflare_statistics_executor import SiteStatisticsExecutor
+from fedmed_workflows.errors import SiteError
 from fedmed_workflows.site_cases import cases_of, reader_of
 from fedmed_workflows.site_environment import SiteEnvironment
-from fedmed_workflows.site_error import SiteError
 from fedmed_workflows.site_statistics import SiteStatistics
 from fedmed_workflows.sites import ClassificationSites
 

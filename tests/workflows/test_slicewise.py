@@ -10,7 +10,7 @@ from monai.engines import SupervisedEvaluator
 from torch import nn
 from torch.nn import functional
 
-from fedmed_workflows.slicewise import SlicewiseInferer
+from fedmed_workflows.inferers import SlicewiseInferer
 
 SIZE = 64
 
