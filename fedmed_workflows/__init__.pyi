@@ -29,6 +29,7 @@ from .engines.production_statistics import ProductionStatistics as ProductionSta
 from .engines.simulated_statistics import SimulatedStatistics as SimulatedStatistics
 from .evaluation import ClassificationMetrics as ClassificationMetrics
 from .evaluation import ScoreFile as ScoreFile
+from .exchange import Update as Update
 from .exchange_trainable import trainable_parameters as trainable_parameters
 from .faa_clip import AdversarialInferer as AdversarialInferer
 from .faa_clip import FAACLIPLoss as FAACLIPLoss

@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from fedmed_workflows.aggregation import Aggregation, Before, Update
+from fedmed_workflows.aggregation import Aggregation, Before
 from fedmed_workflows.engines.engine import Engine
 from fedmed_workflows.errors import UpdateError, reported_error
-from fedmed_workflows.exchange import FileWeights, Forms
+from fedmed_workflows.exchange import FileWeights, Forms, Update
 from fedmed_workflows.exchange_manifest import Manifest
 from fedmed_workflows.privacy_accounting import accounted
 from fedmed_workflows.run_folder import RunFolder

@@ -8,17 +8,15 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fedmed_networks.weights import file_digest
+from fedmed_workflows.federation_settings import FederationSettings
 from fedmed_workflows.federation_sites import ALL
 from fedmed_workflows.site_workflow import config_files
 
-if TYPE_CHECKING:
-    from fedmed_workflows.federation import Federation
 
-
-def run_identity(federation: Federation) -> dict[str, Any]:
+def run_identity(settings: FederationSettings) -> dict[str, Any]:
     """Bundle, configuration, sites, data and settings of a federation, as plain data.
 
     Raises
@@ -26,28 +24,28 @@ def run_identity(federation: Federation) -> dict[str, Any]:
     ValueError
         A setting is no plain value.
     """
-    sites = federation.sites
-    named, files = federation.train_config, config_files(federation.bundle_root, federation.train_config)
+    sites = settings.sites
+    named, files = settings.train_config, config_files(settings.bundle_root, settings.train_config)
     return {
-        "bundle": Path(federation.bundle_root).resolve().name,
-        "method": federation.method,
-        "training": federation.training,
+        "bundle": Path(settings.bundle_root).resolve().name,
+        "method": settings.method,
+        "training": settings.training,
         "train_config": [
             f"{_short(name)} {file_digest(Path(file))}" for name, file in zip(named, files, strict=True)
         ],
-        "settings": _plain(federation.settings),
+        "settings": _plain(settings.settings),
         "sites": sorted(sites.folders),
         "unseen_site": ALL if sites.in_turn else sites.unseen[0] if sites.unseen else None,
         "data": sites.digest,
         "shifts": _plain(sites.shifts),
-        "rounds": federation.rounds,
-        "local_epochs": federation.local_epochs,
-        "seed": federation.seed,
-        "aggregation": f"{type(federation.aggregation).__name__} {sorted(vars(federation.aggregation).items())}",
-        "device": federation.device.type,
-        "exchange_dtype": federation.exchange_dtype,
-        "privacy": None if federation.privacy is None else asdict(federation.privacy),
-        "filters": federation.filters,
+        "rounds": settings.rounds,
+        "local_epochs": settings.local_epochs,
+        "seed": settings.seed,
+        "aggregation": f"{type(settings.aggregation).__name__} {sorted(vars(settings.aggregation).items())}",
+        "device": settings.device.type,
+        "exchange_dtype": settings.exchange_dtype,
+        "privacy": None if settings.privacy is None else asdict(settings.privacy),
+        "filters": settings.filters,
     }
 
 

@@ -16,9 +16,8 @@ from monai.fl.utils.constants import ExtraItems, WeightType
 from monai.fl.utils.exchange_object import ExchangeObject
 from monai.utils import set_determinism
 
-from fedmed_workflows.aggregation import Update
 from fedmed_workflows.checkpoint import save_network
-from fedmed_workflows.exchange import FULL, Weights, put, take
+from fedmed_workflows.exchange import FULL, Update, Weights, put, take
 from fedmed_workflows.exchange_manifest import Manifest
 from fedmed_workflows.local_normalization import LocalTensors
 from fedmed_workflows.loss_watch import LossWatch

@@ -6,11 +6,12 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from fedmed_networks.weights import file_digest
 from fedmed_transforms.whole_file import whole_folder, write_whole
 from fedmed_workflows.bundle_files import bundle_files
+from fedmed_workflows.engines.engine import Trained
 from fedmed_workflows.report.model_card import CARD, model_card
 from fedmed_workflows.site_workflow import TRAIN_CONFIG, config_files
 from fedmed_workflows.train_overlays import merged
@@ -179,16 +180,3 @@ def _is_plain(value: Any) -> bool:
     """Whether an entry of a configuration is a value, and neither code nor a component."""
     text = json.dumps(value)
     return not any(mark in text for mark in ('"$', '"@', "_target_"))
-
-
-class Trained(Protocol):
-    """The network of a run, as the one who writes its results needs it."""
-
-    def save_model(self, weights: Mapping[str, Any], path: Path) -> Path:
-        """Writes the whole network with the given weights, as ``{"model": state}``."""
-
-    def has_setting(self, name: str) -> bool:
-        """Whether the training configuration has an entry of this name."""
-
-    def setting(self, name: str) -> Any:
-        """The value of an entry of the training configuration."""

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedmed_transforms.split import PATIENT
 from fedmed_transforms.whole_file import write_whole
-from fedmed_workflows.aggregation import FedAvg
 from fedmed_workflows.datalist import SECTIONS
+from fedmed_workflows.federation_sites import FederationSites
 
 if TYPE_CHECKING:
-    from fedmed_workflows.federation import Federation
     from fedmed_workflows.site_algo import SiteAlgo
 
 FEDERATED, ALONE, POOLED = "federated", "alone", "pooled"
@@ -28,8 +27,8 @@ POOLED_NOTE = (
 )
 
 
-def train_on(federation: Federation, training: str) -> None:
-    """Sets where a federation trains. At one place there is nothing to aggregate, and no site to wait for.
+def check_one_place(training: str, sites: FederationSites, engine: str, in_one_process: bool) -> None:
+    """Refuses a training at one place that these sites cannot have.
 
     Raises
     ------
@@ -37,14 +36,6 @@ def train_on(federation: Federation, training: str) -> None:
         It is none of the three words and no training site, a site has one of these names, sites that are to be pooled
         have simulated shifts, or the sites are not all in this process.
     """
-    federation.training = training
-    if training != FEDERATED:
-        _check_one_place(federation)
-        federation.aggregation, federation.min_sites = FedAvg(), 1
-
-
-def _check_one_place(federation: Federation) -> None:
-    training, sites = federation.training, federation.sites
     if training not in (ALONE, POOLED, *sites.folders):
         raise ValueError(f"training: found {training!r}, expected one of {[FEDERATED, ALONE, POOLED, *sites.folders]}")
     taken = sorted({FEDERATED, ALONE, POOLED} & set(sites.paths))
@@ -55,32 +46,33 @@ def _check_one_place(federation: Federation) -> None:
             f"training {training!r}: found shifts of {sorted(sites.shifts)}, expected none: a shift is a setting of "
             "one site, and the pooled images are one site's"
         )
-    if federation.engine != "in_process" or sites.elsewhere:
+    if not in_one_process or sites.elsewhere:
         where = "at the sites" if sites.elsewhere else "here"
         raise ValueError(
-            f"training {training!r}: one place trains; found the engine {federation.engine!r} and images {where}, "
+            f"training {training!r}: one place trains; found the engine {engine!r} and images {where}, "
             "expected the engine 'in_process' and the images here"
         )
 
 
-def training_folders(federation: Federation) -> tuple[dict[str, Path], dict[str, Path]]:
+def training_folders(
+    training: str, folders: Mapping[str, Path], output_dir: Path
+) -> tuple[dict[str, Path], dict[str, Path]]:
     """Path by name of the sites that train, and of those that are judged like them and never train."""
-    folders = federation.sites.folders
-    if federation.training == FEDERATED:
+    if training == FEDERATED:
         return dict(folders), {}
-    if federation.training == POOLED:
-        return {POOLED: federation.output_dir / f"{POOLED}.json"}, dict(folders)
-    others = {name: path for name, path in folders.items() if name != federation.training}
-    return {federation.training: folders[federation.training]}, others
+    if training == POOLED:
+        return {POOLED: output_dir / f"{POOLED}.json"}, dict(folders)
+    others = {name: path for name, path in folders.items() if name != training}
+    return {training: folders[training]}, others
 
 
-def training_notes(federation: Federation) -> list[str]:
-    """What the reader of a report must know of where the network was trained."""
-    if federation.training == FEDERATED:
+def training_notes(training: str, sites: Iterable[str]) -> list[str]:
+    """Notes for the report's reader on where the network was trained."""
+    if training == FEDERATED:
         return []
-    if federation.training == POOLED:
-        return [POOLED_NOTE.format(", ".join(federation.sites.folders))]
-    return [ALONE_NOTE.format(federation.training)]
+    if training == POOLED:
+        return [POOLED_NOTE.format(", ".join(sites))]
+    return [ALONE_NOTE.format(training)]
 
 
 def write_pooled(sites: Mapping[str, SiteAlgo], file: Path) -> None:

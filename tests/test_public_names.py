@@ -41,10 +41,10 @@ FACES = {
         SegmentationMetrics SegmentationSite SegmentationSites SimulatedStatistics SiteAlgo SiteExecutor
         SiteStatisticsExecutor SliceDataset SlicewiseInferer SmallCounts SmoothedFocalLoss StageSeconds
         StoredResults StudyDataset StudyEvaluator StudyEvents StudyLedger target_dataset TargetPreparation
-        trainable_parameters Watch watch_source WatchEvaluator
+        trainable_parameters Update Watch watch_source WatchEvaluator
     """,
     "fedmed_workflows.aggregation": """
-        Aggregated Aggregation Before FedAdam FedAvg FedAvgM FedBN FedYogi Krum Median TrimmedMean Update
+        Aggregated Aggregation Before FedAdam FedAvg FedAvgM FedBN FedYogi Krum Median TrimmedMean
     """,
 }
 """Public names by their face. A name that goes breaks bundles and policies at hospitals."""

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from fedmed_workflows.partition import ByElement, LabelSkew, read_pool, write_partition
+from fedmed_workflows.partition.by_metadata import ByElement
+from fedmed_workflows.partition.label_skew import LabelSkew
+from fedmed_workflows.partition.pool import read_pool
+from fedmed_workflows.partition.site_files import write_partition
 from fedmed_workflows.sites import ClassificationSites
 
 pytestmark = [

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fedmed_workflows.comparison.compared_run import Arm, ComparedRun
-from fedmed_workflows.federation import Federation, trained_on
+from fedmed_workflows.federation import Federation
 from fedmed_workflows.federation_sites import ALL
 from fedmed_workflows.run_folder import check_folder
 from fedmed_workflows.training_sites import ALONE
@@ -101,7 +101,7 @@ def planned_runs(
         place = folder / name if name else folder
         for training in trainings:
             for site in turn.sites.folders if training == ALONE else [None]:
-                run = trained_on(turn, site or training, place / training / (site or ""))
+                run = turn.replaced(training=site or training, output_dir=place / training / (site or ""))
                 yield PlannedRun(Arm(method, training), federation.seed, name, site, run)
 
 

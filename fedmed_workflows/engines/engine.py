@@ -9,9 +9,8 @@ from typing import Any, Protocol
 
 import torch
 
-from fedmed_workflows.aggregation import Update
+from fedmed_workflows.exchange import Update
 from fedmed_workflows.exchange_manifest import Manifest
-from fedmed_workflows.trained_bundle import Trained
 
 
 class Engine(Protocol):
@@ -63,3 +62,45 @@ class Outcome:
     final: dict[str, Any]
     trained: Trained
     notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class EngineKind:
+    """A kind of engine: the function that runs a federation's rounds, and the settings that it can follow.
+
+    Attributes
+    ----------
+    function
+        ``module:function``, imported when the engine is chosen, with the packages it needs.
+    tracks
+        Whether it shows the rounds outside the report (``track_with``).
+    filters
+        Whether it filters updates (``filters``).
+    in_one_process
+        Whether it has all sites' images in its process, so that it can train at one place.
+    """
+
+    function: str
+    tracks: bool = False
+    filters: bool = False
+    in_one_process: bool = False
+
+
+ENGINES = {
+    "in_process": EngineKind("fedmed_workflows.engines.in_process:run_in_process", in_one_process=True),
+    "nvflare": EngineKind("fedmed_workflows.engines.nvflare_simulator:run_in_simulator", tracks=True, filters=True),
+}
+"""The kinds of engines by the name that ``engine`` selects."""
+
+
+class Trained(Protocol):
+    """The network of a run, as the one who writes its results needs it."""
+
+    def save_model(self, weights: Mapping[str, Any], path: Path) -> Path:
+        """Writes the whole network with the given weights, as ``{"model": state}``."""
+
+    def has_setting(self, name: str) -> bool:
+        """Whether the training configuration has an entry of this name."""
+
+    def setting(self, name: str) -> Any:
+        """The value of an entry of the training configuration."""

@@ -11,10 +11,9 @@ import torch
 from monai.fl.utils.exchange_object import ExchangeObject
 from safetensors.torch import load_file
 
-from fedmed_workflows.aggregation import Update
 from fedmed_workflows.engines.engine import Outcome
 from fedmed_workflows.errors import refusal
-from fedmed_workflows.exchange import FileWeights, Weights
+from fedmed_workflows.exchange import FileWeights, Update, Weights
 from fedmed_workflows.exchange_manifest import Manifest
 from fedmed_workflows.rounds import Rounds
 from fedmed_workflows.rounds_shown import RoundsShown
@@ -50,14 +49,15 @@ def run_in_process(federation: Federation, folder: RunFolder) -> Outcome:
 
 def opened(federation: Federation) -> tuple[InProcessEngine, Manifest, list[str]]:
     """The engine with all sites built, what they exchange, and what the preparations have to say."""
-    folders, observed = training_folders(federation)
+    folders, observed = training_folders(federation.training, federation.sites.folders, federation.output_dir)
     engine = InProcessEngine(federation.site, folders, federation.sites.unseen, observed)
     unseen = engine.open_unseen(federation.unseen_settings)
     prepared = federation.prepare(unseen)
     engine.open_observed(prepared.settings)
     if federation.training == POOLED:
         write_pooled(engine.observed, folders[POOLED])
-    return engine, engine.open(prepared.settings), [*training_notes(federation), *prepared.notes]
+    notes = training_notes(federation.training, federation.sites.folders)
+    return engine, engine.open(prepared.settings), [*notes, *prepared.notes]
 
 
 class InProcessEngine:

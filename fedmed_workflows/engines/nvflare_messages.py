@@ -14,8 +14,8 @@ from nvflare.apis.shareable import Shareable, make_reply
 from nvflare.app_opt.pt.decomposers import TensorDecomposer
 from nvflare.fuel.utils import fobs
 
-from fedmed_workflows.aggregation import Update
 from fedmed_workflows.errors import SiteError
+from fedmed_workflows.exchange import Update
 from fedmed_workflows.filtered_update import FilteredWeights
 
 OPEN, TRAIN, VALIDATE, SCORE = "open", "train", "validate", "score"

@@ -14,12 +14,11 @@ import torch
 from nvflare.apis.shareable import Shareable
 from safetensors import SafetensorError
 
-from fedmed_workflows.aggregation import Update
 from fedmed_workflows.engines.nvflare_files import SOURCE
 from fedmed_workflows.engines.nvflare_messages import OPEN, SAMPLES, SCORE, TRAIN, VALIDATE, filtered_update, values_of
 from fedmed_workflows.engines.nvflare_tasks import SiteTasks
 from fedmed_workflows.errors import SiteError, reported_error
-from fedmed_workflows.exchange import FileWeights
+from fedmed_workflows.exchange import FileWeights, Update
 from fedmed_workflows.opened_sites import OpenedSites
 
 logger = logging.getLogger(__name__)

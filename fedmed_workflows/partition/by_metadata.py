@@ -44,7 +44,7 @@ class ByElement:
             raise ValueError(f"keyword: found {self.keyword!r}, expected a DICOM keyword such as 'Manufacturer'")
 
     def divide(self, pool: Pool, seed: int) -> Division:
-        """As :meth:`fedmed_workflows.partition.Scheme.divide`; nothing is left to chance."""
+        """As :meth:`fedmed_workflows.partition.division.Scheme.divide`; nothing is left to chance."""
         return _by_value(pool, {sample.image: self._value(Path(sample.image)) for sample in pool.samples}, self.keyword)
 
     def _value(self, image: Path) -> str:
@@ -74,7 +74,7 @@ class ByColumn:
     column: str
 
     def divide(self, pool: Pool, seed: int) -> Division:
-        """As :meth:`fedmed_workflows.partition.Scheme.divide`; nothing is left to chance."""
+        """As :meth:`fedmed_workflows.partition.division.Scheme.divide`; nothing is left to chance."""
         table = _read_table(Path(self.csv), self.column)
         values = {}
         for sample in pool.samples:

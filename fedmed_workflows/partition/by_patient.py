@@ -30,7 +30,7 @@ class ByPatient:
     min_images: int = 1
 
     def divide(self, pool: Pool, seed: int) -> Division:
-        """As :meth:`fedmed_workflows.partition.Scheme.divide`."""
+        """As :meth:`fedmed_workflows.partition.division.Scheme.divide`."""
         return drawn(
             pool, seed, self.sites, self.min_images,
             lambda random: dealt(pool, np.full(self.sites, 1 / self.sites), random),

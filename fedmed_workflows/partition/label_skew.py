@@ -46,7 +46,7 @@ class LabelSkew:
         check_concentration(self.alpha)
 
     def divide(self, pool: Pool, seed: int) -> Division:
-        """As :meth:`fedmed_workflows.partition.Scheme.divide`; a segmentation has no classes to skew."""
+        """As :meth:`fedmed_workflows.partition.division.Scheme.divide`; a segmentation has no classes to skew."""
         if len(pool.class_names) < 2:
             found = pool.class_names or "a segmentation"
             raise ValueError(f"{pool.source}: label_skew: found {found}, expected images of two classes or more")

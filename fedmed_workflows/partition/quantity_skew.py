@@ -39,7 +39,7 @@ class QuantitySkew:
         check_concentration(self.alpha)
 
     def divide(self, pool: Pool, seed: int) -> Division:
-        """As :meth:`fedmed_workflows.partition.Scheme.divide`."""
+        """As :meth:`fedmed_workflows.partition.division.Scheme.divide`."""
         alphas = [self.alpha] * self.sites
         return drawn(
             pool, seed, self.sites, self.min_images, lambda random: dealt(pool, dirichlet(alphas, random), random)

@@ -31,8 +31,9 @@ def write_leave_one_out(results: Mapping[str, Mapping[str, Any]], folder: str | 
     Parameters
     ----------
     results
-        By the name of the unseen site, what its run gave: as for :func:`fedmed_workflows.report.write_report`, whose
-        report of the run lies in ``NAME/report.html`` in `folder`.
+        By the name of the unseen site, what its run gave: as for
+        :func:`fedmed_workflows.report.page.write_report`, whose report of the run lies in ``NAME/report.html`` in
+        `folder`.
     folder
         Gets ``report.html``, which needs no other file but links to the runs' reports; ``figures/*.png``;
         ``metrics.csv``, the rows of all runs' ``metrics.csv`` with the unseen site in front; and ``metrics.json``, with

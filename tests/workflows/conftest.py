@@ -15,9 +15,9 @@ from safetensors.torch import save_file
 
 from fedmed_transforms.phantoms import write_sites
 from fedmed_transforms.scanners import SCANNERS
-from fedmed_workflows.aggregation import Aggregation, Before, Update
+from fedmed_workflows.aggregation import Aggregation, Before
 from fedmed_workflows.engines.nvflare_controller import _aggregation
-from fedmed_workflows.exchange import FileWeights, Weights
+from fedmed_workflows.exchange import FileWeights, Update, Weights
 from tests.workflows.compared import write_json
 
 

@@ -20,9 +20,8 @@ from fedmed_workflows.aggregation import (
     Krum,
     Median,
     TrimmedMean,
-    Update,
 )
-from fedmed_workflows.exchange import Weights, form
+from fedmed_workflows.exchange import Update, Weights, form
 from fedmed_workflows.exchange_manifest import Manifest
 from fedmed_workflows.rounds import Rounds
 from fedmed_workflows.run_folder import KEPT_CHECKPOINTS, RunFolder

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from fedmed_workflows.aggregation import FedAvg, Update
+from fedmed_workflows.aggregation import FedAvg
+from fedmed_workflows.exchange import Update
 
 Aggregated = Callable[..., dict[str, torch.Tensor]]
 

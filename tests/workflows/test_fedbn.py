@@ -14,8 +14,8 @@ from monai.networks.nets import UNet
 from segment_anything.modeling.common import LayerNorm2d
 from torch import nn
 
-from fedmed_workflows.aggregation import FedBN, Update
-from fedmed_workflows.exchange import put, take
+from fedmed_workflows.aggregation import FedBN
+from fedmed_workflows.exchange import Update, put, take
 from fedmed_workflows.exchange_local_normalization import keep_normalizations_local
 from fedmed_workflows.exchange_manifest import Manifest
 from fedmed_workflows.exchange_trainable import trainable_parameters, trains, travels

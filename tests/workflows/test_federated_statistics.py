@@ -16,6 +16,7 @@ from monai.bundle import create_workflow
 from PIL import Image
 
 from fedmed_workflows.engines.nvflare_statistics_job import SITE_CLASSES, write_statistics_job
+from fedmed_workflows.engines.public_names import public_name
 from fedmed_workflows.engines.simulated_statistics import SimulatedStatistics
 from fedmed_workflows.report.statistics_page import write_statistics
 
@@ -167,7 +168,7 @@ def test_a_job_holds_configuration_only_and_its_privacy_settings(entries: dict[s
     assert chain["tasks"] == ["fed_stats"]
     assert chain["filters"][0]["args"] == {"result_cleanser_ids": ["small_counts"]}
     named = {part["path"] for part in (*config["components"], *chain["filters"], config["executors"][0]["executor"])}
-    assert named == {f"{cls.__module__}.{cls.__name__}" for cls in SITE_CLASSES}
+    assert named == {public_name(cls) for cls in SITE_CLASSES}
 
 
 def test_a_site_of_nvflare_s_name_for_all_sites_is_refused(entries: dict[str, Any], tmp_path: Path) -> None:

@@ -20,12 +20,11 @@ from nvflare.app_common.filters.svt_privacy import SVTPrivacy
 from safetensors.torch import load_file
 from torch import nn
 
-from fedmed_workflows.aggregation import Update
 from fedmed_workflows.engines.nvflare_executor import SiteExecutor
 from fedmed_workflows.engines.nvflare_filters import check_filters
 from fedmed_workflows.engines.nvflare_messages import SAMPLES, filtered_update, message, with_difference
 from fedmed_workflows.errors import ManifestError, SiteError
-from fedmed_workflows.exchange import Weights, take
+from fedmed_workflows.exchange import Update, Weights, take
 from fedmed_workflows.filtered_update import FilteredWeights, difference
 from fedmed_workflows.joined_site import Joined
 from fedmed_workflows.target_preparation import Preparation

@@ -13,11 +13,10 @@ from nvflare.apis.fl_constant import ReturnCode
 from nvflare.apis.shareable import Shareable, make_reply
 from safetensors.torch import save_file
 
-from fedmed_workflows.aggregation import Update
 from fedmed_workflows.engines.nvflare_messages import SAMPLES, failure, message
 from fedmed_workflows.engines.nvflare_sites import NVFlareSites
 from fedmed_workflows.errors import SiteError
-from fedmed_workflows.exchange import FileWeights, weights_digest
+from fedmed_workflows.exchange import FileWeights, Update, weights_digest
 from fedmed_workflows.exchange_manifest import Manifest
 from fedmed_workflows.opened_sites import OpenedSites
 

@@ -15,9 +15,15 @@ import pytest
 from PIL import Image
 
 from fedmed_transforms.volume_phantoms import write_segmentation_sites
-from fedmed_workflows.partition import ByElement, ByPatient, LabelSkew, QuantitySkew, Scheme, read_pool, write_partition
 from fedmed_workflows.partition.__main__ import main
+from fedmed_workflows.partition.by_metadata import ByElement
+from fedmed_workflows.partition.by_patient import ByPatient
+from fedmed_workflows.partition.division import Scheme
+from fedmed_workflows.partition.label_skew import LabelSkew
 from fedmed_workflows.partition.picture import partition_figure
+from fedmed_workflows.partition.pool import read_pool
+from fedmed_workflows.partition.quantity_skew import QuantitySkew
+from fedmed_workflows.partition.site_files import write_partition
 from fedmed_workflows.segmentation_sites import SegmentationSite, SegmentationSites
 from fedmed_workflows.sites import ClassificationSite, ClassificationSites
 

@@ -10,7 +10,9 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from fedmed_workflows.partition import ByColumn, ByElement, read_pool, write_partition
+from fedmed_workflows.partition.by_metadata import ByColumn, ByElement
+from fedmed_workflows.partition.pool import read_pool
+from fedmed_workflows.partition.site_files import write_partition
 from fedmed_workflows.sites import ClassificationSites
 
 PATTERN = "^(p[0-9]+)_"

@@ -14,8 +14,7 @@ from monai.bundle import create_workflow
 from torch import nn
 
 from fedmed_workflows import SiteAlgo
-from fedmed_workflows.aggregation import Update
-from fedmed_workflows.exchange import Weights
+from fedmed_workflows.exchange import Update, Weights
 from fedmed_workflows.private_update import hold_statistics
 from fedmed_workflows.update_privacy import GaussianUpdate
 

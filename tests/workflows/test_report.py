@@ -18,8 +18,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.lines import Line2D
 from PIL import Image
 
-from fedmed_workflows.report import write_report
 from fedmed_workflows.report.figures import figures
+from fedmed_workflows.report.page import write_report
 from fedmed_workflows.report.tables import write_tables
 
 HOSTILE = "<b>A & B</b>"

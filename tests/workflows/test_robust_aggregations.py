@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from fedmed_workflows.aggregation import Before, Krum, Median, TrimmedMean, Update
+from fedmed_workflows.aggregation import Before, Krum, Median, TrimmedMean
 from fedmed_workflows.aggregation import aggregation as pieces
+from fedmed_workflows.exchange import Update
 
 WEIGHT, VARIANCE, COUNT = "layer.weight", "norm.running_var", "norm.num_batches_tracked"
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from fedmed_workflows.aggregation import FedAvg, Update
-from fedmed_workflows.exchange import Weights
+from fedmed_workflows.aggregation import FedAvg
+from fedmed_workflows.exchange import Update, Weights
 from fedmed_workflows.exchange_manifest import Manifest
 from fedmed_workflows.rounds import FederationError, Rounds
 from fedmed_workflows.run_folder import RunFolder

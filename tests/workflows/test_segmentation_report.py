@@ -13,8 +13,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from fedmed_workflows.report import write_report
 from fedmed_workflows.report.figures import figures
+from fedmed_workflows.report.page import write_report
 
 HOSTILE = "<b>A & B</b>"
 CLASSES = ("optic <i>disc</i>", "cup")

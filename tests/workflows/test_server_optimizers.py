@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from fedmed_workflows.aggregation import Before, FedAdam, FedAvg, FedAvgM, FedYogi, Update
+from fedmed_workflows.aggregation import Before, FedAdam, FedAvg, FedAvgM, FedYogi
 from fedmed_workflows.aggregation import aggregation as pieces
-from fedmed_workflows.exchange import form
+from fedmed_workflows.exchange import Update, form
 from fedmed_workflows.exchange_manifest import Manifest
 
 WEIGHT, VARIANCE, COUNT = "layer.weight", "norm.running_var", "norm.num_batches_tracked"

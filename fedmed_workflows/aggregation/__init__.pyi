@@ -1,0 +1,11 @@
+from .aggregation import Aggregated as Aggregated
+from .aggregation import Aggregation as Aggregation
+from .aggregation import Before as Before
+from .fedadam import FedAdam as FedAdam
+from .fedavg import FedAvg as FedAvg
+from .fedavgm import FedAvgM as FedAvgM
+from .fedbn import FedBN as FedBN
+from .fedyogi import FedYogi as FedYogi
+from .krum import Krum as Krum
+from .median import Median as Median
+from .trimmed_mean import TrimmedMean as TrimmedMean
