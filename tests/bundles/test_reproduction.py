@@ -111,7 +111,7 @@ def test_a_command_trains_a_round(
 ) -> None:
     *before, words = block
     for command in before:
-        write_classes(Path(command[4]), SKIN, -(-SITES * IMAGES // len(SKIN)))
+        write_classes(Path(value(command, "patient")), SKIN, -(-SITES * IMAGES // len(SKIN)))
         execute(command, monkeypatch)
     data, output_dir = value(words, "--dataset_dir"), Path(value(words, "--output_dir"))
     write_data(data)
