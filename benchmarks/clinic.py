@@ -42,9 +42,9 @@ SIDE = 512
 
 def write_studies(folder: Path, studies: int, slices: int) -> None:
     """A study a folder: a phantom's six slices over and over."""
-    from fedmed_transforms.phantom_series import write_series
-    from fedmed_transforms.scanners import SCANNERS
-    from fedmed_transforms.volume_phantoms import draw_volume
+    from fedmed_transforms.simulation.phantom_series import write_series
+    from fedmed_transforms.simulation.scanners import SCANNERS
+    from fedmed_transforms.simulation.volume_phantoms import draw_volume
 
     scanner = SCANNERS["harbour"]
     for number in range(studies):
@@ -57,7 +57,7 @@ def write_studies(folder: Path, studies: int, slices: int) -> None:
 def write_bundle(folder: Path, model: str, size: int) -> None:
     """The bundle as a run leaves it: its classes and sizes in its configuration, the weights in its models."""
     from fedmed_networks import FedMSA
-    from fedmed_workflows.checkpoint import save_network
+    from fedmed_workflows.federation.bundle.checkpoint import save_network
 
     shutil.copytree(ROOT / "bundles" / BUNDLE / "configs", folder / "configs")
     entries = {"channels": {SEGMENT: [1]}, "model_type": model, "image_size": size}
@@ -109,8 +109,8 @@ def from_archive(work: Path) -> dict[str, Any]:
 
 def from_label(work: Path, python: Path) -> dict[str, Any]:
     """MONAI Label on an archive."""
-    from fedmed_transforms.dicomweb import DicomWebServer
-    from fedmed_transforms.dicomweb_store import store_results
+    from fedmed_transforms.studies.dicomweb.server import DicomWebServer
+    from fedmed_transforms.studies.dicomweb.store import store_results
     from tests.orthanc_server import free_port
 
     (work / "label").mkdir()

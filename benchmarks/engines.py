@@ -39,7 +39,7 @@ def loopback_bytes() -> int:
 def run(folder: str, engine: str, rounds: int) -> None:
     """A federation over all sites of a folder; prints when it began, when each round ended, and what was carried."""
     from fedmed_workflows import Federation
-    from fedmed_workflows.sites import ClassificationSites
+    from fedmed_workflows.sites.classification_sites import ClassificationSites
 
     settings = {"clip": CLIP, "image_size": 16, "batch_size": 16, "target": None, "weights": None}
     agreed = {"class_names": ["dots", "stripes"], "facmic": settings, "method": None, "local_epochs": 1, "seed": 0,

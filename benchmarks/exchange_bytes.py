@@ -15,8 +15,8 @@ from segment_anything import sam_model_registry
 from torch import nn
 
 from fedmed_networks import FACMIC, FedMSA, FedSAM
-from fedmed_workflows.exchange import FULL, HALF
-from fedmed_workflows.exchange_manifest import Manifest
+from fedmed_workflows.exchange.manifest import Manifest
+from fedmed_workflows.exchange.weights import FULL, HALF
 
 CLASSES = ["glioma_tumor", "meningioma_tumor", "no_tumor", "pituitary_tumor"]
 

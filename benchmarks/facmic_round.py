@@ -26,11 +26,11 @@ from PIL import Image
 from torch.nn import functional
 
 from fedmed_networks import FACMIC
-from fedmed_networks.clip import shared_clip
-from fedmed_networks.prompted_classifier import PROMPT
+from fedmed_networks.clip.foundation import shared_clip
+from fedmed_networks.clip.prompted_classifier import PROMPT
 from fedmed_workflows import FACMICLoss, SiteAlgo
-from fedmed_workflows.exchange import Weights, take
-from fedmed_workflows.facmic import Adaptation
+from fedmed_workflows.exchange.weights import Weights, take
+from fedmed_workflows.methods.facmic import Adaptation
 
 CLASSES = ("glioma_tumor", "meningioma_tumor", "no_tumor", "pituitary_tumor")
 SOURCE, TARGET, BATCH, SIZE = 485, 120, 32, 224

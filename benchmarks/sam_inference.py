@@ -30,7 +30,7 @@ def volume(slices: int) -> torch.Tensor:
 def ours(options: argparse.Namespace, device: torch.device) -> float:
     """Seconds of the whole volume, in the volume's own geometry."""
     from fedmed_networks import FedSAM
-    from fedmed_workflows.inferers import SlicewiseInferer
+    from fedmed_workflows.evaluation.inferers import SlicewiseInferer
 
     network = FedSAM(model_type=options.model, image_size=options.size).to(device).eval()
     inferer = SlicewiseInferer(options.size, slices_a_pass=options.passes)

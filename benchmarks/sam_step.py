@@ -24,7 +24,7 @@ from segment_anything.modeling.image_encoder import Attention
 from torch import nn
 
 from fedmed_networks import FedMSA
-from fedmed_networks.attention import RelativeAttention
+from fedmed_networks.sam.attention import RelativeAttention
 
 SIZE = 1024
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

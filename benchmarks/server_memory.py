@@ -33,12 +33,12 @@ from nvflare.job_config.fed_app_config import ClientAppConfig, FedAppConfig, Ser
 from nvflare.job_config.fed_job_config import FedJobConfig
 from safetensors.torch import save_file
 
-from fedmed_workflows.engines.nvflare_controller import INITIAL, JOB, OUTCOME, FederationController
-from fedmed_workflows.engines.nvflare_files import SOURCE, fetched, served
-from fedmed_workflows.engines.nvflare_job_folder import PACKAGES
-from fedmed_workflows.engines.nvflare_messages import OPEN, SAMPLES, SCORE, TRAIN, message, register_tensors, values_of
-from fedmed_workflows.exchange import weights_digest
-from fedmed_workflows.exchange_manifest import Manifest
+from fedmed_workflows.exchange.manifest import Manifest
+from fedmed_workflows.exchange.weights import weights_digest
+from fedmed_workflows.nvflare.job.folder import PACKAGES
+from fedmed_workflows.nvflare.server.controller import INITIAL, JOB, OUTCOME, FederationController
+from fedmed_workflows.nvflare.wire.files import SOURCE, fetched, served
+from fedmed_workflows.nvflare.wire.messages import OPEN, SAMPLES, SCORE, TRAIN, message, register_tensors, values_of
 
 FEDSAM_MB = 372.7
 TENSOR_MB = 9.4375  # the largest tensors of vit_b: 3072 x 768 in float32

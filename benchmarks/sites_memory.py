@@ -49,8 +49,8 @@ def run(folder: str) -> None:
     """Two rounds over all sites of a folder; prints the resident memory after them and its peak."""
     from fedmed_workflows import Federation
     from fedmed_workflows.aggregation import Before
-    from fedmed_workflows.engines.in_process import opened
-    from fedmed_workflows.sites import ClassificationSites
+    from fedmed_workflows.federation.in_process import opened
+    from fedmed_workflows.sites.classification_sites import ClassificationSites
 
     bundle = str(Path(__file__).parents[1] / "bundles" / "facmic_classification")
     settings = {"clip": CLIP, "image_size": 16, "batch_size": 32, "target": None}

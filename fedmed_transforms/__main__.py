@@ -5,9 +5,9 @@ import sys
 from fedmed_faces import run_command
 
 COMMANDS = {
-    "identifiers": "fedmed_transforms.identifiers:main",
-    "phantoms": "fedmed_transforms.phantoms:main",
-    "volume_phantoms": "fedmed_transforms.volume_phantoms:main",
+    "identifiers": "fedmed_transforms.patients.identifiers:main",
+    "phantoms": "fedmed_transforms.simulation.phantoms:main",
+    "volume_phantoms": "fedmed_transforms.simulation.volume_phantoms:main",
 }
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from fedmed_faces import run_command
 COMMANDS = {
     "label_server": "fedmed_workflows.clinic.label_server:main",
     "model_card": "fedmed_workflows.report.model_card:main",
-    "partition": "fedmed_workflows.partition.__main__:main",
+    "partition": "fedmed_workflows.sites.partition.command:main",
 }
 
 if __name__ == "__main__":

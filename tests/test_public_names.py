@@ -88,6 +88,28 @@ def test_documents_name_nothing_but_public_names() -> None:
     assert [(file, name) for file, name in found if not is_public(name)] == []
 
 
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("fedmed_workflows.moon.MOON", "fedmed_workflows.MOON"),
+        ("fedmed_workflows.evaluation.ScoreFile", "fedmed_workflows.ScoreFile"),
+        ("fedmed_workflows.sites.ClassificationSites", "fedmed_workflows.ClassificationSites"),
+        ("fedmed_workflows.exchange.trainable_parameters", "fedmed_workflows.trainable_parameters"),
+        ("fedmed_workflows.engines.nvflare_executor.SiteExecutor", "fedmed_workflows.SiteExecutor"),
+        ("fedmed_workflows.clinic.watched_archive.watch_source", "fedmed_workflows.watch_source"),
+        ("fedmed_workflows.clinic.watch.Watch", "fedmed_workflows.Watch"),
+        ("fedmed_networks.class_names.checkpoint_class_names", "fedmed_networks.checkpoint_class_names"),
+        ("fedmed_transforms.dicomweb_studies.open_studies", "fedmed_transforms.open_studies"),
+        ("fedmed_transforms.studies.find_studies", "fedmed_transforms.find_studies"),
+    ],
+)
+def test_an_old_inner_path_is_refused_with_the_new_name(path: str, expected: str) -> None:
+    message = f"^{re.escape(path)} is an inner path that is gone, expected the public name {re.escape(expected)}$"
+    with pytest.raises(UnknownNameError, match=message):
+        ConfigParser({"part": {"_target_": path}}).get_parsed_content("part")
+    assert locate(expected) is not None
+
+
 def test_a_name_that_is_not_there_says_which_there_are() -> None:
     with pytest.raises(UnknownNameError) as refused:
         ConfigParser({"part": {"_target_": "fedmed_workflows.StoredResult"}}).get_parsed_content("part")

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from fedmed_workflows.partition.by_metadata import ByElement
-from fedmed_workflows.partition.label_skew import LabelSkew
-from fedmed_workflows.partition.pool import read_pool
-from fedmed_workflows.partition.site_files import write_partition
-from fedmed_workflows.sites import ClassificationSites
+from fedmed_workflows.sites.classification_sites import ClassificationSites
+from fedmed_workflows.sites.partition.by_metadata import ByElement
+from fedmed_workflows.sites.partition.label_skew import LabelSkew
+from fedmed_workflows.sites.partition.pool import read_pool
+from fedmed_workflows.sites.partition.site_files import write_partition
 
 pytestmark = [
     pytest.mark.real_data,

@@ -14,8 +14,8 @@ from torch import nn
 
 from fedmed_networks import FedMSA
 from fedmed_transforms import SamLabels, SamPreprocess, ScaleToUnit, VolumeToSlices, load_image
-from fedmed_workflows.exchange_trainable import trainable_parameters, travels
-from fedmed_workflows.inferers import SlicewiseInferer
+from fedmed_workflows.evaluation.inferers import SlicewiseInferer
+from fedmed_workflows.exchange.trainable import trainable_parameters, travels
 
 ROOT = Path(__file__).parents[1]
 SITES, UNSEEN = ["fluorescence_360", "fluorescence_696"], "fluorescence_256"

@@ -11,8 +11,8 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 
-from fedmed_workflows.exchange import FileWeights, Forms, Update, Weights
-from fedmed_workflows.exchange_manifest import Manifest
+from fedmed_workflows.exchange.manifest import Manifest
+from fedmed_workflows.exchange.weights import FileWeights, Forms, Update, Weights
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 
 from fedmed_workflows.aggregation.aggregation import Aggregated, Aggregation, Before, pieces
-from fedmed_workflows.exchange import Update
+from fedmed_workflows.exchange.weights import Update
 
 
 class FedAvg(Aggregation):

@@ -9,7 +9,7 @@ import torch
 
 from fedmed_workflows.aggregation.aggregation import check_number
 from fedmed_workflows.aggregation.server_optimizer import ServerOptimizer
-from fedmed_workflows.exchange import Weights
+from fedmed_workflows.exchange.weights import Weights
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from fedmed_workflows.aggregation.fedavg import FedAvg
-from fedmed_workflows.exchange import Update
+from fedmed_workflows.exchange.weights import Update
 
 
 class FedBN(FedAvg):

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from fedmed_workflows.aggregation.aggregation import Aggregated, Aggregation, Before, check_count, pieces
-from fedmed_workflows.exchange import Update
+from fedmed_workflows.exchange.weights import Update
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import torch
 
 from fedmed_workflows.aggregation.aggregation import Aggregated, Before, check_number, pieces
 from fedmed_workflows.aggregation.fedavg import FedAvg, mean
-from fedmed_workflows.exchange import Forms, Update, Weights
-from fedmed_workflows.exchange_manifest import Manifest
+from fedmed_workflows.exchange.manifest import Manifest
+from fedmed_workflows.exchange.weights import Forms, Update, Weights
 
 UNROUNDED = "unrounded"
 """Prefix of the aggregate as the server goes on from it, where it is sent in a narrower type than float32."""

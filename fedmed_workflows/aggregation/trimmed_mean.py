@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fedmed_workflows.aggregation.aggregation import Aggregated, Aggregation, Before, check_count
 from fedmed_workflows.aggregation.median import middle_means
-from fedmed_workflows.exchange import Update
+from fedmed_workflows.exchange.weights import Update
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
-from fedmed_transforms.dicom import is_dicom_path
-from fedmed_transforms.dicom_result import Algorithm, Code
-from fedmed_transforms.save_segmentation import source_path, sources_of
-from fedmed_transforms.structured_report import write_report
+from fedmed_transforms.loading.dicom import is_dicom_path
+from fedmed_transforms.results.dicom_result import Algorithm, Code
+from fedmed_transforms.results.save_segmentation import source_path, sources_of
+from fedmed_transforms.results.structured_report import write_report
 from fedmed_transforms.whole_file import write_whole
 from fedmed_workflows.clinic.result_files import KEYS, ResultFiles
 from fedmed_workflows.clinic.result_table import ResultTable

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fedmed_transforms.dicom_result import Algorithm, Code
-from fedmed_transforms.mask_file import write_mask
-from fedmed_transforms.save_segmentation import outputs_of, source_path, write_masks
-from fedmed_transforms.segmentation_object import Segment
+from fedmed_transforms.results.dicom_result import Algorithm, Code
+from fedmed_transforms.results.nifti_mask import write_mask
+from fedmed_transforms.results.save_segmentation import outputs_of, source_path, write_masks
+from fedmed_transforms.results.segmentation_object import Segment
 from fedmed_transforms.whole_file import whole_file
 from fedmed_workflows.clinic.result_files import ResultFiles
 
@@ -29,7 +29,7 @@ class SegmentationFiles(ResultFiles):
     segments
         Label of each channel.
     codes
-        By label, what :class:`fedmed_transforms.segmentation_object.Segment` takes besides: ``category``, ``kind``.
+        By label, what :class:`fedmed_transforms.Segment` takes besides: ``category``, ``kind``.
     algorithm
         Name and version of what made the masks, for DICOM.
 

@@ -16,7 +16,7 @@ class StoredResults:
     results
         The handler that writes them, attached before this one.
     url
-        Of the server, see :class:`fedmed_transforms.dicomweb.DicomWebServer`.
+        Of the server, see :class:`fedmed_transforms.studies.dicomweb.server.DicomWebServer`.
 
     Raises
     ------
@@ -25,7 +25,7 @@ class StoredResults:
     """
 
     def __init__(self, results: ResultFiles, url: str) -> None:
-        from fedmed_transforms.dicomweb import DicomWebServer
+        from fedmed_transforms.studies.dicomweb.server import DicomWebServer
 
         self.results, self.server = results, DicomWebServer(url)
 
@@ -34,7 +34,7 @@ class StoredResults:
         engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self._store)
 
     def _store(self, engine: Engine) -> None:
-        from fedmed_transforms.dicomweb_store import store_results
+        from fedmed_transforms.studies.dicomweb.store import store_results
 
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):
             files = self.results.outputs({**item, **output}, self.results.output_dir / item["name"])

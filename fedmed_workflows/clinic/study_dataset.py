@@ -11,7 +11,7 @@ from monai.data import IterableDataset, MetaTensor
 from monai.transforms import Compose, LoadImaged
 from monai.utils.enums import CommonKeys
 
-from fedmed_transforms.studies import ERROR
+from fedmed_transforms.studies.studies import ERROR
 from fedmed_workflows.errors import refusal
 
 SECONDS = "seconds"
@@ -28,7 +28,7 @@ class StudyDataset(IterableDataset):  # type: ignore[misc]
     Parameters
     ----------
     data
-        Items as :func:`fedmed_transforms.studies.find_studies` makes them; any iterable, an endless one too.
+        Items as :func:`fedmed_transforms.find_studies` makes them; any iterable, an endless one too.
     transform
         The preprocessing; what comes up to its last ``LoadImaged``, or all of it, counts as reading.
     """

@@ -9,7 +9,7 @@ from typing import Any
 from ignite.engine import EventEnum, Events
 from monai.engines import SupervisedEvaluator
 
-from fedmed_transforms.studies import ERROR
+from fedmed_transforms.studies.studies import ERROR
 from fedmed_workflows.errors import refusal
 
 
@@ -26,7 +26,7 @@ class Refusal:
     Attributes
     ----------
     path, study
-        As of its item (:func:`fedmed_transforms.studies.find_studies`).
+        As of its item (:func:`fedmed_transforms.find_studies`).
     error
         Why.
     """

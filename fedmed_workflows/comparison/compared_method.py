@@ -9,11 +9,11 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from fedmed_workflows.errors import refusal
-from fedmed_workflows.exchange_local_normalization import keep_normalizations_local
-from fedmed_workflows.federation import Federation
-from fedmed_workflows.site_workflow import existing_files
-from fedmed_workflows.target_preparation import UNSEEN
-from fedmed_workflows.train_overlays import merged
+from fedmed_workflows.exchange.local_normalization import keep_normalizations_local
+from fedmed_workflows.federation.bundle.config import existing_files
+from fedmed_workflows.federation.bundle.overlays import merged
+from fedmed_workflows.federation.federation import Federation
+from fedmed_workflows.federation.preparation.target import UNSEEN
 
 FEDERATION, KEEP_NETWORK = "federation", "federation#keep_network"
 """Entries of a method's configuration: what runs it, and whether a run leaves its whole network."""

@@ -14,16 +14,16 @@ from tqdm import tqdm
 
 from fedmed_transforms.whole_file import write_whole
 from fedmed_workflows.comparison.compared_method import check_method, method_federation, method_parser
-from fedmed_workflows.comparison.compared_run import ComparedRun
 from fedmed_workflows.comparison.peak_memory import PeakMemory
 from fedmed_workflows.comparison.planned_runs import COST, PlannedRun, check_same_data, planned_runs
+from fedmed_workflows.comparison.results.compared_run import ComparedRun
+from fedmed_workflows.comparison.results.page import write_comparison
 from fedmed_workflows.comparison.settings import check_entries, check_lists, check_methods
 from fedmed_workflows.errors import refusal
-from fedmed_workflows.federation import Federation
-from fedmed_workflows.federation_sites import ALL
-from fedmed_workflows.report.comparison_page import write_comparison
-from fedmed_workflows.run_folder import RunFolder
-from fedmed_workflows.training_sites import FEDERATED
+from fedmed_workflows.federation.federation import Federation
+from fedmed_workflows.federation.run_folder import RunFolder
+from fedmed_workflows.federation.training import FEDERATED
+from fedmed_workflows.sites.federation_sites import ALL
 
 
 class ComparisonError(RuntimeError):

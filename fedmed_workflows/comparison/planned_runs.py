@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedmed_workflows.comparison.compared_run import Arm, ComparedRun
-from fedmed_workflows.federation import Federation
-from fedmed_workflows.federation_sites import ALL
-from fedmed_workflows.run_folder import check_folder
-from fedmed_workflows.training_sites import ALONE
+from fedmed_workflows.comparison.results.compared_run import Arm, ComparedRun
+from fedmed_workflows.federation.federation import Federation
+from fedmed_workflows.federation.run_folder import check_folder
+from fedmed_workflows.federation.training import ALONE
+from fedmed_workflows.sites.federation_sites import ALL
 
 NUMBERS, PAGE, COST = "metrics.json", "report.html", "cost.json"
 """Files of a run: its numbers, its report, which is written last, and what the comparison measured of it."""
@@ -20,7 +20,7 @@ NUMBERS, PAGE, COST = "metrics.json", "report.html", "cost.json"
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run of a comparison, as :class:`fedmed_workflows.comparison.compared_run.ComparedRun` before it ran."""
+    """A run of a comparison, as :class:`fedmed_workflows.comparison.results.compared_run.ComparedRun` before it ran."""
 
     arm: Arm
     seed: int

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fedmed_workflows.site_images import check_name
-from fedmed_workflows.training_sites import ALONE, FEDERATED, POOLED
+from fedmed_workflows.federation.training import ALONE, FEDERATED, POOLED
+from fedmed_workflows.sites.class_folders import check_name
 
 TRAININGS = (FEDERATED, ALONE, POOLED)
 """Across the sites; at each of them by itself; at one place that has the training images of all of them."""

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from fedmed_transforms.whole_file import write_whole
 from fedmed_workflows.drawing import UNSEEN, shorten
-from fedmed_workflows.report.intervals import Row, interval_figure, interval_of
-from fedmed_workflows.report.metric_groups import Group, groups_of, metric_of
+from fedmed_workflows.report.figures.interval_plot import Row, interval_figure, interval_of
+from fedmed_workflows.report.figures.metric_names import Group, groups_of, metric_of
 from fedmed_workflows.report.rendering import render, write_figures
 from fedmed_workflows.report.tables import METRIC_COLUMNS, STAGES, csv_text, finite, metric_rows
 

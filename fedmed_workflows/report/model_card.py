@@ -15,8 +15,8 @@ from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from fedmed_transforms.whole_file import write_whole
-from fedmed_workflows.report.curves import byte_unit, trained_rounds
-from fedmed_workflows.report.metric_groups import groups_of, metric_of
+from fedmed_workflows.report.figures.curves import byte_unit, trained_rounds
+from fedmed_workflows.report.figures.metric_names import groups_of, metric_of
 from fedmed_workflows.report.page import by_class, exchanged
 from fedmed_workflows.report.tables import finite
 

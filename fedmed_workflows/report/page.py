@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from fedmed_transforms.whole_file import write_whole
-from fedmed_workflows.case_overlays import CASES, LABEL_COLOR, PREDICTION_COLOR
-from fedmed_workflows.report.curves import trained_rounds
-from fedmed_workflows.report.figures import figures
-from fedmed_workflows.report.metric_groups import Group, groups_of, metric_of
+from fedmed_workflows.evaluation.case_overlays import CASES, LABEL_COLOR, PREDICTION_COLOR
+from fedmed_workflows.report.figures.curves import trained_rounds
+from fedmed_workflows.report.figures.metric_names import Group, groups_of, metric_of
+from fedmed_workflows.report.figures.run_figures import figures
 from fedmed_workflows.report.rendering import render, write_figures
 from fedmed_workflows.report.statistics_page import PAGE as STATISTICS
 from fedmed_workflows.report.tables import finite, write_tables

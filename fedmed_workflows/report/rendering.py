@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from fedmed_transforms.whole_file import write_whole
 from fedmed_workflows.drawing import png
-from fedmed_workflows.report.curves import byte_unit
+from fedmed_workflows.report.figures.curves import byte_unit
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from fedmed_transforms.whole_file import write_whole
-from fedmed_workflows.image_measures import AXES, INTENSITY
-from fedmed_workflows.report.histograms import DRAWN, histograms
-from fedmed_workflows.report.rendering import render, write_figures
-from fedmed_workflows.report.site_quantities import (
+from fedmed_workflows.report.figures.histograms import DRAWN, histograms
+from fedmed_workflows.report.figures.site_quantities import (
     ALL_SITES,
     COLUMNS,
     KNOWN,
@@ -21,8 +19,10 @@ from fedmed_workflows.report.site_quantities import (
     rows,
     withheld,
 )
+from fedmed_workflows.report.rendering import render, write_figures
 from fedmed_workflows.report.tables import csv_text, finite
-from fedmed_workflows.site_cases import CLASS, IMAGES, SLICES
+from fedmed_workflows.sites.cases import CLASS, IMAGES, SLICES
+from fedmed_workflows.sites.measures import AXES, INTENSITY
 
 PAGE = "statistics.html"
 
@@ -45,7 +45,7 @@ def write_statistics(record: Mapping[str, Any], folder: str | Path) -> Path:
     Parameters
     ----------
     record
-        As :func:`fedmed_workflows.engines.simulated_statistics.statistics_record` makes it of NVFlare's answer.
+        As :func:`fedmed_workflows.nvflare.run.simulated_statistics.statistics_record` makes it of NVFlare's answer.
     folder
         Gets ``statistics.html``, which needs no other file, ``statistics.json`` with all of `record`,
         ``statistics.csv`` with a row for every site and quantity, and ``statistics/figures/*.png``.

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fedmed_transforms.volume_phantoms import write_segmentation_sites
+from fedmed_transforms.simulation.volume_phantoms import write_segmentation_sites
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,8 +10,8 @@ import torch
 from monai.bundle import run
 
 from fedmed_networks import FACMIC, FedMSA
-from fedmed_transforms.dicomweb import DicomWebServer
-from fedmed_transforms.dicomweb_query import query_series
+from fedmed_transforms.studies.dicomweb.query import query_series
+from fedmed_transforms.studies.dicomweb.server import DicomWebServer
 from tests.bundles.test_study_in_result_out import Bright, table, write_study
 from tests.cutting_link import CuttingLink
 from tests.orthanc_server import OrthancServer

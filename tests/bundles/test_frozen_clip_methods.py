@@ -16,8 +16,8 @@ from monai.bundle import create_workflow
 from safetensors.torch import load_file
 
 from fedmed_networks import FACMIC, FedCLIP, LinearHeadCLIP, LoraCLIP, ZeroShotCLIP
-from fedmed_workflows.engines.in_process import InProcessEngine
-from fedmed_workflows.federation import Federation
+from fedmed_workflows.federation.federation import Federation
+from fedmed_workflows.federation.in_process import InProcessEngine
 
 TRAVELS = {
     "fedclip": (FedCLIP, r"attention\.[02]\.(weight|bias)", 4),

@@ -12,10 +12,10 @@ import torch
 from monai.bundle import ConfigParser, create_workflow
 from safetensors.torch import load_file
 
-from fedmed_workflows.engines.in_process import opened
-from fedmed_workflows.site_algo import SiteAlgo
-from fedmed_workflows.site_workflow import config_files
-from fedmed_workflows.train_overlays import merged
+from fedmed_workflows.federation.bundle.config import config_files
+from fedmed_workflows.federation.bundle.overlays import merged
+from fedmed_workflows.federation.in_process import opened
+from fedmed_workflows.federation.site.site_algo import SiteAlgo
 
 ROOT = Path(__file__).parents[2]
 OVERLAYS = sorted((ROOT / "bundles").glob("*/configs/methods/*.json"))

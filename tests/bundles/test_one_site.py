@@ -18,7 +18,7 @@ from monai.bundle import run
 from PIL import Image
 
 from fedmed_networks import FACMIC
-from fedmed_transforms import phantoms
+from fedmed_transforms.simulation import phantoms
 
 
 @pytest.fixture(scope="module")

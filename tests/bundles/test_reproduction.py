@@ -18,7 +18,7 @@ import torch
 import yaml
 from monai.bundle import ConfigParser
 
-from fedmed_networks.sam import shared_sam
+from fedmed_networks.sam.foundation import shared_sam
 from tests.paper_sites import RECIPES, write_classes, write_recipe
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from monai.bundle import create_workflow
 
-from fedmed_workflows.federation import Federation
+from fedmed_workflows.federation.federation import Federation
 
 SHIFT = {"resolution": 0.5, "noise": 0.05, "label_style": {"dilation": 1}}
 

@@ -19,10 +19,10 @@ import torch
 from monai.bundle import ConfigParser, run
 
 from fedmed_networks import FACMIC, FedMSA
-from fedmed_transforms import dicomweb
-from fedmed_transforms.dicomweb import DicomWebServer
-from fedmed_transforms.dicomweb_query import query_series
-from fedmed_workflows.clinic import watched_archive
+from fedmed_transforms.studies.dicomweb import server as dicomweb
+from fedmed_transforms.studies.dicomweb.query import query_series
+from fedmed_transforms.studies.dicomweb.server import DicomWebServer
+from fedmed_workflows.clinic.watch import archive as watched_archive
 from tests.bright_network import Bright
 from tests.bundles.test_study_in_result_out import write_study
 from tests.cutting_link import CuttingLink

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from fedmed_networks.sam import shared_sam
+from fedmed_networks.sam.foundation import shared_sam
 
 State = dict[str, torch.Tensor]
 GOLDEN = Path(__file__).parents[1] / "data" / "fedfms.npz"

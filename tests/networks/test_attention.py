@@ -6,8 +6,8 @@ import pytest
 import torch
 from segment_anything.modeling.image_encoder import Attention
 
-import fedmed_networks.attention as attention_module
-from fedmed_networks.attention import RelativeAttention, relative_positions
+import fedmed_networks.sam.attention as attention_module
+from fedmed_networks.sam.attention import RelativeAttention, relative_positions
 
 WIDTH, HEADS = 24, 3
 

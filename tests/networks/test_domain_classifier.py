@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from fedmed_networks.domain_classifier import DomainClassifier, reverse_gradient
+from fedmed_networks.clip.domain_classifier import DomainClassifier, reverse_gradient
 
 
 def test_the_gradient_changes_its_sign_and_nothing_else() -> None:

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from fedmed_networks import FACMIC, FeatureAttention
-from fedmed_networks.class_names import checkpoint_class_names
-from fedmed_networks.prompted_classifier import PROMPT
+from fedmed_networks.clip.class_names import checkpoint_class_names
+from fedmed_networks.clip.prompted_classifier import PROMPT
 from fedmed_networks.weights import module_digest
 
 CLASSES = ["no tumour", "glioma", "méningiome"]

@@ -13,8 +13,8 @@ from segment_anything.modeling.image_encoder import Attention
 from torch import nn
 
 from fedmed_networks import FedMSA
-from fedmed_networks.fedmsa import Adapter
-from fedmed_networks.sam import shared_sam
+from fedmed_networks.sam.fedmsa import Adapter
+from fedmed_networks.sam.foundation import shared_sam
 
 State = dict[str, torch.Tensor]
 

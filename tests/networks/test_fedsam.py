@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fedmed_networks import FedMSA, FedSAM
-from fedmed_networks.sam import shared_sam
+from fedmed_networks.sam.foundation import shared_sam
 
 
 def test_everything_trains(small_sam: dict[str, Any]) -> None:

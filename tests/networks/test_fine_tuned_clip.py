@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from fedmed_networks import FACMIC, FineTunedCLIP
-from fedmed_networks.class_names import checkpoint_class_names
-from fedmed_networks.clip import shared_clip
-from fedmed_workflows.exchange_manifest import Manifest
-from fedmed_workflows.exchange_trainable import travels
-from fedmed_workflows.image_prompt_pairs import PairInferer, PairLoss
+from fedmed_networks.clip.class_names import checkpoint_class_names
+from fedmed_networks.clip.foundation import shared_clip
+from fedmed_workflows.exchange.manifest import Manifest
+from fedmed_workflows.exchange.trainable import travels
+from fedmed_workflows.methods.image_prompt_pairs import PairInferer, PairLoss
 
 CLASSES = ["no tumour", "glioma", "méningiome"]
 

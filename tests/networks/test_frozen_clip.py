@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fedmed_networks import FACMIC, FedCLIP, LinearHeadCLIP, ZeroShotCLIP
-from fedmed_networks.fedclip import attention_without_normalization
+from fedmed_networks.clip.fedclip import attention_without_normalization
 
 CLASSES = ["no tumour", "glioma", "méningiome"]
 

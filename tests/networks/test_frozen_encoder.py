@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from fedmed_networks import FedMSA, LoraSAM
-from fedmed_networks.frozen_encoder import FrozenEncoderSam
+from fedmed_networks.sam.frozen_encoder import FrozenEncoderSam
 
 State = dict[str, torch.Tensor]
 KINDS = [FedMSA, LoraSAM]

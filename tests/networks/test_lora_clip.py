@@ -12,7 +12,7 @@ from open_clip.transformer import ResidualAttentionBlock
 from torch import nn
 
 from fedmed_networks import LoraCLIP, ZeroShotCLIP
-from fedmed_networks.lora_clip import ProjectedAttention
+from fedmed_networks.clip.lora import ProjectedAttention
 
 CLASSES = ["no tumour", "glioma", "méningiome"]
 TERMS = re.compile(r"visual\.transformer\.resblocks\.\d+\.attn\.(query|value)\.lora_[AB]\.default\.weight")

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from fedmed_networks import FedSAM, LoraSAM
-from fedmed_networks.sam import shared_sam
+from fedmed_networks.sam.foundation import shared_sam
 
 State = dict[str, torch.Tensor]
 

@@ -15,8 +15,8 @@ from monai.data import MetaTensor
 from monai.networks.utils import convert_to_onnx
 
 from fedmed_networks import FedMSA, FedSAM
-from fedmed_networks.sam import PromptFreeSam
-from fedmed_networks.sam_architecture import KEYS
+from fedmed_networks.sam.architecture import KEYS
+from fedmed_networks.sam.foundation import PromptFreeSam
 
 State = dict[str, torch.Tensor]
 Build = Callable[..., PromptFreeSam]

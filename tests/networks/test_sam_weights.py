@@ -17,7 +17,7 @@ from segment_anything import sam_model_registry
 from segment_anything.modeling.image_encoder import Attention
 
 from fedmed_networks import FedMSA, FedSAM
-from fedmed_networks.sam import shared_sam
+from fedmed_networks.sam.foundation import shared_sam
 
 State = dict[str, torch.Tensor]
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from fedmed_networks.clip import shared_clip
+from fedmed_networks.clip.foundation import shared_clip
 from fedmed_networks.weights import module_digest
 
 
@@ -77,7 +77,7 @@ def test_random_weights_leave_the_random_numbers_alone(small_clip: dict[str, Any
 def test_random_weights_are_the_same_in_another_process(small_clip: dict[str, Any]) -> None:
     program = (
         "import json, sys, torch; torch.manual_seed(99)\n"
-        "from fedmed_networks.clip import shared_clip; from fedmed_networks.weights import module_digest\n"
+        "from fedmed_networks.clip.foundation import shared_clip; from fedmed_networks.weights import module_digest\n"
         "print(module_digest(shared_clip(json.loads(sys.argv[1])).model))"
     )
     command = [sys.executable, "-c", program, json.dumps(small_clip)]

@@ -9,7 +9,7 @@ import torch
 from timm.models.tiny_vit import TinyVit
 
 from fedmed_networks import FedSAM
-from fedmed_networks.tiny_vit import TinyVitEncoder
+from fedmed_networks.sam.tiny_vit import TinyVitEncoder
 
 
 @pytest.mark.parametrize("size", [64, 128, 224, 256])

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fedmed_networks import FedSAM
-from fedmed_networks.sam import shared_sam
+from fedmed_networks.sam.foundation import shared_sam
 
 State = dict[str, torch.Tensor]
 STAGES, DEPTHS = range(4), (2, 2, 6, 2)

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from fedmed_transforms import ClipPreprocess, ClipPreprocessd
-from fedmed_transforms.clip import CLIP_MEAN, CLIP_STD
+from fedmed_transforms.preprocessing.clip import CLIP_MEAN, CLIP_STD
 
 
 def picture_of(rows: int, columns: int, seed: int = 0) -> Image.Image:

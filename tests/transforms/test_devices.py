@@ -10,11 +10,11 @@ import torch
 from monai.data import MetaTensor
 
 from fedmed_transforms import ClipPreprocess, ScaleToUnit, ToPictures
-from fedmed_transforms.labels import LabelsToChannels
-from fedmed_transforms.sam import SamLabels, SamPostprocess, SamPreprocess
-from fedmed_transforms.slices import SlicesToVolume, VolumeToSlices
-from fedmed_transforms.uptake import ToUptake
-from fedmed_transforms.window import Window
+from fedmed_transforms.labels.labels import LabelsToChannels
+from fedmed_transforms.preprocessing.sam import SamLabels, SamPostprocess, SamPreprocess
+from fedmed_transforms.preprocessing.slices import SlicesToVolume, VolumeToSlices
+from fedmed_transforms.preprocessing.uptake import ToUptake
+from fedmed_transforms.preprocessing.window import Window
 
 PET = {
     "Modality": "PT", "Units": "BQML", "CorrectedImage": "ATTN\\DECY", "DecayCorrection": "ADMIN",

@@ -12,9 +12,9 @@ import pytest
 from pydicom.uid import RLELossless
 
 from fedmed_transforms import load_image
-from fedmed_transforms.dicomweb import DicomWebServer
-from fedmed_transforms.dicomweb_fetch import fetch_study
-from fedmed_transforms.dicomweb_query import query_series, query_studies
+from fedmed_transforms.studies.dicomweb.fetch import fetch_study
+from fedmed_transforms.studies.dicomweb.query import query_series, query_studies
+from fedmed_transforms.studies.dicomweb.server import DicomWebServer
 from tests.cutting_link import CuttingLink
 from tests.orthanc_server import OrthancServer
 
@@ -82,7 +82,7 @@ def test_studies_are_found_by_what_they_are(study: Path, orthanc: OrthancServer)
 def test_a_list_of_many_pages_is_whole(
     study: Path, orthanc: OrthancServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fedmed_transforms.dicomweb_query.PAGE", 2)
+    monkeypatch.setattr("fedmed_transforms.studies.dicomweb.query.PAGE", 2)
     folder = fetch_study(DicomWebServer(orthanc.url), STUDY, tmp_path / "fetched")
     assert instances(folder) == instances(study)
 

@@ -14,10 +14,10 @@ import pytest
 import requests
 from pydicom.dataset import Dataset
 
-from fedmed_transforms.dicomweb import TOKEN, DicomWebServer
-from fedmed_transforms.dicomweb_fetch import fetch_study
-from fedmed_transforms.dicomweb_query import query_studies
-from fedmed_transforms.dicomweb_store import store_results
+from fedmed_transforms.studies.dicomweb.fetch import fetch_study
+from fedmed_transforms.studies.dicomweb.query import query_studies
+from fedmed_transforms.studies.dicomweb.server import TOKEN, DicomWebServer
+from fedmed_transforms.studies.dicomweb.store import store_results
 from tests.archive_gateway import Gateway
 from tests.orthanc_server import OrthancServer, free_port
 

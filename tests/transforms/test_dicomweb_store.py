@@ -11,10 +11,10 @@ import torch
 from monai.data import MetaTensor
 
 from fedmed_transforms import load_image, read_report, read_segmentation, write_report, write_segmentation
-from fedmed_transforms.dicomweb import DicomWebServer
-from fedmed_transforms.dicomweb_fetch import fetch_study
-from fedmed_transforms.dicomweb_query import query_instances, query_series, query_studies
-from fedmed_transforms.dicomweb_store import store_results
+from fedmed_transforms.studies.dicomweb.fetch import fetch_study
+from fedmed_transforms.studies.dicomweb.query import query_instances, query_series, query_studies
+from fedmed_transforms.studies.dicomweb.server import DicomWebServer
+from fedmed_transforms.studies.dicomweb.store import store_results
 from tests.cutting_link import CuttingLink
 from tests.orthanc_server import OrthancServer
 

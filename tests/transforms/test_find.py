@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from fedmed_transforms.find import find_images, first_file, list_images
+from fedmed_transforms.loading.find import find_images, first_file, list_images
 
 
 def text_as(path: Path) -> Path:

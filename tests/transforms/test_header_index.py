@@ -14,8 +14,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from fedmed_transforms import load_image
-from fedmed_transforms.dicom_file import ALWAYS
-from fedmed_transforms.header_index import index_header
+from fedmed_transforms.dicom.dicom_file import ALWAYS
+from fedmed_transforms.dicom.header_index import index_header
 
 SHIPPED = sorted((Path(pydicom.__file__).parent / "data" / "test_files").rglob("*"))
 

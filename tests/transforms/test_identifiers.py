@@ -18,7 +18,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import RLELossless
 
 from fedmed_transforms import LoadMedicalImaged
-from fedmed_transforms.identifiers import CheckIdentifiersd, Finding, describe, find_identifiers, main
+from fedmed_transforms.patients.identifiers import CheckIdentifiersd, Finding, describe, find_identifiers, main
 
 PIXELS = np.zeros((3, 4), dtype=np.uint8)
 SECRET = "Doe^Jane"

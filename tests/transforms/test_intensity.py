@@ -12,7 +12,7 @@ from monai.data import MetaTensor
 from PIL import Image
 
 from fedmed_transforms import LoadMedicalImaged, ScaleToUnit, ScaleToUnitd, ToPicturesd
-from fedmed_transforms.intensity import quantiles, quantiles_by_sorting
+from fedmed_transforms.preprocessing.intensity import quantiles, quantiles_by_sorting
 
 
 @pytest.fixture

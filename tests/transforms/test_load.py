@@ -18,8 +18,8 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 
 from fedmed_transforms import LoadMedicalImaged
+from fedmed_transforms.dicom.series import is_dicom
 from fedmed_transforms.image_metadata import FULL_SCALE
-from fedmed_transforms.series import is_dicom
 
 
 def load(path: Path | str) -> MetaTensor:

@@ -19,7 +19,7 @@ from pydicom.pixels import compress
 from pydicom.uid import JPEGLSLossless, RLELossless
 
 from fedmed_transforms import LoadMedicalImaged, SaveSegmentationd, SeriesRules, Window, load_image, read_segmentation
-from fedmed_transforms.identifiers import find_identifiers
+from fedmed_transforms.patients.identifiers import find_identifiers
 
 Save = Callable[..., Path]
 

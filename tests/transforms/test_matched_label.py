@@ -12,7 +12,7 @@ from monai.data import MetaTensor
 from pydicom.uid import SegmentationStorage
 
 from fedmed_transforms import MatchedLabeld, SegmentationToLabelsd, load_image
-from fedmed_transforms.slice_checks import corners_apart
+from fedmed_transforms.preprocessing.slice_checks import corners_apart
 
 SHAPE = (6, 5, 4)
 AFFINE = np.array([[2.0, 0, 0, -7], [0, 1.5, 0, 3], [0, 0, 5, 11], [0, 0, 0, 1]])

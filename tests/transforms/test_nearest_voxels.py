@@ -11,8 +11,8 @@ import pytest
 from monai.data import MetaTensor
 
 from fedmed_transforms import SaveSegmentationd, load_image
-from fedmed_transforms.mask_grid import Plane
-from fedmed_transforms.nearest_voxels import nearest_on_planes
+from fedmed_transforms.dicom.geometry.mask_grid import Plane
+from fedmed_transforms.dicom.geometry.nearest_voxels import nearest_on_planes
 from tests.dicom_validator import errors_in
 
 

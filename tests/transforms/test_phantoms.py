@@ -10,12 +10,12 @@ import numpy.typing as npt
 import pydicom
 import pytest
 
-from fedmed_transforms import phantoms
-from fedmed_transforms.find import list_images
-from fedmed_transforms.identifiers import find_identifiers
-from fedmed_transforms.load import LoadMedicalImaged
-from fedmed_transforms.phantoms import SCANNERS, SHAPES, write_sites
-from fedmed_transforms.split import patient_of
+from fedmed_transforms.loading.find import list_images
+from fedmed_transforms.loading.load import LoadMedicalImaged
+from fedmed_transforms.patients.identifiers import find_identifiers
+from fedmed_transforms.patients.split import patient_of
+from fedmed_transforms.simulation import phantoms
+from fedmed_transforms.simulation.phantoms import SCANNERS, SHAPES, write_sites
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from monai.data import MetaTensor
 from PIL import Image
 
 from fedmed_transforms import SlicesToVolume, VolumeToSlices, load_image
-from fedmed_transforms.save_segmentation import SaveSegmentationd
+from fedmed_transforms.results.save_segmentation import SaveSegmentationd
 
 
 def predicted(path: Path, channels: int = 1) -> MetaTensor:

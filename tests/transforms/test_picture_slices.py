@@ -14,7 +14,7 @@ from monai.data import MetaTensor
 from PIL import Image
 
 from fedmed_transforms import LoadMedicalImaged, load_image
-from fedmed_transforms.slices import SlicesToVolume, SlicesToVolumed, VolumeToSlices, VolumeToSlicesd
+from fedmed_transforms.preprocessing.slices import SlicesToVolume, SlicesToVolumed, VolumeToSlices, VolumeToSlicesd
 
 CUT = VolumeToSlicesd("image", label_key="label")
 

@@ -13,7 +13,7 @@ from monai.data import MetaTensor
 from pydicom.dataset import Dataset
 
 from fedmed_transforms import load_image, write_report, write_segmentation
-from fedmed_transforms.dicom_result import Algorithm
+from fedmed_transforms.results.dicom_result import Algorithm
 
 OF_ITS_TIME = ("DA", "TM", "DT")
 

@@ -10,7 +10,7 @@ from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncode
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch.nn import functional
 
-from fedmed_transforms.sam import (
+from fedmed_transforms.preprocessing.sam import (
     SamLabels,
     SamLabelsd,
     SamPostprocess,

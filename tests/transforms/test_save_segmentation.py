@@ -17,9 +17,9 @@ from monai.transforms import Orientation
 from nibabel.orientations import axcodes2ornt, ornt_transform
 
 from fedmed_transforms import LoadMedicalImaged
-from fedmed_transforms.dicom_segmentation import read_segmentation
-from fedmed_transforms.mask_file import write_mask
-from fedmed_transforms.save_segmentation import SaveSegmentationd
+from fedmed_transforms.dicom.segmentation import read_segmentation
+from fedmed_transforms.results.nifti_mask import write_mask
+from fedmed_transforms.results.save_segmentation import SaveSegmentationd
 
 
 def predicted(path: Path, channels: int = 1) -> MetaTensor:
@@ -62,7 +62,7 @@ def test_a_series_gets_a_dicom_segmentation(tmp_path: Path, save_series: Callabl
 def test_segments_and_algorithm_from_a_configuration(tmp_path: Path, save_series: Callable[..., Path]) -> None:
     parser = ConfigParser({
         "save": {
-            "_target_": "fedmed_transforms.save_segmentation.SaveSegmentationd",
+            "_target_": "fedmed_transforms.results.save_segmentation.SaveSegmentationd",
             "keys": "pred",
             "output_dir": str(tmp_path / "out"),
             "segments": ["organ", {"label": "liver", "kind": ["10200004", "SCT", "Liver"]}],

@@ -16,9 +16,9 @@ from monai.data import MetaTensor
 from monai.transforms import Orientation, Spacing
 
 from fedmed_transforms import LoadMedicalImaged
-from fedmed_transforms.dicom_result import Algorithm
-from fedmed_transforms.dicom_segmentation import read_segmentation
-from fedmed_transforms.segmentation_object import Segment, write_segmentation
+from fedmed_transforms.dicom.segmentation import read_segmentation
+from fedmed_transforms.results.dicom_result import Algorithm
+from fedmed_transforms.results.segmentation_object import Segment, write_segmentation
 
 PLANES = ("axial", "sagittal", "coronal", "oblique")
 VOXEL = (4, 7, 3)

@@ -17,8 +17,8 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.uid import EnhancedMRImageStorage
 
-from fedmed_transforms.dicom_segmentation import read_segmentation
-from fedmed_transforms.segmentation_object import Segment, write_segmentation
+from fedmed_transforms.dicom.segmentation import read_segmentation
+from fedmed_transforms.results.segmentation_object import Segment, write_segmentation
 
 LPS_AFFINE = np.array([[0, 0, 4.0, 10], [2.0, 0, 0, 20], [0, -1.5, 0, 30], [0, 0, 0, 1]])
 """Of a sagittal volume (column, row, slice)."""

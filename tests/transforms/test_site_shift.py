@@ -12,7 +12,7 @@ from monai.data import MetaTensor
 from monai.transforms import Compose
 
 from fedmed_transforms import AcquisitionShift, SiteShiftd
-from fedmed_workflows.fingerprint import is_random, transform_digest
+from fedmed_workflows.sites.datasets.fingerprint import is_random, transform_digest
 
 SHIFT = {"contrast": 1.5, "bias_field": 0.2, "resolution": 0.5, "noise": 0.05}
 

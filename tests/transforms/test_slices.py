@@ -14,11 +14,11 @@ from monai.data import MetaTensor
 from monai.transforms import Compose
 
 from fedmed_transforms import LoadMedicalImaged, ToPictures
-from fedmed_transforms.labels import LabelsToChannelsd
-from fedmed_transforms.pictures import cut_of
-from fedmed_transforms.sam import SamLabelsd, SamPostprocessd, SamPreprocessd
-from fedmed_transforms.slices import SlicesToVolume, SlicesToVolumed, VolumeToSlices, VolumeToSlicesd
-from fedmed_transforms.window import Windowd
+from fedmed_transforms.labels.labels import LabelsToChannelsd
+from fedmed_transforms.preprocessing.pictures import cut_of
+from fedmed_transforms.preprocessing.sam import SamLabelsd, SamPostprocessd, SamPreprocessd
+from fedmed_transforms.preprocessing.slices import SlicesToVolume, SlicesToVolumed, VolumeToSlices, VolumeToSlicesd
+from fedmed_transforms.preprocessing.window import Windowd
 
 ORIENTATIONS = [
     "".join(codes)

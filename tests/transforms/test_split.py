@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from fedmed_transforms.split import check_apart, patient_of, split_by_patient
+from fedmed_transforms.patients.split import check_apart, patient_of, split_by_patient
 
 
 def cohort(patients: int = 60, classes: int = 3) -> tuple[list[str], list[int]]:

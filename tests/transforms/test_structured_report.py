@@ -12,8 +12,8 @@ import pytest
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 
-from fedmed_transforms.dicom_result import Algorithm
-from fedmed_transforms.structured_report import read_report, write_report
+from fedmed_transforms.results.dicom_result import Algorithm
+from fedmed_transforms.results.structured_report import read_report, write_report
 
 PROBABILITIES = {"no_tumor": 0.1234567891, "glioma": 0.75, "métastase of the posterior fossa": 1 - 0.75 - 0.1234567891}
 

@@ -16,7 +16,7 @@ from monai.data import MetaTensor
 from pydicom.uid import GrayscaleSoftcopyPresentationStateStorage
 
 from fedmed_transforms import load_image, write_report, write_segmentation
-from fedmed_transforms.studies import Item, find_studies
+from fedmed_transforms.studies.studies import Item, find_studies
 
 SaveSeries = Callable[..., Path]
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from pydicom.data import get_testdata_file
 
-from fedmed_transforms.studies import find_studies
+from fedmed_transforms.studies.studies import find_studies
 
 SaveSeries = Callable[..., Path]
 

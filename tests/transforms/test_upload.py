@@ -17,12 +17,12 @@ from pydicom.data import get_testdata_file
 from pydicom.uid import JPEG2000Lossless, JPEGLossless, JPEGLosslessSV1, JPEGLSLossless
 
 from fedmed_transforms import SeriesRules, load_image
-from fedmed_transforms.codestream import Codestream, read_codestream
-from fedmed_transforms.frames import encoded_frames
-from fedmed_transforms.gpu_frames import is_trusted
-from fedmed_transforms.planes import read_slices
-from fedmed_transforms.series import read_series
-from fedmed_transforms.voxels import fill_here, fill_on_device, plan
+from fedmed_transforms.dicom.pixels.codestream import Codestream, read_codestream
+from fedmed_transforms.dicom.pixels.frames import encoded_frames
+from fedmed_transforms.dicom.pixels.gpu_frames import is_trusted
+from fedmed_transforms.dicom.pixels.voxels import fill_here, fill_on_device, plan
+from fedmed_transforms.dicom.planes import read_slices
+from fedmed_transforms.dicom.series import read_series
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from fedmed_transforms.uptake import ToUptake, ToUptaked
+from fedmed_transforms.preprocessing.uptake import ToUptake, ToUptaked
 
 HALF_LIFE = 6588.0
 """Of fluorine-18, in seconds: 109.8 minutes."""

@@ -13,7 +13,7 @@ from monai.data import MetaTensor
 from pydicom.data import get_testdata_file
 
 from fedmed_transforms import Segment, load_image, write_report, write_segmentation
-from fedmed_transforms.dicom_result import Algorithm
+from fedmed_transforms.results.dicom_result import Algorithm
 from tests.dicom_validator import errors_in
 
 SEGMENTS = [Segment("organ"), Segment("Leber, größer", kind=("10200004", "SCT", "Liver"))]

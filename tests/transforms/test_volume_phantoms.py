@@ -13,13 +13,14 @@ import pytest
 from monai.data import MetaTensor
 from PIL import Image
 
-from fedmed_transforms import VolumeToSlicesd, load_image, volume_phantoms
-from fedmed_transforms.find import list_images
-from fedmed_transforms.identifiers import find_identifiers
-from fedmed_transforms.phantoms import write_sites
-from fedmed_transforms.scanners import SCANNERS
-from fedmed_transforms.split import patient_of
-from fedmed_transforms.volume_phantoms import write_segmentation_sites
+from fedmed_transforms import VolumeToSlicesd, load_image
+from fedmed_transforms.loading.find import list_images
+from fedmed_transforms.patients.identifiers import find_identifiers
+from fedmed_transforms.patients.split import patient_of
+from fedmed_transforms.simulation import volume_phantoms
+from fedmed_transforms.simulation.phantoms import write_sites
+from fedmed_transforms.simulation.scanners import SCANNERS
+from fedmed_transforms.simulation.volume_phantoms import write_segmentation_sites
 
 PATIENT = r"^([a-z]+-[0-9]+)"
 

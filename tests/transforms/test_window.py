@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels import apply_windowing
 
 from fedmed_transforms.image_metadata import FULL_SCALE
-from fedmed_transforms.window import PRESETS, Window, Windowd
+from fedmed_transforms.preprocessing.window import PRESETS, Window, Windowd
 
 
 def image_of(values: list[float], file: str = "scan.dcm", **elements: Any) -> MetaTensor:

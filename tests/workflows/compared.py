@@ -8,7 +8,7 @@ from typing import Any
 
 from monai.bundle import create_workflow
 
-from fedmed_workflows.comparison.compared_run import Arm, ComparedRun
+from fedmed_workflows.comparison.results.compared_run import Arm, ComparedRun
 
 SITES = ("east", "west", "north")
 

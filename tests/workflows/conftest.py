@@ -13,11 +13,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from fedmed_transforms.phantoms import write_sites
-from fedmed_transforms.scanners import SCANNERS
+from fedmed_transforms.simulation.phantoms import write_sites
+from fedmed_transforms.simulation.scanners import SCANNERS
 from fedmed_workflows.aggregation import Aggregation, Before
-from fedmed_workflows.engines.nvflare_controller import _aggregation
-from fedmed_workflows.exchange import FileWeights, Update, Weights
+from fedmed_workflows.exchange.weights import FileWeights, Update, Weights
+from fedmed_workflows.nvflare.server.controller import _aggregation
 from tests.workflows.compared import write_json
 
 

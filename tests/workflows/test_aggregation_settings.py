@@ -14,7 +14,7 @@ from monai.bundle import create_workflow
 from fedmed_workflows import aggregation as package
 from fedmed_workflows.aggregation import Aggregation, FedAvg
 from fedmed_workflows.aggregation.server_optimizer import ServerOptimizer
-from fedmed_workflows.engines.nvflare_controller import _aggregation
+from fedmed_workflows.nvflare.server.controller import _aggregation
 
 PACKAGE = "fedmed_workflows.aggregation."
 DOCUMENT = Path(__file__).parents[2] / "docs" / "aggregation.md"

@@ -21,10 +21,10 @@ from fedmed_workflows.aggregation import (
     Median,
     TrimmedMean,
 )
-from fedmed_workflows.exchange import Update, Weights, form
-from fedmed_workflows.exchange_manifest import Manifest
-from fedmed_workflows.rounds import Rounds
-from fedmed_workflows.run_folder import KEPT_CHECKPOINTS, RunFolder
+from fedmed_workflows.exchange.manifest import Manifest
+from fedmed_workflows.exchange.weights import Update, Weights, form
+from fedmed_workflows.federation.rounds import Rounds
+from fedmed_workflows.federation.run_folder import KEPT_CHECKPOINTS, RunFolder
 
 START = {
     "layer.weight": torch.linspace(-1, 1, 12).reshape(3, 4),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fedmed_workflows.class_label import class_index
+from fedmed_workflows.sites.datasets.class_label import class_index
 
 NAMES = ["Glioma", "healthy"]
 

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fedmed_workflows.comparison.compared_run import Arm, ComparedRun
-from fedmed_workflows.comparison.site_scores import UNSEEN, Place, SeedMean
-from fedmed_workflows.report.comparison_page import write_comparison
-from fedmed_workflows.report.comparison_tables import latex_table
-from fedmed_workflows.score_counts import score_counts
+from fedmed_workflows.comparison.results.compared_run import Arm, ComparedRun
+from fedmed_workflows.comparison.results.page import write_comparison
+from fedmed_workflows.comparison.results.site_scores import UNSEEN, Place, SeedMean
+from fedmed_workflows.comparison.results.tables import latex_table
+from fedmed_workflows.evaluation.score_counts import score_counts
 from tests.workflows.compared import SITES, compared_run
 
 DASH = "\u2013"

@@ -14,9 +14,13 @@ import torch
 from ignite.engine import Engine
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, f1_score, roc_auc_score
 
-from fedmed_workflows.classification_metrics import calibration_bins, classification_metrics, confusion_counts
-from fedmed_workflows.evaluation import ClassificationMetrics, ScoreFile
-from fedmed_workflows.intervals import percentile_interval, resample_weights
+from fedmed_workflows.evaluation.bootstrap import percentile_interval, resample_weights
+from fedmed_workflows.evaluation.classification import ClassificationMetrics, ScoreFile
+from fedmed_workflows.evaluation.classification_metrics import (
+    calibration_bins,
+    classification_metrics,
+    confusion_counts,
+)
 
 NAMES = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "ece")
 

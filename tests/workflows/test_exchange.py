@@ -14,10 +14,10 @@ from torch import nn
 
 from fedmed_networks import FACMIC
 from fedmed_workflows import FACMICLoss
-from fedmed_workflows.exchange import FULL, HALF, Weights, put, take
-from fedmed_workflows.exchange_manifest import Manifest
-from fedmed_workflows.exchange_trainable import trainable_parameters, travels
-from fedmed_workflows.facmic import AdaptationInferer
+from fedmed_workflows.exchange.manifest import Manifest
+from fedmed_workflows.exchange.trainable import trainable_parameters, travels
+from fedmed_workflows.exchange.weights import FULL, HALF, Weights, put, take
+from fedmed_workflows.methods.facmic import AdaptationInferer
 
 PARAMETERS = {f"attention.{layer}.{kind}" for layer in (0, 1, 3) for kind in ("weight", "bias")}
 STATISTICS = {f"attention.1.{name}" for name in ("running_mean", "running_var", "num_batches_tracked")}

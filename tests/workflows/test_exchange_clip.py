@@ -10,12 +10,12 @@ from torch import nn
 
 from fedmed_networks import FACMIC, FedCLIP, LinearHeadCLIP, LoraCLIP, ZeroShotCLIP
 from fedmed_workflows import FACMICLoss
-from fedmed_workflows.exchange import take
-from fedmed_workflows.exchange_manifest import Manifest
-from fedmed_workflows.exchange_trainable import travels
-from fedmed_workflows.faa_clip import AdversarialInferer, FAACLIPLoss
-from fedmed_workflows.facmic import AdaptationInferer, FeatureInferer
-from fedmed_workflows.image_prompt_pairs import PairInferer, PairLoss
+from fedmed_workflows.exchange.manifest import Manifest
+from fedmed_workflows.exchange.trainable import travels
+from fedmed_workflows.exchange.weights import take
+from fedmed_workflows.methods.faa_clip import AdversarialInferer, FAACLIPLoss
+from fedmed_workflows.methods.facmic import AdaptationInferer, FeatureInferer
+from fedmed_workflows.methods.image_prompt_pairs import PairInferer, PairLoss
 
 METHODS = {
     "facmic": (FACMIC, AdaptationInferer(), lambda network: FACMICLoss()),

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from fedmed_networks import FedMSA, FedSAM, FedUNet, LoraSAM
-from fedmed_workflows.exchange import put, take
-from fedmed_workflows.exchange_local_normalization import keep_normalizations_local
-from fedmed_workflows.exchange_manifest import Manifest
-from fedmed_workflows.exchange_trainable import local_tensors, trains, travels
+from fedmed_workflows.exchange.local_normalization import keep_normalizations_local
+from fedmed_workflows.exchange.manifest import Manifest
+from fedmed_workflows.exchange.trainable import local_tensors, trains, travels
+from fedmed_workflows.exchange.weights import put, take
 
 SMALL = {
     "width": 32, "depth": 3, "heads": 4, "window_size": 3, "global_blocks": [1], "patch_size": 16, "neck": 16,

@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from fedmed_networks import FACMIC
 from fedmed_workflows import ContrastiveLoss
-from fedmed_workflows.exchange_trainable import trainable_parameters, travels
-from fedmed_workflows.faa_clip import AdversarialInferer, FAACLIPLoss
+from fedmed_workflows.exchange.trainable import trainable_parameters, travels
+from fedmed_workflows.methods.faa_clip import AdversarialInferer, FAACLIPLoss
 
 
 @pytest.fixture

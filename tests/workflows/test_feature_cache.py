@@ -18,8 +18,8 @@ from monai.transforms import Compose, Identityd, Lambdad, OneOf, RandFlipd, Scal
 import fedmed_transforms
 from fedmed_networks.weights import content_digest
 from fedmed_transforms import ClipPreprocessd, ScaleToUnitd
-from fedmed_workflows.fingerprint import is_random, sources_digest, transform_digest
-from fedmed_workflows.tensor_cache import TensorCache
+from fedmed_workflows.sites.datasets.fingerprint import is_random, sources_digest, transform_digest
+from fedmed_workflows.sites.datasets.tensor_cache import TensorCache
 
 KEY = "ab" * 32
 
@@ -41,7 +41,7 @@ def test_no_damage_to_an_entry_passes(tmp_path: Path, caplog: pytest.LogCaptureF
     whole = path.read_bytes()
     damaged = [whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :] for place in range(len(whole))]
     damaged += [whole[:place] for place in range(len(whole))] + [whole + b"more", bytes(300)]
-    with caplog.at_level(logging.WARNING, "fedmed_workflows.tensor_cache"):
+    with caplog.at_level(logging.WARNING, "fedmed_workflows.sites.datasets.tensor_cache"):
         for content in damaged:
             path.write_bytes(content)
             assert cache.get(KEY) is None, content

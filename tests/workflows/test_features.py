@@ -19,8 +19,8 @@ from PIL import Image
 
 from fedmed_networks import FACMIC
 from fedmed_transforms import ClipPreprocessd, LoadMedicalImaged, ScaleToUnitd, ToPicturesd
-from fedmed_workflows.features import ENCODE_BATCH, EncodedDataset
-from fedmed_workflows.tensor_cache import checksum
+from fedmed_workflows.sites.datasets.encoded import ENCODE_BATCH, EncodedDataset
+from fedmed_workflows.sites.datasets.tensor_cache import checksum
 
 Data = list[dict[str, Any]]
 
@@ -154,7 +154,8 @@ def test_a_damaged_entry_alone_is_encoded_again(
     encoded.since()
     assert torch.equal(features(EncodedDataset(data, preprocessing(), network, cache)), before)
     assert encoded.since() == 2 and [entry.read_bytes() for entry in entries] == whole
-    said = [record.getMessage() for record in caplog.records if record.name == "fedmed_workflows.tensor_cache"]
+    cache = "fedmed_workflows.sites.datasets.tensor_cache"
+    said = [record.getMessage() for record in caplog.records if record.name == cache]
     assert len(said) == 2 and all(any(text.startswith(f"{entry}: damaged") for text in said) for entry in entries[1:3])
 
 
@@ -192,8 +193,8 @@ PROGRAM = """
 import json, sys
 from fedmed_networks import FACMIC
 from fedmed_transforms import ClipPreprocessd, LoadMedicalImaged, ScaleToUnitd, ToPicturesd
-from fedmed_workflows.features import EncodedDataset
-from fedmed_workflows.tensor_cache import checksum
+from fedmed_workflows.sites.datasets.encoded import EncodedDataset
+from fedmed_workflows.sites.datasets.tensor_cache import checksum
 from monai.transforms import Compose
 clip, data, cache = json.loads(sys.argv[1])
 steps = [LoadMedicalImaged("image"), ToPicturesd("image"), ScaleToUnitd("image")]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fedmed_workflows.aggregation import FedAvg
-from fedmed_workflows.exchange import Update
+from fedmed_workflows.exchange.weights import Update
 
 Aggregated = Callable[..., dict[str, torch.Tensor]]
 

@@ -15,11 +15,11 @@ from segment_anything.modeling.common import LayerNorm2d
 from torch import nn
 
 from fedmed_workflows.aggregation import FedBN
-from fedmed_workflows.exchange import Update, put, take
-from fedmed_workflows.exchange_local_normalization import keep_normalizations_local
-from fedmed_workflows.exchange_manifest import Manifest
-from fedmed_workflows.exchange_trainable import trainable_parameters, trains, travels
-from fedmed_workflows.site_algo import SiteAlgo
+from fedmed_workflows.exchange.local_normalization import keep_normalizations_local
+from fedmed_workflows.exchange.manifest import Manifest
+from fedmed_workflows.exchange.trainable import trainable_parameters, trains, travels
+from fedmed_workflows.exchange.weights import Update, put, take
+from fedmed_workflows.federation.site.site_algo import SiteAlgo
 
 FEDBN = {"_target_": "fedmed_workflows.aggregation.FedBN"}
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")

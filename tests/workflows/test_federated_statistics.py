@@ -15,9 +15,9 @@ import pytest
 from monai.bundle import create_workflow
 from PIL import Image
 
-from fedmed_workflows.engines.nvflare_statistics_job import SITE_CLASSES, write_statistics_job
-from fedmed_workflows.engines.public_names import public_name
-from fedmed_workflows.engines.simulated_statistics import SimulatedStatistics
+from fedmed_workflows.nvflare.job.public_names import public_name
+from fedmed_workflows.nvflare.job.statistics_job import SITE_CLASSES, write_statistics_job
+from fedmed_workflows.nvflare.run.simulated_statistics import SimulatedStatistics
 from fedmed_workflows.report.statistics_page import write_statistics
 
 PICTURES = {"large": {"dots": 70, "stripes": 40}, "middle": {"dots": 20, "stripes": 3}, "small": {"dots": 5}}

@@ -14,10 +14,10 @@ from monai.bundle import create_workflow
 from safetensors.torch import load_file
 
 from fedmed_networks import FACMIC
-from fedmed_workflows.engines.in_process import InProcessEngine, opened
-from fedmed_workflows.federation import Federation
-from fedmed_workflows.rounds import FederationError
-from fedmed_workflows.run_folder import RunFolder
+from fedmed_workflows.federation.federation import Federation
+from fedmed_workflows.federation.in_process import InProcessEngine, opened
+from fedmed_workflows.federation.rounds import FederationError
+from fedmed_workflows.federation.run_folder import RunFolder
 
 
 def federation(entries: dict[str, Any], **changes: Any) -> Federation:

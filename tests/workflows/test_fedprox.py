@@ -7,7 +7,7 @@ import torch
 from monai.engines import SupervisedTrainer
 from torch import nn
 
-from fedmed_workflows.fedprox import FedProx
+from fedmed_workflows.methods.fedprox import FedProx
 
 
 def network() -> nn.Linear:

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from fedmed_workflows import ContrastiveLoss
-from fedmed_workflows.focal import SmoothedFocalLoss
+from fedmed_workflows.methods.focal import SmoothedFocalLoss
 
 LOGITS = torch.log(torch.tensor([[0.5, 0.25, 0.25], [0.1, 0.2, 0.7]]))
 LABELS = torch.tensor([0, 1])

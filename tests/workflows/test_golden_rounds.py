@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from fedmed_networks import FACMIC
 from fedmed_workflows.aggregation import Before, FedAvg
-from fedmed_workflows.engines.in_process import InProcessEngine
-from fedmed_workflows.site_algo import SiteAlgo
+from fedmed_workflows.federation.in_process import InProcessEngine
+from fedmed_workflows.federation.site.site_algo import SiteAlgo
 
 SITES = ("site0", "site1", "site2")
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}

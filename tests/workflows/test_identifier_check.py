@@ -13,10 +13,10 @@ import pytest
 from monai.bundle import create_workflow
 from PIL import Image
 
-from fedmed_transforms.phantoms import write_sites
-from fedmed_workflows.federation import Federation
-from fedmed_workflows.identifier_check import IdentifierCheck
-from fedmed_workflows.sites import ClassificationSites
+from fedmed_transforms.simulation.phantoms import write_sites
+from fedmed_workflows.federation.federation import Federation
+from fedmed_workflows.federation.preparation.identifiers import IdentifierCheck
+from fedmed_workflows.sites.classification_sites import ClassificationSites
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from fedmed_networks import FineTunedCLIP
 from fedmed_transforms import ClipPreprocessd, LoadMedicalImaged, ScaleToUnitd, ToPicturesd
-from fedmed_workflows.features import EncodedDataset
-from fedmed_workflows.image_prompt_pairs import PairInferer, PairLoss
+from fedmed_workflows.methods.image_prompt_pairs import PairInferer, PairLoss
+from fedmed_workflows.sites.datasets.encoded import EncodedDataset
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import pytest
 from monai.bundle import create_workflow
 from PIL import Image
 
-from fedmed_workflows.engines.in_process import InProcessEngine
-from fedmed_workflows.federation import Federation
-from fedmed_workflows.rounds import FederationError
+from fedmed_workflows.federation.federation import Federation
+from fedmed_workflows.federation.in_process import InProcessEngine
+from fedmed_workflows.federation.rounds import FederationError
 
 
 def federation(entries: dict[str, Any]) -> Federation:

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 import torch
 
-from fedmed_workflows.bundle_files import bundle_files
-from fedmed_workflows.bundle_network import BundleNetwork
 from fedmed_workflows.errors import SiteError
-from fedmed_workflows.joined_site import join
-from fedmed_workflows.site_algo import SiteAlgo
-from fedmed_workflows.site_environment import SiteEnvironment
+from fedmed_workflows.federation.bundle.files import bundle_files
+from fedmed_workflows.federation.bundle.network import BundleNetwork
+from fedmed_workflows.federation.site.site_algo import SiteAlgo
+from fedmed_workflows.nvflare.site.environment import SiteEnvironment
+from fedmed_workflows.nvflare.site.joined_site import join
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def altered_bundle(environment: SiteEnvironment, tmp_path: Path) -> SiteEnvironm
 def test_another_bundle_is_refused_before_it_is_parsed(
     job: dict[str, Any], environment: SiteEnvironment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fedmed_workflows.joined_site.ConfigParser", None)  # nothing may be parsed
+    monkeypatch.setattr("fedmed_workflows.nvflare.site.joined_site.ConfigParser", None)  # nothing may be parsed
     with pytest.raises(SiteError, match="installed here is not the job's: configs/train.json: found .*, expected"):
         join(job, "site_a", altered_bundle(environment, tmp_path), {})
 

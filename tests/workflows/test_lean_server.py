@@ -12,8 +12,8 @@ def test_the_server_s_part_imports_without_foundations_and_readers() -> None:
     blocked = "".join(f"sys.modules[{name!r}] = None; " for name in NOT_NEEDED)
     code = (
         f"import sys; {blocked}"
-        "from fedmed_workflows.engines.nvflare_controller import FederationController; "
-        "from fedmed_workflows.engines.nvflare_rejoin import RejoiningSites; "
+        "from fedmed_workflows.nvflare.server.controller import FederationController; "
+        "from fedmed_workflows.nvflare.server.rejoin import RejoiningSites; "
         "FederationController(); RejoiningSites()"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

@@ -15,7 +15,7 @@ import pytest
 from huggingface_hub import ModelCard
 from monai.bundle import create_workflow
 
-from fedmed_workflows.report.metric_groups import metric_of
+from fedmed_workflows.report.figures.metric_names import metric_of
 from fedmed_workflows.report.model_card import model_card, write_bundle_card
 
 BUNDLES = sorted((Path(__file__).parents[2] / "bundles").iterdir())

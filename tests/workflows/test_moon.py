@@ -13,9 +13,9 @@ from torch import nn
 
 from fedmed_networks import FACMIC
 from fedmed_workflows import FACMICLoss
-from fedmed_workflows.exchange_trainable import trainable_parameters
-from fedmed_workflows.facmic import AdaptationInferer
-from fedmed_workflows.moon import MOON
+from fedmed_workflows.exchange.trainable import trainable_parameters
+from fedmed_workflows.methods.facmic import AdaptationInferer
+from fedmed_workflows.methods.moon import MOON
 
 
 def plane(*weight: float) -> nn.Sequential:

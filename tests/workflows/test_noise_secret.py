@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from fedmed_workflows.noise_secret import NoiseSecret
+from fedmed_workflows.exchange.privacy.noise_secret import NoiseSecret
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fedmed_workflows.aggregation import FedAvg
-from fedmed_workflows.engines.nvflare_controller import _aggregation
+from fedmed_workflows.nvflare.server.controller import _aggregation
 
 
 def test_a_job_names_an_aggregation_of_this_package() -> None:

@@ -18,11 +18,11 @@ from nvflare.app_opt.he.decomposers import CKKSVectorDecomposer
 from nvflare.lighter.impl.he import HEBuilder
 from safetensors.torch import load_file
 
-from fedmed_workflows.engines.nvflare_encrypted_job import write_encrypted_job
-from fedmed_workflows.engines.nvflare_encrypted_site import decrypted
-from fedmed_workflows.engines.nvflare_production import Production
 from fedmed_workflows.errors import ManifestError
-from fedmed_workflows.exchange_manifest import Manifest
+from fedmed_workflows.exchange.manifest import Manifest
+from fedmed_workflows.nvflare.encryption.site import decrypted
+from fedmed_workflows.nvflare.job.encrypted_job import write_encrypted_job
+from fedmed_workflows.nvflare.run.production import Production
 from tests.documented_policies import allow_documented, follow_documentation
 from tests.hospital_network import HospitalNetwork
 

@@ -20,14 +20,14 @@ from nvflare.app_common.filters.svt_privacy import SVTPrivacy
 from safetensors.torch import load_file
 from torch import nn
 
-from fedmed_workflows.engines.nvflare_executor import SiteExecutor
-from fedmed_workflows.engines.nvflare_filters import check_filters
-from fedmed_workflows.engines.nvflare_messages import SAMPLES, filtered_update, message, with_difference
 from fedmed_workflows.errors import ManifestError, SiteError
-from fedmed_workflows.exchange import Update, Weights, take
-from fedmed_workflows.filtered_update import FilteredWeights, difference
-from fedmed_workflows.joined_site import Joined
-from fedmed_workflows.target_preparation import Preparation
+from fedmed_workflows.exchange.filtered_update import FilteredWeights, difference
+from fedmed_workflows.exchange.weights import Update, Weights, take
+from fedmed_workflows.federation.preparation.target import Preparation
+from fedmed_workflows.nvflare.site.executor import SiteExecutor
+from fedmed_workflows.nvflare.site.joined_site import Joined
+from fedmed_workflows.nvflare.wire.filters import check_filters
+from fedmed_workflows.nvflare.wire.messages import SAMPLES, filtered_update, message, with_difference
 
 FILTERS = "nvflare.app_common.filters"
 PERCENTILE = {"path": f"{FILTERS}.percentile_privacy.PercentilePrivacy", "args": {"percentile": 50, "gamma": 1e-5}}

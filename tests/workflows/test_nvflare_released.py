@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from fedmed_workflows.engines.nvflare_released import released_files, stored_files
 from fedmed_workflows.errors import SiteError
+from fedmed_workflows.nvflare.site.released import released_files, stored_files
 
 
 def test_released_features_are_kept_and_found_again(tmp_path: Path) -> None:

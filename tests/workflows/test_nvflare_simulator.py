@@ -16,7 +16,7 @@ from monai.bundle import create_workflow
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from fedmed_workflows.rounds import FederationError
+from fedmed_workflows.federation.rounds import FederationError
 
 SITES = ("site_a", "site_b", "unseen")
 
@@ -151,7 +151,7 @@ def test_a_run_is_taken_up_by_the_other_engine_with_what_the_server_keeps_and_a_
 
 def break_off(entries: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs it in this process as far as the training of round 2."""
-    from fedmed_workflows.engines.in_process import InProcessEngine
+    from fedmed_workflows.federation.in_process import InProcessEngine
 
     train = InProcessEngine.train
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -194,7 +194,7 @@ def test_private_updates_their_epsilon_and_what_stays_at_a_site_are_those_of_one
 def test_what_the_engine_leaves_of_the_job_is_configuration_and_tensors(
     federated: dict[str, Any], tmp_path: Path
 ) -> None:
-    from fedmed_workflows.engines.nvflare_production import Production
+    from fedmed_workflows.nvflare.run.production import Production
 
     workflow = create_workflow(**copy.deepcopy({**federated, "dataset_dir": "none", "sites": ["site_a", "site_b"],
                                                 "class_names": ["dots", "stripes"]}))  # fmt: skip
@@ -213,7 +213,7 @@ def test_what_the_engine_leaves_of_the_job_is_configuration_and_tensors(
 
 
 def test_a_job_in_which_each_site_is_the_unseen_one_is_refused(federated: dict[str, Any], tmp_path: Path) -> None:
-    from fedmed_workflows.engines.nvflare_production import Production
+    from fedmed_workflows.nvflare.run.production import Production
 
     workflow = create_workflow(**copy.deepcopy({**federated, "unseen_site": "all"}))
     production = Production(workflow.parser.get_parsed_content("federation"))

@@ -13,12 +13,12 @@ from nvflare.apis.fl_constant import ReturnCode
 from nvflare.apis.shareable import Shareable, make_reply
 from safetensors.torch import save_file
 
-from fedmed_workflows.engines.nvflare_messages import SAMPLES, failure, message
-from fedmed_workflows.engines.nvflare_sites import NVFlareSites
 from fedmed_workflows.errors import SiteError
-from fedmed_workflows.exchange import FileWeights, Update, weights_digest
-from fedmed_workflows.exchange_manifest import Manifest
-from fedmed_workflows.opened_sites import OpenedSites
+from fedmed_workflows.exchange.manifest import Manifest
+from fedmed_workflows.exchange.weights import FileWeights, Update, weights_digest
+from fedmed_workflows.nvflare.server.opened_sites import OpenedSites
+from fedmed_workflows.nvflare.server.sites import NVFlareSites
+from fedmed_workflows.nvflare.wire.messages import SAMPLES, failure, message
 
 MANIFEST = Manifest({"weight": ([2], "float32")}, "frozen")
 START = {"weight": torch.tensor([1.0, 2.0])}

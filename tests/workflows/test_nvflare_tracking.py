@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from monai.bundle import create_workflow
 
-from fedmed_workflows.engines.nvflare_tracking import receivers, scalars
+from fedmed_workflows.nvflare.server.tracking import receivers, scalars
 
 
 def test_a_site_that_failed_shows_that_it_did_not_contribute() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from scipy import stats
 
-from fedmed_workflows.comparison.compared_run import Arm
-from fedmed_workflows.comparison.paired_tests import holm, paired_tests
-from fedmed_workflows.comparison.site_scores import UNSEEN, Place, SeedValues
+from fedmed_workflows.comparison.results.compared_run import Arm
+from fedmed_workflows.comparison.results.paired_tests import holm, paired_tests
+from fedmed_workflows.comparison.results.site_scores import UNSEEN, Place, SeedValues
 
 A, B, C, ALONE = Arm("a"), Arm("b"), Arm("c"), Arm("a", "alone")
 EAST, WEST = Place("east", UNSEEN), Place("west", UNSEEN)

@@ -14,18 +14,18 @@ import pydicom
 import pytest
 from PIL import Image
 
-from fedmed_transforms.volume_phantoms import write_segmentation_sites
-from fedmed_workflows.partition.__main__ import main
-from fedmed_workflows.partition.by_metadata import ByElement
-from fedmed_workflows.partition.by_patient import ByPatient
-from fedmed_workflows.partition.division import Scheme
-from fedmed_workflows.partition.label_skew import LabelSkew
-from fedmed_workflows.partition.picture import partition_figure
-from fedmed_workflows.partition.pool import read_pool
-from fedmed_workflows.partition.quantity_skew import QuantitySkew
-from fedmed_workflows.partition.site_files import write_partition
-from fedmed_workflows.segmentation_sites import SegmentationSite, SegmentationSites
-from fedmed_workflows.sites import ClassificationSite, ClassificationSites
+from fedmed_transforms.simulation.volume_phantoms import write_segmentation_sites
+from fedmed_workflows.sites.classification_sites import ClassificationSite, ClassificationSites
+from fedmed_workflows.sites.partition.by_metadata import ByElement
+from fedmed_workflows.sites.partition.by_patient import ByPatient
+from fedmed_workflows.sites.partition.command import main
+from fedmed_workflows.sites.partition.division import Scheme
+from fedmed_workflows.sites.partition.label_skew import LabelSkew
+from fedmed_workflows.sites.partition.picture import partition_figure
+from fedmed_workflows.sites.partition.pool import read_pool
+from fedmed_workflows.sites.partition.quantity_skew import QuantitySkew
+from fedmed_workflows.sites.partition.site_files import write_partition
+from fedmed_workflows.sites.segmentation_sites import SegmentationSite, SegmentationSites
 
 PATTERN = "^(p[0-9]+)_"
 

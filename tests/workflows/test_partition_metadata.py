@@ -10,10 +10,10 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from fedmed_workflows.partition.by_metadata import ByColumn, ByElement
-from fedmed_workflows.partition.pool import read_pool
-from fedmed_workflows.partition.site_files import write_partition
-from fedmed_workflows.sites import ClassificationSites
+from fedmed_workflows.sites.classification_sites import ClassificationSites
+from fedmed_workflows.sites.partition.by_metadata import ByColumn, ByElement
+from fedmed_workflows.sites.partition.pool import read_pool
+from fedmed_workflows.sites.partition.site_files import write_partition
 
 PATTERN = "^(p[0-9]+)_"
 

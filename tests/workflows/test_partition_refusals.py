@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from fedmed_workflows.partition.by_metadata import ByColumn, ByElement
-from fedmed_workflows.partition.by_patient import ByPatient
-from fedmed_workflows.partition.division import Scheme
-from fedmed_workflows.partition.label_skew import LabelSkew
-from fedmed_workflows.partition.pool import read_pool
-from fedmed_workflows.partition.quantity_skew import QuantitySkew
-from fedmed_workflows.partition.site_files import write_partition
+from fedmed_workflows.sites.partition.by_metadata import ByColumn, ByElement
+from fedmed_workflows.sites.partition.by_patient import ByPatient
+from fedmed_workflows.sites.partition.division import Scheme
+from fedmed_workflows.sites.partition.label_skew import LabelSkew
+from fedmed_workflows.sites.partition.pool import read_pool
+from fedmed_workflows.sites.partition.quantity_skew import QuantitySkew
+from fedmed_workflows.sites.partition.site_files import write_partition
 
 PATTERN = "^(p[0-9]+)_"
 

@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fedmed_workflows.partition.by_patient import ByPatient
-from fedmed_workflows.partition.division import Scheme
-from fedmed_workflows.partition.label_skew import LabelSkew
-from fedmed_workflows.partition.pool import Pool, Sample
-from fedmed_workflows.partition.quantity_skew import QuantitySkew
-from fedmed_workflows.partition.shares import dirichlet
+from fedmed_workflows.sites.partition.by_patient import ByPatient
+from fedmed_workflows.sites.partition.division import Scheme
+from fedmed_workflows.sites.partition.label_skew import LabelSkew
+from fedmed_workflows.sites.partition.pool import Pool, Sample
+from fedmed_workflows.sites.partition.quantity_skew import QuantitySkew
+from fedmed_workflows.sites.partition.shares import dirichlet
 
 CLASSES = ["a", "b", "c", "d"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fedmed_workflows.sites import ClassificationSite
+from fedmed_workflows.sites.classification_sites import ClassificationSite
 
 SIDES = ("training", "validation", "test")
 

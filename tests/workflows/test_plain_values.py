@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fedmed_workflows.errors import SiteError
-from fedmed_workflows.plain_values import check_plain
+from fedmed_workflows.federation.bundle.plain_values import check_plain
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from mpmath import erfc, exp, mp, mpf, sqrt
 
-from fedmed_workflows.privacy_accounting import accounted, check_accountant, privacy_notes
-from fedmed_workflows.update_privacy import GaussianUpdate, gaussian_epsilon
+from fedmed_workflows.exchange.privacy.accounting import accounted, check_accountant, privacy_notes
+from fedmed_workflows.exchange.privacy.gaussian_update import GaussianUpdate, gaussian_epsilon
 
 
 def delta_of(epsilon: Any, noise_multiplier: float, answers: int) -> Any:

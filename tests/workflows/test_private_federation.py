@@ -12,7 +12,7 @@ from monai.bundle import create_workflow
 from safetensors.torch import load_file
 
 from fedmed_workflows import SiteAlgo
-from fedmed_workflows.private_update import hold_statistics
+from fedmed_workflows.exchange.privacy.private_update import hold_statistics
 
 
 def private(entries: dict[str, Any], clip_norm: float, noise_multiplier: float, **changes: Any) -> dict[str, Any]:

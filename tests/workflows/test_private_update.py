@@ -14,9 +14,9 @@ from monai.bundle import create_workflow
 from torch import nn
 
 from fedmed_workflows import SiteAlgo
-from fedmed_workflows.exchange import Update, Weights
-from fedmed_workflows.private_update import hold_statistics
-from fedmed_workflows.update_privacy import GaussianUpdate
+from fedmed_workflows.exchange.privacy.gaussian_update import GaussianUpdate
+from fedmed_workflows.exchange.privacy.private_update import hold_statistics
+from fedmed_workflows.exchange.weights import Update, Weights
 
 NOISE = GaussianUpdate(clip_norm=0.02, noise_multiplier=2.5, delta=1e-5)
 CLIPPED = GaussianUpdate(clip_norm=0.02, noise_multiplier=0.0, delta=1e-5)

@@ -18,7 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.lines import Line2D
 from PIL import Image
 
-from fedmed_workflows.report.figures import figures
+from fedmed_workflows.report.figures.run_figures import figures
 from fedmed_workflows.report.page import write_report
 from fedmed_workflows.report.tables import write_tables
 

@@ -11,7 +11,7 @@ import torch
 
 from fedmed_workflows.aggregation import Before, Krum, Median, TrimmedMean
 from fedmed_workflows.aggregation import aggregation as pieces
-from fedmed_workflows.exchange import Update
+from fedmed_workflows.exchange.weights import Update
 
 WEIGHT, VARIANCE, COUNT = "layer.weight", "norm.running_var", "norm.num_batches_tracked"
 

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from fedmed_workflows.aggregation import FedAvg
-from fedmed_workflows.exchange import Update, Weights
-from fedmed_workflows.exchange_manifest import Manifest
-from fedmed_workflows.rounds import FederationError, Rounds
-from fedmed_workflows.run_folder import RunFolder
+from fedmed_workflows.exchange.manifest import Manifest
+from fedmed_workflows.exchange.weights import Update, Weights
+from fedmed_workflows.federation.rounds import FederationError, Rounds
+from fedmed_workflows.federation.run_folder import RunFolder
 
 MANIFEST = Manifest({"layer.weight": ([2], "float32"), "layer.count": ([], "int64")}, "frozen")
 START = {"layer.weight": torch.zeros(2), "layer.count": torch.tensor(0)}

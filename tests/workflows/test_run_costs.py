@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fedmed_workflows.comparison.compared_run import Arm
-from fedmed_workflows.comparison.run_costs import costs, score_to_reach, validated
+from fedmed_workflows.comparison.results.compared_run import Arm
+from fedmed_workflows.comparison.results.run_costs import costs, score_to_reach, validated
 from tests.workflows.compared import compared_run
 
 A, B, POOLED = Arm("a"), Arm("b"), Arm("a", "pooled")

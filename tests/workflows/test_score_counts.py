@@ -10,7 +10,14 @@ import pytest
 from sklearn.metrics import auc
 from sklearn.metrics import roc_curve as exact_roc_curve
 
-from fedmed_workflows.score_counts import EDGES, added_counts, benefit_of_all, net_benefit, roc_curve, score_counts
+from fedmed_workflows.evaluation.score_counts import (
+    EDGES,
+    added_counts,
+    benefit_of_all,
+    net_benefit,
+    roc_curve,
+    score_counts,
+)
 
 # Of the class's four images and the two others: the probability of the class.
 OWN, OTHERS = (0.9, 0.605, 0.3, 1.0), (0.6, 0.05)

@@ -19,11 +19,11 @@ from monai.engines import SupervisedEvaluator
 from monai.metrics import DiceMetric, HausdorffDistanceMetric
 from PIL import Image, ImageColor
 
-import fedmed_workflows.case_overlays as case_overlays
-from fedmed_workflows.case_overlays import LABEL_COLOR, PREDICTION_COLOR, CaseOverlays, overlay
-from fedmed_workflows.evaluation import ScoreFile
-from fedmed_workflows.intervals import percentile_interval, resample_weights
-from fedmed_workflows.segmentation_evaluation import SegmentationMetrics
+import fedmed_workflows.evaluation.case_overlays as case_overlays
+from fedmed_workflows.evaluation.bootstrap import percentile_interval, resample_weights
+from fedmed_workflows.evaluation.case_overlays import LABEL_COLOR, PREDICTION_COLOR, CaseOverlays, overlay
+from fedmed_workflows.evaluation.classification import ScoreFile
+from fedmed_workflows.evaluation.segmentation import SegmentationMetrics
 
 METRICS = ["dice", "iou", "hd95", "surface_dice"]
 ALL = {*METRICS, *(f"slice_{name}" for name in METRICS), "published_dice", "published_iou"}

@@ -11,9 +11,14 @@ import pytest
 import torch
 from monai.metrics import compute_dice, compute_hausdorff_distance, compute_iou, compute_surface_dice
 
-import fedmed_workflows.surfaces as surfaces
-from fedmed_workflows.segmentation_metrics import image_metrics, mean_metrics, overlap_metrics, published_metrics
-from fedmed_workflows.surfaces import surface_metrics
+import fedmed_workflows.evaluation.surfaces as surfaces
+from fedmed_workflows.evaluation.segmentation_metrics import (
+    image_metrics,
+    mean_metrics,
+    overlap_metrics,
+    published_metrics,
+)
+from fedmed_workflows.evaluation.surfaces import surface_metrics
 
 NAN, INF = math.nan, math.inf
 

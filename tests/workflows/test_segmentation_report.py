@@ -13,7 +13,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from fedmed_workflows.report.figures import figures
+from fedmed_workflows.report.figures.run_figures import figures
 from fedmed_workflows.report.page import write_report
 
 HOSTILE = "<b>A & B</b>"

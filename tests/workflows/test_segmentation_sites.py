@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fedmed_workflows.segmentation_sites import SegmentationSite, SegmentationSites
+from fedmed_workflows.sites.segmentation_sites import SegmentationSite, SegmentationSites
 
 
 def write_pairs(site: Path, *stems: str, images: str = ".nii.gz", labels: str = ".nii.gz") -> Path:

@@ -10,8 +10,8 @@ import torch
 
 from fedmed_workflows.aggregation import Before, FedAdam, FedAvg, FedAvgM, FedYogi
 from fedmed_workflows.aggregation import aggregation as pieces
-from fedmed_workflows.exchange import Update, form
-from fedmed_workflows.exchange_manifest import Manifest
+from fedmed_workflows.exchange.manifest import Manifest
+from fedmed_workflows.exchange.weights import Update, form
 
 WEIGHT, VARIANCE, COUNT = "layer.weight", "norm.running_var", "norm.num_batches_tracked"
 

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from monai.bundle import create_workflow
 
-from fedmed_workflows.engines.nvflare_job_folder import check_site_names
-from fedmed_workflows.engines.simulated_job import _end, _environment
-from fedmed_workflows.federation import Federation
-from fedmed_workflows.site_environment import DATA, WEIGHTS
+from fedmed_workflows.federation.federation import Federation
+from fedmed_workflows.nvflare.job.folder import check_site_names
+from fedmed_workflows.nvflare.run.simulated_job import _end, _environment
+from fedmed_workflows.nvflare.site.environment import DATA, WEIGHTS
 
 
 def federation_of(entries: dict[str, Any]) -> Federation:

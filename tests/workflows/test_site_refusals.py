@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fedmed_workflows.sites import ClassificationSite, ClassificationSites
+from fedmed_workflows.sites.classification_sites import ClassificationSite, ClassificationSites
 from tests.workflows.written_sites import write_folder
 
 

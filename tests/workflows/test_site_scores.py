@@ -7,8 +7,8 @@ import statistics
 
 import pytest
 
-from fedmed_workflows.comparison.compared_run import Arm
-from fedmed_workflows.comparison.site_scores import (
+from fedmed_workflows.comparison.results.compared_run import Arm
+from fedmed_workflows.comparison.results.site_scores import (
     TRAINING,
     UNSEEN,
     Fairness,

@@ -11,7 +11,7 @@ import pytest
 import torch
 from monai.bundle import create_workflow
 
-from fedmed_workflows.federation import Federation
+from fedmed_workflows.federation.federation import Federation
 
 SHIFTS = {"site_a": {"contrast": 2.0, "noise": 0.1}, "unseen": {"bias_field": 0.5}}
 

@@ -12,7 +12,7 @@ from monai.engines import SupervisedTrainer
 from monai.engines.utils import IterationEvents
 from torch import nn
 
-from fedmed_workflows.site_state import SiteState
+from fedmed_workflows.federation.site.site_state import SiteState
 
 
 class Attracted:

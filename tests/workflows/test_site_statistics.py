@@ -11,13 +11,13 @@ import pydicom
 import pytest
 from PIL import Image
 
-from fedmed_transforms.phantom_series import write_series
-from fedmed_transforms.scanners import SCANNERS
-from fedmed_transforms.volume_phantoms import write_segmentation_sites
-from fedmed_workflows.segmentation_sites import SegmentationSites
-from fedmed_workflows.site_cases import cases_of, reader_of
-from fedmed_workflows.site_statistics import SiteStatistics
-from fedmed_workflows.sites import ClassificationSites
+from fedmed_transforms.simulation.phantom_series import write_series
+from fedmed_transforms.simulation.scanners import SCANNERS
+from fedmed_transforms.simulation.volume_phantoms import write_segmentation_sites
+from fedmed_workflows.sites.cases import cases_of, reader_of
+from fedmed_workflows.sites.classification_sites import ClassificationSites
+from fedmed_workflows.sites.segmentation_sites import SegmentationSites
+from fedmed_workflows.sites.statistics import SiteStatistics
 
 
 def statistics_of(sites: Any, site: str, **settings: Any) -> SiteStatistics:

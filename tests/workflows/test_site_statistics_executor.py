@@ -17,13 +17,13 @@ from nvflare.app_common.executors.statistics.statistics_task_handler import Stat
 from nvflare.fuel.utils import fobs
 from PIL import Image
 
-from fedmed_workflows.engines.nvflare_statistics import ImageStatistics
-from fedmed_workflows.engines.nvflare_statistics_executor import SiteStatisticsExecutor
 from fedmed_workflows.errors import SiteError
-from fedmed_workflows.site_cases import cases_of, reader_of
-from fedmed_workflows.site_environment import SiteEnvironment
-from fedmed_workflows.site_statistics import SiteStatistics
-from fedmed_workflows.sites import ClassificationSites
+from fedmed_workflows.nvflare.site.environment import SiteEnvironment
+from fedmed_workflows.nvflare.statistics.executor import SiteStatisticsExecutor
+from fedmed_workflows.nvflare.statistics.image_statistics import ImageStatistics
+from fedmed_workflows.sites.cases import cases_of, reader_of
+from fedmed_workflows.sites.classification_sites import ClassificationSites
+from fedmed_workflows.sites.statistics import SiteStatistics
 
 
 @pytest.fixture

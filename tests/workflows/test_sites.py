@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fedmed_workflows.sites import ClassificationSite, ClassificationSites
+from fedmed_workflows.sites.classification_sites import ClassificationSite, ClassificationSites
 from tests.workflows.written_sites import PARTS, write_datalist, write_dicom, write_folder
 
 

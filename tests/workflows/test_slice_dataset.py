@@ -21,7 +21,7 @@ from fedmed_transforms import (
     ScaleToUnitd,
     VolumeToSlicesd,
 )
-from fedmed_workflows.slice_dataset import ImageDataset, SliceDataset
+from fedmed_workflows.sites.datasets.slices import ImageDataset, SliceDataset
 
 SIZE = 32
 KEYS = ["image", "label"]

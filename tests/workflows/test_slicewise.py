@@ -10,7 +10,7 @@ from monai.engines import SupervisedEvaluator
 from torch import nn
 from torch.nn import functional
 
-from fedmed_workflows.inferers import SlicewiseInferer
+from fedmed_workflows.evaluation.inferers import SlicewiseInferer
 
 SIZE = 64
 

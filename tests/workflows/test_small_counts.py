@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fedmed_workflows.engines.nvflare_small_counts import SmallCounts
+from fedmed_workflows.nvflare.statistics.small_counts import SmallCounts
 
 
 def statistics(**counts: int) -> dict[str, Any]:

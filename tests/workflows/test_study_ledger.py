@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fedmed_workflows.clinic.study_ledger import StudyLedger
-from fedmed_workflows.clinic.study_parts import Part, StudyParts
+from fedmed_workflows.clinic.watch.ledger import StudyLedger
+from fedmed_workflows.clinic.watch.study_parts import Part, StudyParts
 from tests.watch_process import attempts, errors, states
 
 

@@ -17,15 +17,15 @@ from torch.utils.data import DataLoader, Dataset
 
 from fedmed_networks import FACMIC
 from fedmed_transforms import ClipPreprocessd, LoadMedicalImaged, ScaleToUnitd, ToPicturesd
-from fedmed_workflows.features import EncodedDataset
-from fedmed_workflows.target import (
+from fedmed_workflows.federation.preparation.target import TargetPreparation
+from fedmed_workflows.sites.datasets.encoded import EncodedDataset
+from fedmed_workflows.sites.datasets.target import (
     PairedLoader,
     ReleasedFeatures,
     prepare_paired_batch,
     release_features,
     target_dataset,
 )
-from fedmed_workflows.target_preparation import TargetPreparation
 
 
 class Numbers(Dataset[dict[str, Any]]):

@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from fedmed_workflows.exchange import form
-from fedmed_workflows.tensor_file import DTYPES, TensorFile
+from fedmed_workflows.exchange.tensor_file import DTYPES, TensorFile
+from fedmed_workflows.exchange.weights import form
 
 TENSORS = {
     "ä \"name\"": torch.arange(12.0).reshape(3, 4).t(),  # not contiguous

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from fedmed_workflows.site_workflow import config_files
-from fedmed_workflows.train_overlays import check_single_method, merged
+from fedmed_workflows.federation.bundle.config import config_files
+from fedmed_workflows.federation.bundle.overlays import check_single_method, merged
 
 BASE = {"rate": 0.1, "train": {"handlers": [1], "trainer": {"rate": "@rate"}}, "network_def": {"size": "$@rate * 2"}}
 

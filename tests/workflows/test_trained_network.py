@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from fedmed_workflows.trained_bundle import _metadata
-from fedmed_workflows.trained_network import trained_network
+from fedmed_workflows.federation.bundle.trained_bundle import _metadata
+from fedmed_workflows.federation.bundle.trained_network import trained_network
 
 INFERENCE = {"_target_": "a.Net", "class_names": "@class_names", "size": "@size"}
 BEFORE = {"_target_": "a.Net", "class_names": "$@site.class_names", "size": "@size", "weights": "@weights"}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from fedmed_workflows.update_privacy import GaussianUpdate
+from fedmed_workflows.exchange.privacy.gaussian_update import GaussianUpdate
 
 
 def no_noise(name: str, count: int) -> Any:

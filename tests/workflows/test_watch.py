@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fedmed_workflows.clinic.study_ledger import StudyLedger
+from fedmed_workflows.clinic.watch.ledger import StudyLedger
 from tests.watch_process import WatchProcess, errors, states, table, until
 from tests.workflows.watched_studies import (
     KEPT,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fedmed_workflows.clinic.study_ledger import StudyLedger
-from fedmed_workflows.clinic.watched_folder import WatchedFolder
+from fedmed_workflows.clinic.watch.folder import WatchedFolder
+from fedmed_workflows.clinic.watch.ledger import StudyLedger
 from tests.watch_process import states
 from tests.workflows.watched_studies import write_slice, write_study
 

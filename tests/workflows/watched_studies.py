@@ -22,9 +22,9 @@ from fedmed_transforms import LoadMedicalImaged
 from fedmed_workflows.clinic.classification_files import ClassificationFiles
 from fedmed_workflows.clinic.result_files import RefusedStudies
 from fedmed_workflows.clinic.study_dataset import StudyDataset
-from fedmed_workflows.clinic.watch import Watch
-from fedmed_workflows.clinic.watch_evaluator import WatchEvaluator
-from fedmed_workflows.clinic.watched_folder import WatchedFolder
+from fedmed_workflows.clinic.watch.evaluator import WatchEvaluator
+from fedmed_workflows.clinic.watch.folder import WatchedFolder
+from fedmed_workflows.clinic.watch.watch import Watch
 from tests.watch_process import states
 
 SLICES = 4

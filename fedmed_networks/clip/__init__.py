@@ -1,0 +1,1 @@
+"""CLIP: the foundation, and the methods' networks on it."""

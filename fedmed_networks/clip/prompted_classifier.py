@@ -1,0 +1,100 @@
+"""What classifiers share whose classes are prompts of CLIP: names in the state, a size of pictures, refusals."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from fedmed_networks.clip.class_names import CLASS_NAMES, from_bytes, to_bytes
+from fedmed_networks.clip.foundation import FrozenClip
+
+PROMPT = "a picture of a {}"
+"""The class prompt of FACMIC's published implementation."""
+
+
+class PromptedClassifier(nn.Module, ABC):
+    """Classifies pictures by the cosine between their features and the embeddings of class prompts.
+
+    A network of this kind has ``prompts`` (C, D), L2-normalised, and ``scale``, exp(logit_scale); they are tensors of
+    its state where they are frozen.
+
+    Parameters
+    ----------
+    class_names
+        The C classes, in the order of the logits. They are part of the state (``class_names_utf8``), so that a
+        checkpoint of other classes is refused instead of answering under wrong names.
+    foundation
+        The CLIP, for the size of its pictures.
+
+    Raises
+    ------
+    ValueError
+        Fewer than two classes, or a class named twice.
+    """
+
+    __jit_unused_properties__: tuple[str, ...] = ("class_names",)
+
+    class_names_utf8: torch.Tensor
+
+    def __init__(self, class_names: Sequence[str], foundation: FrozenClip) -> None:
+        super().__init__()
+        names = [class_names] if isinstance(class_names, str) else [str(name) for name in class_names]
+        if len(names) < 2 or len(set(names)) < len(names):
+            raise ValueError(f"class_names: expected two or more different names, found {names}")
+        self.register_buffer(CLASS_NAMES, to_bytes(names))
+        self.image_size = foundation.image_size
+
+    @property
+    def class_names(self) -> list[str]:
+        """The classes, in the order of the logits."""
+        return from_bytes(self.class_names_utf8)
+
+    @abstractmethod
+    def encode(self, image: torch.Tensor) -> torch.Tensor:
+        """Features of pictures, as CLIP's image encoder gives them: (B, 3, S, S) -> (B, D), not normalised."""
+
+    @abstractmethod
+    def adapt(self, features: torch.Tensor) -> torch.Tensor:
+        """What is compared with prompts, L2-normalised: (B, D) -> (B, D)."""
+
+    @abstractmethod
+    def classify(self, features: torch.Tensor) -> torch.Tensor:
+        """Logits of features: (B, D) -> (B, C)."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits of pictures.
+
+        Parameters
+        ----------
+        image
+            (B, 3, S, S), rows downwards, columns to the right, normalised as CLIP was trained
+            (:class:`fedmed_transforms.ClipPreprocessd`).
+
+        Returns
+        -------
+        torch.Tensor
+            (B, C) logits, scaled cosines.
+
+        Raises
+        ------
+        ValueError
+            The pictures are not of CLIP's size.
+        """
+        return self.classify(self.encode(image))
+
+    @torch.jit.unused
+    def _check_size(self, image: torch.Tensor) -> None:
+        found = tuple(image.shape[1:])
+        if image.ndim != 4 or found[0] != 3 or (self.image_size and found[1:] != self.image_size):
+            rows, columns = self.image_size or ("S", "S")
+            raise ValueError(f"image: expected shape (B, 3, {rows}, {columns}), found {tuple(image.shape)}")
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        stored = state_dict.get(f"{prefix}{CLASS_NAMES}")
+        if stored is not None and from_bytes(stored) != self.class_names:
+            raise ValueError(
+                f"checkpoint: its classes are {from_bytes(stored)}, this network was made for {self.class_names}"
+            )
+        super()._load_from_state_dict(state_dict, prefix, *rest)

@@ -1,0 +1,1 @@
+"""SAM: the foundation, its encoders and decoder, and the methods' networks on it."""

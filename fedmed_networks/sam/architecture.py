@@ -1,0 +1,132 @@
+"""What a SAM is made of: the published ones by name, small ones by a mapping of their sizes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fedmed_networks.weights import plain
+
+PATCH_SIZE = 16
+"""Side of a patch in pixels: the mask decoder scales patches by four, and logits have a quarter of the image's side."""
+
+
+@dataclass(frozen=True)
+class VisionTransformer:
+    """Sizes of SAM's image encoder.
+
+    Attributes
+    ----------
+    width
+        Length of a token.
+    depth
+        Number of blocks.
+    heads
+        Attention heads of a block.
+    window_size
+        Side of the windows, in tokens, that most blocks attend within.
+    global_blocks
+        Places of the blocks that attend to the whole image.
+    """
+
+    width: int
+    depth: int
+    heads: int
+    window_size: int
+    global_blocks: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class SamArchitecture:
+    """Sizes of a SAM.
+
+    Attributes
+    ----------
+    encoder
+        The image encoder; None stands for TinyViT (:class:`fedmed_networks.sam.tiny_vit.TinyVitEncoder`).
+    neck
+        Channels of the image embedding, which the mask decoder works on.
+    decoder_depth, decoder_heads, decoder_mlp
+        Blocks of the two-way transformer, its attention heads, and the length of its MLPs' hidden layer.
+    """
+
+    encoder: VisionTransformer | None
+    neck: int = 256
+    decoder_depth: int = 2
+    decoder_heads: int = 8
+    decoder_mlp: int = 2048
+
+
+PUBLISHED = {
+    "vit_b": SamArchitecture(VisionTransformer(768, 12, 12, 14, (2, 5, 8, 11))),
+    "vit_l": SamArchitecture(VisionTransformer(1024, 24, 16, 14, (5, 11, 17, 23))),
+    "vit_h": SamArchitecture(VisionTransformer(1280, 32, 16, 14, (7, 15, 23, 31))),
+    "tiny_vit": SamArchitecture(None),
+}
+"""SAM's three encoders (Kirillov et al., arXiv 2304.02643), and TinyViT in their place."""
+
+_KEYS = {field.name for kind in (VisionTransformer, SamArchitecture) for field in dataclasses.fields(kind)}
+KEYS = frozenset(_KEYS - {"encoder"} | {"patch_size"})
+"""Keys of a mapping that describes a SAM."""
+
+
+def sam_architecture(model_type: str | Mapping[str, Any]) -> SamArchitecture:
+    """The sizes that a name or a mapping stands for.
+
+    Parameters
+    ----------
+    model_type
+        ``vit_b``, ``vit_l``, ``vit_h``, ``tiny_vit``, or a mapping with all of :data:`KEYS`, whose names are the
+        attributes of :class:`VisionTransformer` and :class:`SamArchitecture`; ``patch_size`` is 16.
+
+    Raises
+    ------
+    ValueError
+        The name is unknown, the mapping lacks a key or has one too many, or its sizes do not fit each other.
+    """
+    if isinstance(model_type, Mapping):
+        sizes = plain(model_type)
+        _check_keys(sizes)
+        _check_sizes(sizes)
+        return _from_sizes(sizes)
+    if model_type not in PUBLISHED:
+        raise ValueError(f"model_type {model_type!r}: expected one of {sorted(PUBLISHED)} or a mapping of sizes")
+    return PUBLISHED[model_type]
+
+
+def _from_sizes(sizes: dict[str, Any]) -> SamArchitecture:
+    names = [field.name for field in dataclasses.fields(VisionTransformer)]
+    encoder = VisionTransformer(**{**{name: sizes[name] for name in names}, "global_blocks": _blocks(sizes)})
+    decoder = {name: sizes[name] for name in ("neck", "decoder_depth", "decoder_heads", "decoder_mlp")}
+    return SamArchitecture(encoder, **decoder)
+
+
+def _blocks(sizes: dict[str, Any]) -> tuple[int, ...]:
+    return tuple(sorted(sizes["global_blocks"]))
+
+
+def _check_keys(sizes: dict[str, Any]) -> None:
+    unknown, missing = sorted(set(sizes) - KEYS), sorted(KEYS - set(sizes))
+    if unknown or missing:
+        raise ValueError(f"model_type: unknown keys {unknown}, missing keys {missing}; expected {sorted(KEYS)}")
+
+
+def _check_sizes(sizes: dict[str, Any]) -> None:
+    for name in sorted(KEYS - {"global_blocks"}):
+        if not isinstance(sizes[name], int) or isinstance(sizes[name], bool) or sizes[name] < 1:
+            raise ValueError(f"model_type: {name}: expected a whole number from 1, found {sizes[name]!r}")
+    blocks = sizes["global_blocks"]
+    if not isinstance(blocks, list) or not set(blocks) <= set(range(sizes["depth"])):
+        raise ValueError(f"model_type: global_blocks: expected places below depth {sizes['depth']}, found {blocks!r}")
+    rules = {
+        f"patch_size is {PATCH_SIZE}, a quarter of it a logit": sizes["patch_size"] == PATCH_SIZE,
+        "width is a multiple of heads": sizes["width"] % sizes["heads"] == 0,
+        "width is a multiple of 4, the adapters' reduction": sizes["width"] % 4 == 0,
+        "neck is a multiple of 8": sizes["neck"] % 8 == 0,
+        "neck is a multiple of twice decoder_heads": sizes["neck"] % (2 * sizes["decoder_heads"]) == 0,
+    }
+    broken = [rule for rule, holds in rules.items() if not holds]
+    if broken:
+        raise ValueError(f"model_type: found {sizes}, expected that {', and '.join(broken)}")

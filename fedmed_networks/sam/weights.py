@@ -1,0 +1,112 @@
+"""SAM's published checkpoints: read, refused if they are another SAM's, and fitted to another image size."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+from torch.nn import functional
+
+from fedmed_networks.sam.architecture import PUBLISHED
+from fedmed_networks.sam.tiny_vit import timm_names
+from fedmed_networks.weights import NAMED, differing_shapes
+
+State = dict[str, torch.Tensor]
+
+POSITIONS = "image_encoder.pos_embed"
+
+
+def load_sam_weights(sam: nn.Module, path: Path, model_type: str) -> None:
+    """Loads a checkpoint into a whole SAM of segment_anything.
+
+    A checkpoint of another image size is fitted: the position embedding is scaled bicubically (with antialiasing where
+    it shrinks), the relative positions of global attention linearly, as segment_anything scales them when it uses them.
+
+    Parameters
+    ----------
+    sam
+        A :class:`segment_anything.modeling.Sam`.
+    path
+        A state as segment_anything or MobileSAM publishes it (``.pth``, ``.pt``), or one in safetensors.
+    model_type
+        What the network was asked to be, for errors.
+
+    Raises
+    ------
+    ValueError
+        The file is no checkpoint, or of another network. The message names the file, what was found and expected.
+    """
+    state = timm_names(read_state(path))
+    expected = sam.state_dict()
+    missing, unknown = _names(set(expected) - set(state)), _names(set(state) - set(expected))
+    fitted = {name: _fitted(name, value, expected) for name, value in state.items()}
+    shapes = differing_shapes(fitted, expected)
+    if missing or unknown or shapes:
+        raise ValueError(
+            f"{path}: expected the weights of a SAM {model_type} ({_describe(expected)}), found {_describe(state)}; "
+            f"missing: {missing or 'none'}; unknown: {unknown or 'none'}; of other shapes: {_names(shapes) or 'none'}"
+        )
+    sam.load_state_dict(fitted)
+
+
+def read_state(path: Path) -> State:
+    """The tensors of a file by name; a state under ``model`` is taken from there.
+
+    Raises
+    ------
+    ValueError
+        There is no such file, or it holds something else.
+    """
+    if not path.is_file():
+        raise ValueError(f"weights {str(path)!r}: no such file; expected a checkpoint of SAM")
+    try:
+        state = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
+    except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError, SafetensorError) as error:
+        raise ValueError(f"{path}: not a checkpoint: {error}") from error
+    state = state.get("model", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ValueError(f"{path}: not a checkpoint: expected tensors by name, found {type(state).__qualname__}")
+    return {str(name): value for name, value in state.items()}
+
+
+def _fitted(name: str, value: torch.Tensor, expected: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """A tensor of positions at the image size of the network; any other tensor as it is."""
+    if name not in expected or value.shape == expected[name].shape:
+        return value
+    wanted = expected[name].shape
+    if name == POSITIONS and value.ndim == 4 and value.shape[-1] == wanted[-1]:
+        planes = value.float().permute(0, 3, 1, 2)
+        scaled = functional.interpolate(planes, (wanted[1], wanted[2]), mode="bicubic", antialias=True)
+        return scaled.permute(0, 2, 3, 1)
+    if ".attn.rel_pos_" in name and value.ndim == 2 and value.shape[1] == wanted[1] and _is_global(name, expected):
+        return functional.interpolate(value.float().t()[None], wanted[0], mode="linear")[0].t()
+    return value
+
+
+def _is_global(name: str, expected: Mapping[str, torch.Tensor]) -> bool:
+    """Whether a table of relative positions reaches across the whole image."""
+    return expected[name].shape[0] == 2 * expected[POSITIONS].shape[1] - 1
+
+
+def _describe(state: Mapping[str, torch.Tensor]) -> str:
+    if POSITIONS not in state or state[POSITIONS].ndim != 4:
+        return f"{len(state)} tensors without {POSITIONS}" if state else "no tensors"
+    width = state[POSITIONS].shape[-1]
+    depth = len({name.split(".")[2] for name in state if name.startswith("image_encoder.blocks.")})
+    of_size = [name for name, known in PUBLISHED.items() if known.encoder and known.encoder.width == width]
+    return f"an image encoder of width {width} and depth {depth}{''.join(f', as {name} has' for name in of_size)}"
+
+
+def _names(names: set[str] | list[str]) -> str:
+    """The first few of many names."""
+    listed = sorted(names)
+    return "; ".join(listed[:NAMED]) + (f" and {len(listed) - NAMED} more" if len(listed) > NAMED else "")

@@ -1,0 +1,72 @@
+"""DICOM files in a zip, read without unpacking it, with a bound on what it may hold."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from fedmed_transforms.dicom.header_index import PREAMBLE, is_dicom_content
+
+LARGEST_CONTENT = 2**33
+"""Bytes that all DICOM files of a zip may hold together."""
+
+SURELY_HELD = 2**28
+"""Bytes that a zip may hold however small it is."""
+
+USUAL_RATIO = 128
+"""How many times their zip's size files are at most: images compress ten times, blank ones more."""
+
+LARGEST_RATIO = 1032
+"""Deflate cannot expand more than this (zlib's technical details), so an entry that claims to is false."""
+
+MOST_MEMBERS = 100_000
+
+
+def dicom_members(path: Path, images: bool = True) -> Iterator[tuple[str, bytes]]:
+    """Name and content of each DICOM file in a zip, in order of the names.
+
+    Parameters
+    ----------
+    path
+        The zip.
+    images
+        Whether to pass over what only lists or accompanies images: DICOMDIRs, and hidden files.
+
+    Raises
+    ------
+    ValueError
+        The zip is damaged, encrypted, or holds more than it may; the message names it.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = (
+                entry for entry in archive.infolist() if not entry.is_dir() and (not images or _may_be_image(entry))
+            )
+            members = sorted(entries, key=lambda entry: entry.filename)
+            if len(members) > MOST_MEMBERS:
+                raise ValueError(f"{len(members)} files in it, expected at most {MOST_MEMBERS}")
+            left = min(LARGEST_CONTENT, max(SURELY_HELD, USUAL_RATIO * path.stat().st_size))
+            for entry in members:
+                content = _content(archive, entry, left)
+                if content:
+                    left -= len(content)
+                    yield entry.filename, content
+    except Exception as error:  # a damaged zip leads to errors of zipfile, zlib, lzma and struct
+        raise ValueError(f"{path}: expected a zip with DICOM files, found {type(error).__name__}: {error}") from error
+
+
+def _may_be_image(entry: zipfile.ZipInfo) -> bool:
+    name = entry.filename.rsplit("/", 1)[-1]
+    return not name.startswith(".") and not name.upper().startswith("DICOMDIR")
+
+
+def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, left: int) -> bytes:
+    """An entry's bytes; empty if it is no DICOM file."""
+    with archive.open(entry) as member:
+        start = member.read(PREAMBLE)
+        if not is_dicom_content(start):
+            return b""
+        if entry.file_size > left or entry.file_size > LARGEST_RATIO * max(1, entry.compress_size):
+            raise ValueError(f"{entry.filename} of {entry.file_size} bytes, expected at most {left} more")
+        return start + member.read(entry.file_size - len(start))

@@ -1,0 +1,232 @@
+"""One DICOM file: its header, and where its pixels lie. Nothing is decoded here."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+
+from fedmed_transforms.dicom.damage import Damaged, check_elements, drop_torn, said
+from fedmed_transforms.dicom.header_index import PREAMBLE, index_header, tags_of
+
+Source: TypeAlias = Path | bytes
+"""A file's path, or its content."""
+
+LARGEST_DEFLATED = 2**29
+"""Bytes that a deflated data set may inflate to; twice as many are held for a moment."""
+
+NEEDED = (
+    *("SOPClassUID", "SeriesInstanceUID", "Modality", "ImageType", "InstanceNumber", "NumberOfFrames", "Rows"),
+    *("Columns", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "BitsAllocated", "BitsStored"),
+    *("HighBit", "PixelRepresentation", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient"),
+    *("SpacingBetweenSlices", "SliceThickness", "RescaleSlope", "RescaleIntercept", "DoseGridScaling"),
+    *("GridFrameOffsetVector", "PixelPaddingValue", "PixelPaddingRangeLimit", "ModalityLUTSequence"),
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "DirectoryRecordSequence"),
+)
+"""Elements without which an image would be misunderstood: what is wrong with them is found when the file is read."""
+
+DESCRIPTIONS = (
+    *("StudyInstanceUID", "FrameOfReferenceUID", "Manufacturer", "WindowCenter", "WindowWidth", "RescaleType"),
+    *("GantryDetectorTilt", "Units", "CorrectedImage", "DecayCorrection", "SeriesDate", "SeriesTime", "SeriesNumber"),
+    *("AcquisitionDate", "AcquisitionTime", "SUVType", "PatientWeight", "PatientSize", "PatientSex"),
+)
+"""Elements that only transforms look at; where one is damaged, the file is taken not to have it."""
+
+FOR_PIXELS = (
+    *("SOPInstanceUID", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
+    *("FloatPixelPaddingValue", "FloatPixelPaddingRangeLimit"),
+    *("DoubleFloatPixelPaddingValue", "DoubleFloatPixelPaddingRangeLimit"),
+)
+
+ALWAYS = tags_of([*NEEDED, *DESCRIPTIONS, *FOR_PIXELS])
+"""What every header is read for."""
+
+HEADER_PEEK = 2**15
+"""Bytes in which a header is looked for at first."""
+
+PIXEL_KEYWORDS = {0x7FE00010: "PixelData", 0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData"}
+FILE_META_PEEK = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class DicomFile:
+    """A DICOM file that was read as far as its pixels.
+
+    Attributes
+    ----------
+    name
+        Its path, or archive and member, for messages.
+    header
+        All elements before the pixels.
+    source
+        Its path, or its content.
+    keyword, value_representation
+        Element that holds the pixels, empty if there are none; OB or OW, which matters for bytes of the other order.
+    offset, length
+        Where the pixels' value begins, in bytes, and how long it says it is; the length may be ``UNDEFINED_LENGTH``.
+    held
+        How many bytes there are from there to the end of the value, or of the file.
+    """
+
+    name: str
+    header: Dataset
+    source: Source
+    keyword: str
+    value_representation: str
+    offset: int
+    length: int
+    held: int
+
+    @cached_property
+    def transfer_syntax(self) -> UID:
+        """How the pixels are encoded; guessed from the header's own encoding where the file does not say."""
+        named = self.header.file_meta.get("TransferSyntaxUID")
+        if named:
+            return UID(named)
+        implicit, little = self.header.original_encoding
+        return ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+
+    @cached_property
+    def frames(self) -> int:
+        """Number of frames, at least 1."""
+        return max(1, int(self.header.get("NumberOfFrames") or 1))
+
+    def open(self) -> BinaryIO:
+        """The file, positioned at the first byte of the pixels' value."""
+        file: BinaryIO = io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source.open("rb")
+        file.seek(self.offset)
+        return file
+
+
+def read_dicom_file(source: Source, name: str, wanted: frozenset[int] | None = None) -> DicomFile:
+    """Reads a file up to its pixels.
+
+    Parameters
+    ----------
+    source
+        Path or content.
+    name
+        What messages call it.
+    wanted
+        Tags that are enough, which is faster; the header holds at least them and what the pixels need. None for all.
+
+    Raises
+    ------
+    ValueError
+        It is no DICOM file, or damaged before its pixels; the message names it.
+    """
+    try:
+        with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
+            start = file.read(HEADER_PEEK)
+            if DeflatedExplicitVRLittleEndian.encode() in start[:FILE_META_PEEK]:
+                source = _inflated(start + file.read())
+                file = io.BytesIO(source)
+            header = _parse(file, start, name, wanted)
+            if "SOPClassUID" not in header and "Rows" not in header and "DirectoryRecordSequence" not in header:
+                raise Damaged("neither a SOP class nor an image in it")
+            pixels = _find_pixels(file, header)
+        if pixels[0] or "DirectoryRecordSequence" in header:
+            check_elements(header, NEEDED)
+            drop_torn(header, DESCRIPTIONS)
+    except Exception as error:  # whatever the parser met: the file is what is wrong
+        raise ValueError(f"{name}: expected a DICOM file, found {said(error)}") from error
+    return DicomFile(name, header, source, *pixels)
+
+
+def _parse(file: BinaryIO, start: bytes, name: str, wanted: frozenset[int] | None) -> Dataset:
+    """The header, and the file at the element of its pixels: indexed where that is enough, else parsed by pydicom."""
+    found = index_header(start, wanted | ALWAYS) if wanted is not None else None
+    if found is not None and not str(found[0].get("PhotometricInterpretation", "")).startswith("PALETTE"):
+        file.seek(found[1])
+        return found[0]
+    file.seek(0)
+    header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
+    header.filename = name
+    return header
+
+
+def text_of(header: Dataset, keyword: str) -> str:
+    """An element in DICOM's own text form: a backslash separates several values; empty where absent or damaged."""
+    try:
+        value = header.get(keyword)
+    except Exception:  # a damaged element, of those without which an image is still an image
+        return ""
+    if value is None or isinstance(value, pydicom.Sequence):
+        return ""
+    return "\\".join(str(part) for part in value) if isinstance(value, pydicom.multival.MultiValue) else str(value)
+
+
+def _find_pixels(file: BinaryIO, header: Dataset) -> tuple[str, str, int, int, int]:
+    """Reads the pixel element's own header, where the parser stopped (PS3.5, 7.1)."""
+    order = "<" if header.original_encoding[1] else ">"
+    start = file.read(8)
+    if len(start) < 8:
+        return "", "", 0, 0, 0
+    group, element = struct.unpack(order + "HH", start[:4])
+    keyword = PIXEL_KEYWORDS.get(group << 16 | element, "")
+    if not keyword:
+        return "", "", 0, 0, 0
+    # by what stands there, not by the transfer syntax, which some files contradict; no length is odd as these names are
+    explicit = start[4:8] in (b"OB\0\0", b"OW\0\0", b"OF\0\0", b"OD\0\0", b"UN\0\0")
+    representation = "OB" if start[4:6] == b"OB" else "OW"
+    length = struct.unpack(order + "L", file.read(4) if explicit else start[4:])[0]
+    offset = file.tell()
+    return keyword, representation, offset, length, min(length, file.seek(0, io.SEEK_END) - offset)
+
+
+def _inflated(content: bytes) -> bytes:
+    """A deflated file's content with its data set inflated, anything else as it is.
+
+    The parser would inflate without a limit.
+    """
+    meta = _file_meta(content)
+    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        return content
+    begin = PREAMBLE + 12 + int(meta.FileMetaInformationGroupLength)
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    data = inflater.decompress(content[begin:], LARGEST_DEFLATED)
+    if inflater.unconsumed_tail:
+        raise Damaged(f"a deflated data set of more than {LARGEST_DEFLATED} bytes")
+    if not inflater.eof:
+        raise Damaged("a deflated data set that ends too early")
+    return _explicit(content[:PREAMBLE], data, meta)
+
+
+def _explicit(preamble: bytes, data: bytes, meta: Any) -> bytes:
+    """The inflated data set as a file of its own."""
+    buffer = io.BytesIO()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    buffer.write(preamble)
+    pydicom.filewriter.write_file_meta_info(buffer, meta, enforce_standard=False)
+    return buffer.getvalue() + data
+
+
+def _file_meta(content: bytes) -> Any:
+    file = io.BytesIO(content[:FILE_META_PEEK])
+    file.seek(PREAMBLE)
+    return read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
+
+
+def samples_of(file: DicomFile) -> int:
+    """Samples of a pixel: 1, or 3 for colours."""
+    return int(file.header.get("SamplesPerPixel") or 1)
+
+
+def is_coloured(file: DicomFile) -> bool:
+    """Whether a frame decodes to red, green and blue."""
+    return samples_of(file) == 3 or file.header.get("PhotometricInterpretation") == "PALETTE COLOR"

@@ -1,0 +1,193 @@
+"""Slices to a grid: ordered along their normal, with an affine from the first and the last. Millimetres, LPS.
+
+What is no regular grid is refused with the files and the measured numbers, unless a rule says what to do with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fedmed_transforms.dicom.geometry.stack import one_stack
+from fedmed_transforms.dicom.planes import Slice, Vector
+from fedmed_transforms.dicom.series_rules import SeriesRules
+from fedmed_transforms.image_metadata import LPS_FROM_RAS
+
+SAME_POSITION = 1e-3
+"""Distance along the normal, relative to the pixel spacing, within which two slices are at the same position."""
+
+EVEN = 0.01
+"""Largest deviation of a slice from its place on the grid, relative to the distance between slices."""
+
+EVEN_MILLIMETRES = 0.02
+"""Deviation that counts as even, in mm, up to a tenth of the distance: what scanners' rounding of positions leaves."""
+
+UPRIGHT = 0.1
+"""Largest shift of a slice against the first, across the normal, in pixels, of a series that is not tilted."""
+
+UPRIGHT_SLOPE = 1e-3
+"""Shift relative to the distance (0.06 degrees) that cosines of three decimals explain; the affine holds it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Slices in order along their normal.
+
+    Attributes
+    ----------
+    slices
+        In order, bottom first as the normal points.
+    origin, directions, spacing
+        Centre of the first pixel (3,), unit vectors along x, y (2, 3), and the pixel's size along x and y (2,).
+    step
+        From a slice to the next, (3,).
+    distances
+        Of each slice from the first along the normal, (n,), mm.
+    shifts
+        Of each slice against the first along x and y, (n, 2), pixels.
+    even, upright
+        Whether the slices are evenly spaced, and not shifted against each other.
+    """
+
+    slices: list[Slice]
+    origin: Vector
+    directions: Vector
+    spacing: Vector
+    step: Vector
+    distances: Vector
+    shifts: Vector
+    even: bool
+    upright: bool
+
+    @property
+    def affine(self) -> Vector:
+        """Voxel (column, row, slice) to mm, RAS, (4, 4)."""
+        affine = np.eye(4)
+        affine[:3, :2] = (self.directions * self.spacing[:, None]).T
+        affine[:3, 2] = self.step
+        affine[:3, 3] = self.origin
+        return LPS_FROM_RAS @ affine
+
+
+def arrange(slices: list[Slice], rules: SeriesRules, single: bool = False) -> Grid:
+    """Puts slices in order and measures their grid.
+
+    Parameters
+    ----------
+    slices
+        Of one series, in any order.
+    rules
+        What to do with slices that are no regular grid.
+    single
+        Whether this is one image and no volume: it needs no distance between slices.
+
+    Raises
+    ------
+    ValueError
+        The slices are no regular grid and the rules do not say what to do; the message names the slices, the numbers
+        measured and the rule.
+    """
+    slices = one_stack(slices, rules, single)
+    first = slices[0]
+    assert first.position is not None and first.directions is not None and first.spacing is not None
+    heights = np.array([_height(item, first) for item in slices])
+    order = sorted(range(len(slices)), key=lambda index: (heights[index], slices[index].number, slices[index].name))
+    return _measure([slices[index] for index in order], heights[order], rules, single)
+
+
+def _height(item: Slice, reference: Slice) -> float:
+    assert item.position is not None
+    return float(item.position @ reference.normal)
+
+
+def _measure(slices: list[Slice], heights: Vector, rules: SeriesRules, single: bool) -> Grid:
+    first = slices[0]
+    assert first.position is not None and first.directions is not None and first.spacing is not None
+    offsets = np.array([item.position for item in slices]) - first.position
+    shifts = offsets @ first.directions.T / first.spacing
+    distances = heights - heights[0]
+    step = distances[-1] / (len(slices) - 1) if len(slices) > 1 else _thickness(first, rules, single)
+    same = np.diff(distances) < SAME_POSITION * first.spacing.min()
+    tolerance = max(EVEN * step, min(EVEN_MILLIMETRES, 0.1 * step))
+    even = not same.any() and bool((abs(distances - step * np.arange(len(slices))) <= tolerance).all())
+    return Grid(
+        slices=slices,
+        origin=first.position,
+        directions=first.directions,
+        spacing=first.spacing,
+        step=offsets[-1] / (len(slices) - 1) if len(slices) > 1 else first.normal * step,
+        distances=distances,
+        shifts=shifts,
+        even=even,
+        upright=_is_upright(shifts, distances, first.spacing),
+    )
+
+
+def _is_upright(shifts: Vector, distances: Vector, spacing: Vector) -> bool:
+    if (abs(shifts) <= UPRIGHT).all():
+        return True
+    if distances[-1] <= 0:
+        return False
+    line = np.outer(distances / distances[-1], shifts[-1])
+    leaning = np.linalg.norm(shifts[-1] * spacing) / distances[-1]
+    return bool(leaning <= UPRIGHT_SLOPE and (abs(shifts - line) <= UPRIGHT).all())
+
+
+def check_regular(grid: Grid, rules: SeriesRules) -> None:
+    """Refuses a grid that is tilted or uneven, unless the rules mend it.
+
+    Raises
+    ------
+    ValueError
+        As :func:`arrange`.
+    """
+    if not grid.upright and rules.tilt == "refuse":
+        worst = int(abs(grid.shifts).max(axis=1).argmax())
+        shift = np.linalg.norm(grid.shifts[worst] * grid.spacing)
+        angle = np.degrees(np.arctan2(shift, grid.distances[worst])) if grid.distances[worst] > 0 else 90.0
+        raise ValueError(
+            f"{grid.slices[worst].name}: expected slices above each other, found one shifted by {shift:.2f} mm over "
+            f"{grid.distances[worst]:.2f} mm along the normal (tilted by {angle:.1f} degrees); the rule "
+            "tilt='shear' shears them back"
+        )
+    if not grid.even and rules.uneven == "refuse":
+        steps = np.diff(grid.distances)
+        widest = int(steps.argmax())
+        usual = float(np.median(steps))
+        missing = steps[widest] > 1.5 * usual
+        raise ValueError(
+            f"expected evenly spaced slices, found distances of {steps.min():.3f} to {steps.max():.3f} mm (median "
+            f"{usual:.3f}), the widest between {grid.slices[widest].name} and {grid.slices[widest + 1].name}"
+            + (f", where {round(steps[widest] / usual) - 1} slices may be missing" if missing else "")
+            + "; the rule uneven='resample' resamples them to a regular grid"
+        )
+
+
+def duplicates(grid: Grid) -> list[list[int]]:
+    """Indices of slices that are at the same position, in groups of two or more."""
+    groups: list[list[int]] = [[0]]
+    for index, step in enumerate(np.diff(grid.distances), start=1):
+        if step < SAME_POSITION * grid.spacing.min():
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+    return [group for group in groups if len(group) > 1]
+
+
+def only(grid: Grid, kept: Sequence[int], rules: SeriesRules) -> Grid:
+    """The grid of the slices of these indices, measured anew."""
+    return _measure([grid.slices[index] for index in kept], grid.distances[list(kept)], rules, single=False)
+
+
+def _thickness(only: Slice, rules: SeriesRules, single: bool) -> float:
+    if only.thickness is not None:
+        return only.thickness
+    if rules.assume_spacing is not None:
+        return float(rules.assume_spacing[2])
+    if single:
+        return 1.0  # an image has no third axis
+    raise ValueError(
+        f"{only.name}: found one slice without a thickness; the rule assume_spacing=(x, y, z) assumes it in mm"
+    )

@@ -1,0 +1,160 @@
+"""Which slices of a series form one stack: one orientation, one size, every plane known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from fedmed_transforms.dicom.dicom_file import is_coloured
+from fedmed_transforms.dicom.planes import Slice, Vector, decimals_of
+from fedmed_transforms.dicom.series_rules import SeriesRules
+
+SAME_DIRECTION = 1e-3
+"""Largest difference of direction cosines (about 0.06 degrees) between slices of one orientation."""
+
+SAME_SPACING = 1e-4
+"""Largest relative difference of pixel spacings within a stack."""
+
+PLACED_MODALITIES = ("CT", "MR", "PT")
+"""Modalities whose single images must say where they lie; those of others may be pictures without a place."""
+
+AXIAL = np.array([[1.0, 0, 0], [0, 1.0, 0]])
+
+
+def one_stack(slices: list[Slice], rules: SeriesRules, single: bool) -> list[Slice]:
+    """Slices of one orientation and size with position, directions and spacing.
+
+    Parameters
+    ----------
+    slices, rules, single
+        As of :func:`fedmed_transforms.dicom.geometry.grid.arrange`.
+
+    Raises
+    ------
+    ValueError
+        The slices are no single stack and the rules do not say what to do; the message names the slices and the rule.
+    """
+    slices = _without_localisers(slices, rules)
+    if single and rules.assume_spacing is None:
+        slices = [_as_picture(item) for item in slices]
+    slices = _of_one_orientation(_with_planes(slices, rules), rules)
+    _check_same(slices)
+    return slices
+
+
+def has_place(item: Slice) -> bool:
+    """Whether an image has a place in the patient, or must have one; a photograph or a radiograph has none."""
+    return item.position is not None or item.file.header.get("Modality") in PLACED_MODALITIES
+
+
+def _as_picture(item: Slice) -> Slice:
+    """An image without a place lies at the origin, in its own spacing or in pixels."""
+    if has_place(item):
+        return item
+    spacing = np.ones(2) if item.spacing is None else item.spacing
+    return replace(item, position=np.zeros(3), directions=AXIAL, spacing=spacing)
+
+
+def _without_localisers(slices: list[Slice], rules: SeriesRules) -> list[Slice]:
+    localisers = [item for item in slices if "LOCALIZER" in _image_type(item)]
+    if not localisers or len(localisers) == len(slices):
+        return slices
+    if rules.localisers == "refuse":
+        raise ValueError(
+            f"{_names(localisers)}: found {len(localisers)} localisers among {len(slices)} images; the rule "
+            "localisers='drop' drops them"
+        )
+    return [item for item in slices if "LOCALIZER" not in _image_type(item)]
+
+
+def _image_type(item: Slice) -> list[str]:
+    value = item.file.header.get("ImageType") or []
+    return [value] if isinstance(value, str) else [str(part) for part in value]
+
+
+def _with_planes(slices: list[Slice], rules: SeriesRules) -> list[Slice]:
+    """Slices with position, directions and spacing: as the files say, or as the rule assumes."""
+    needed = {"position": "position", "directions": "orientation", "spacing": "pixel spacing"}
+    lacking = [name for name in needed if any(getattr(item, name) is None for item in slices)]
+    if not lacking:
+        return slices
+    without_it = [item for item in slices if any(getattr(item, name) is None for name in lacking)]
+    some = [name for name in lacking if any(getattr(item, name) is not None for item in slices)]
+    if rules.assume_spacing is None or some:
+        found = f"{_names(without_it)}: found no {' and no '.join(needed[name] for name in lacking)} in "
+        found += f"{len(without_it)} of {len(slices)} images"
+        mend = "; the others say it" if some else "; the rule assume_spacing=(x, y, z) assumes it in mm"
+        raise ValueError(found + mend)
+    assumed = np.asarray(rules.assume_spacing, dtype=np.float64)
+    slices = [replace(item, spacing=assumed[:2] if item.spacing is None else item.spacing) for item in slices]
+    return slices if lacking == ["spacing"] else _stacked(slices, float(assumed[2]))
+
+
+def _stacked(slices: list[Slice], assumed: float) -> list[Slice]:
+    """Slices above each other in order of their number: along their own normal and at their own distance if stated."""
+    ordered = sorted(slices, key=lambda item: (item.number, item.name))
+    numbers = [item.number for item in ordered]
+    if len(set(numbers)) != len(numbers):
+        raise ValueError(f"{_names(ordered)}: found no positions and no distinct InstanceNumber to put slices in order")
+    stated = decimals_of(ordered[0].file.header, "SpacingBetweenSlices")
+    step = abs(stated[0]) if stated and stated[0] else assumed
+    directions = AXIAL if ordered[0].directions is None else ordered[0].directions
+    normal = np.cross(directions[0], directions[1])
+    return [
+        replace(item, position=index * step * normal, directions=AXIAL if item.directions is None else item.directions)
+        for index, item in enumerate(ordered)
+    ]
+
+
+def _of_one_orientation(slices: list[Slice], rules: SeriesRules) -> list[Slice]:
+    groups: list[list[Slice]] = []
+    for item in slices:
+        for group in groups:
+            if np.abs(_directions(item) - _directions(group[0])).max() <= SAME_DIRECTION:
+                group.append(item)
+                break
+        else:
+            groups.append([item])
+    groups.sort(key=len, reverse=True)
+    if len(groups) == 1 or (rules.orientations == "largest" and len(groups[0]) > len(groups[1])):
+        return groups[0]
+    found = "; ".join(
+        f"{len(group)} with {np.round(_directions(group[0]).ravel(), 4).tolist()} ({group[0].name})" for group in groups
+    )
+    raise ValueError(
+        f"expected slices of one orientation, found {found}; the rule orientations='largest' takes the largest group"
+    )
+
+
+def _directions(item: Slice) -> Vector:
+    assert item.directions is not None
+    return item.directions
+
+
+def _check_same(slices: list[Slice]) -> None:
+    """One grid has slices of one size and pixel spacing, and one kind of pixels."""
+    for keyword in ("Rows", "Columns", "FrameOfReferenceUID"):
+        found = {str(value): item for item in slices if (value := item.file.header.get(keyword))}
+        if len(found) > 1:
+            each = ", ".join(f"{value} in {item.name}" for value, item in found.items())
+            raise ValueError(f"expected slices with the same {keyword}, found {each}")
+    coloured = {is_coloured(item.file): item for item in slices}
+    if len(coloured) > 1:
+        raise ValueError(
+            f"expected colours or grey, found colours in {coloured[True].name}, grey in {coloured[False].name}"
+        )
+    spacings = np.array([item.spacing for item in slices])
+    apart = np.flatnonzero((abs(spacings - spacings[0]) > SAME_SPACING * spacings[0]).any(axis=1))
+    if len(apart):
+        other = slices[int(apart[0])]
+        raise ValueError(
+            f"expected slices with the same pixel spacing, found {spacings[0].tolist()} mm in {slices[0].name} and "
+            f"{spacings[apart[0]].tolist()} mm in {other.name}"
+        )
+
+
+def _names(slices: Sequence[Slice]) -> str:
+    names = [item.name for item in slices]
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")

@@ -1,0 +1,240 @@
+"""Frames of a DICOM file: bytes as they lie in it, or decoded by the library that decodes its transfer syntax."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import imagecodecs
+import numpy as np
+import numpy.typing as npt
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate, generate_frames
+from pydicom.pixels import apply_color_lut, get_decoder
+from pydicom.uid import (
+    JPEG2000,
+    UID,
+    ExplicitVRBigEndian,
+    JPEG2000Lossless,
+    JPEGExtended12Bit,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    RLELossless,
+)
+
+from fedmed_transforms.dicom.damage import code_of, decoder_said
+from fedmed_transforms.dicom.dicom_file import DicomFile, samples_of
+from fedmed_transforms.dicom.header_index import UNDEFINED_LENGTH
+from fedmed_transforms.dicom.pixels.codestream import Codestream, read_codestream, without_container
+
+LARGEST_DECODED = 2**33
+"""Bytes that the compressed frames of an image may decode to, as float32."""
+
+COMPRESSION = 2**12
+"""Samples that a byte of a frame of more than ``LARGEST_BLANK`` samples may stand for."""
+
+LARGEST_BLANK = 2**24
+"""Samples that a frame may decode to however short it is, as a blank one is short."""
+
+RLE_RATIO = 64
+"""Run-length coding of PS3.5, G cannot expand more than this: two bytes to 128."""
+
+PARALLEL: dict[UID, Callable[[bytes], npt.NDArray[Any]]] = {
+    JPEGLSLossless: imagecodecs.jpegls_decode,
+    JPEGLSNearLossless: imagecodecs.jpegls_decode,
+    JPEGExtended12Bit: imagecodecs.jpeg8_decode,
+    JPEG2000: imagecodecs.jpeg2k_decode,
+    JPEG2000Lossless: imagecodecs.jpeg2k_decode,
+}
+"""Decoders of greyscale frames that let other threads work meanwhile; pydicom's decode everything else."""
+
+MODULE = (
+    *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "Rows", "Columns", "BitsAllocated"),
+    *("BitsStored", "HighBit", "PixelRepresentation"),
+)
+"""The elements that decoders need (PS3.3, C.7.6.3)."""
+
+Words: TypeAlias = npt.NDArray[Any]
+
+
+def is_native(file: DicomFile) -> bool:
+    """Whether the file's pixels are words that can be read as they lie: uncompressed, one sample, whole bytes."""
+    header = file.header
+    allocated = header.get("BitsAllocated")
+    if file.keyword != "PixelData":
+        return True
+    swapped_bytes = file.transfer_syntax == ExplicitVRBigEndian and allocated == 8  # may lie in words of two
+    return (
+        not file.transfer_syntax.is_encapsulated
+        and samples_of(file) == 1
+        and allocated in (8, 16, 32)
+        and header.get("PhotometricInterpretation") != "PALETTE COLOR"
+        and not swapped_bytes
+    )
+
+
+def check_length(file: DicomFile, frame_bytes: float) -> None:
+    """Refuses native pixels that are shorter than their frames.
+
+    Raises
+    ------
+    ValueError
+        The message says how many bytes were found and expected.
+    """
+    expected = math.ceil(frame_bytes * file.frames)
+    if file.held < expected:
+        raise ValueError(f"{file.name}: expected {expected} bytes of pixels, found {file.held}")
+
+
+def read_native(file: DicomFile, frame: int, out: npt.NDArray[np.uint8]) -> None:
+    """Reads a native frame's bytes, as they lie in the file, into ``out``.
+
+    Raises
+    ------
+    ValueError
+        The file ends before the frame does.
+    """
+    with file.open() as opened:
+        opened.seek(frame * out.nbytes, 1)
+        found = opened.readinto(memoryview(out))  # type: ignore[attr-defined]
+    if found != out.nbytes:
+        raise ValueError(f"{file.name}: expected {out.nbytes} bytes of frame {frame + 1}, found {found}")
+
+
+def encoded_frames(file: DicomFile) -> list[bytes]:
+    """The compressed frames of a file.
+
+    Raises
+    ------
+    ValueError
+        There are fewer than the header says, or they decode to more than ``LARGEST_DECODED``.
+    """
+    header = file.header
+    decoded = 4 * int(header.Rows) * int(header.Columns) * samples_of(file) * file.frames
+    if decoded > LARGEST_DECODED:
+        raise ValueError(f"{file.name}: expected at most {LARGEST_DECODED} bytes of decoded pixels, found {decoded}")
+    try:
+        frames = _split(file)
+    except Exception as error:
+        raise ValueError(f"{file.name}: expected compressed frames, found damage: {decoder_said(error)}") from error
+    if len(frames) != file.frames:
+        raise ValueError(f"{file.name}: expected {file.frames} frames, found {len(frames)}")
+    return frames
+
+
+def _split(file: DicomFile) -> list[bytes]:
+    offsets = file.header.get("ExtendedOffsetTable"), file.header.get("ExtendedOffsetTableLengths")
+    with file.open() as opened:
+        content: Any = opened if file.length == UNDEFINED_LENGTH else opened.read(file.length)
+        extended: Any = offsets if all(offsets) else None
+        return list(generate_frames(content, number_of_frames=file.frames, extended_offsets=extended))
+
+
+def decode(file: DicomFile, encoded: bytes) -> Words:
+    """A compressed frame's words, (rows, columns) or (rows, columns, 3) as RGB.
+
+    Raises
+    ------
+    ValueError
+        The frame contradicts its header, or does not decode; the message names the file.
+    """
+    try:
+        encoded = without_container(encoded)
+        declared = check_declared(file, encoded)
+        decoder = PARALLEL.get(file.transfer_syntax)
+        if decoder is not None and declared is not None and samples_of(file) == 1:
+            words = decoder(encoded)
+            return words.astype(_container(file, words.dtype.kind), copy=False)
+        return _as_colours(_pydicom(_image_pixel(file, encapsulate([encoded]))), file)
+    except Exception as error:  # decoders raise whatever they like
+        syntax = file.transfer_syntax.name
+        syntax = code_of(syntax) if syntax == file.transfer_syntax else syntax
+        raise ValueError(f"{file.name}: the frame does not decode as {syntax}: {decoder_said(error)}") from error
+
+
+def decode_native(file: DicomFile, frame: int) -> Words:
+    """A native frame that is no plain words: colours, palettes, single bits; as :func:`decode` returns it."""
+    header = file.header
+    if header.BitsAllocated == 1:
+        return _single_bits(file, frame)
+    bits = int(header.BitsAllocated) * samples_of(file) * int(header.Rows) * int(header.Columns)
+    if header.get("PhotometricInterpretation") == "YBR_FULL_422":
+        bits = bits // 3 * 2
+    content = _bytes_with(file, frame, bits)
+    try:
+        if frame * bits % (8 if file.transfer_syntax.is_little_endian else 16):
+            raise ValueError("frames that begin within a word")
+        return _as_colours(_pydicom(_image_pixel(file, content + b"\0" * (len(content) % 2))), file)
+    except Exception as error:
+        raise ValueError(f"{file.name}: the frame does not decode: {decoder_said(error)}") from error
+
+
+def _single_bits(file: DicomFile, frame: int) -> Words:
+    """A frame of single bits, lowest of a byte first; frames follow without a gap (PS3.5, 8.1.1)."""
+    rows, columns = int(file.header.Rows), int(file.header.Columns)
+    pixels = rows * columns * samples_of(file)
+    if samples_of(file) != 1 or not file.transfer_syntax.is_little_endian:
+        raise ValueError(f"{file.name}: expected single bits of one sample in little-endian order")
+    content = np.frombuffer(_bytes_with(file, frame, pixels), dtype=np.uint8)
+    begin = frame * pixels % 8
+    return np.unpackbits(content, bitorder="little")[begin : begin + pixels].reshape(rows, columns)
+
+
+def _bytes_with(file: DicomFile, frame: int, bits: int) -> bytes:
+    """The bytes that a frame of so many bits has a part in."""
+    check_length(file, bits / 8)
+    first, last = frame * bits // 8, -(-(frame + 1) * bits // 8)
+    with file.open() as opened:
+        opened.seek(first, 1)
+        return opened.read(last - first + (last - first) % 2)  # the order of bytes may be of words
+
+
+def check_declared(file: DicomFile, encoded: bytes) -> Codestream | None:
+    """Refuses (ValueError) a compressed frame that contradicts its header or is too short, before memory is taken."""
+    header = file.header
+    rows, columns = int(header.Rows), int(header.Columns)
+    pixels = rows * columns * samples_of(file)
+    if file.transfer_syntax == RLELossless:
+        needed = pixels * int(header.BitsAllocated) // 8
+        if needed > RLE_RATIO * len(encoded):
+            raise ValueError(f"{len(encoded)} bytes of run lengths cannot hold {needed} bytes of pixels")
+        return None
+    declared = read_codestream(encoded)
+    most = declared.most_samples * len(encoded) or max(LARGEST_BLANK, COMPRESSION * len(encoded))
+    if pixels > most:
+        raise ValueError(f"a codestream of {len(encoded)} bytes, expected more for {pixels} samples")
+    if (declared.rows, declared.columns, declared.samples) != (rows, columns, samples_of(file)):
+        found = f"{declared.rows}x{declared.columns}x{declared.samples}"
+        raise ValueError(f"the codestream is of {found}, its header of {rows}x{columns}x{samples_of(file)}")
+    if declared.precision > int(header.BitsAllocated):
+        raise ValueError(f"the codestream has {declared.precision} bits, its header {header.BitsAllocated}")
+    return declared
+
+
+def _container(file: DicomFile, kind: str) -> npt.DTypeLike:
+    return np.dtype(f"{kind}{int(file.header.BitsAllocated) // 8}")
+
+
+def _pydicom(image: Dataset) -> Words:
+    return get_decoder(image.file_meta.TransferSyntaxUID).as_array(image, index=0)[0]
+
+
+def _image_pixel(file: DicomFile, content: bytes) -> Dataset:
+    """One frame as an image of its own."""
+    image = Dataset()
+    image.file_meta = FileMetaDataset()
+    image.file_meta.TransferSyntaxUID = file.transfer_syntax
+    for keyword in MODULE:
+        if keyword in file.header:
+            image[keyword] = file.header[keyword]
+    image.PixelData = content
+    image["PixelData"].VR = file.value_representation
+    image["PixelData"].is_undefined_length = file.transfer_syntax.is_encapsulated
+    return image
+
+
+def _as_colours(words: Words, file: DicomFile) -> Words:
+    if file.header.get("PhotometricInterpretation") == "PALETTE COLOR":
+        return apply_color_lut(words, file.header)
+    return words

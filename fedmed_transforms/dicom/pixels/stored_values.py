@@ -1,0 +1,240 @@
+"""Stored bytes to the modality's values, the same operations on every device.
+
+Integer arithmetic is exact; float arithmetic is :mod:`fedmed_transforms.dicom.pixels.scaling`'s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from pydicom.dataset import Dataset
+
+from fedmed_transforms.dicom.damage import Damaged, code_of
+from fedmed_transforms.dicom.pixels.scaling import Array, cast, put, scale_into, swap_bytes, view
+from fedmed_transforms.dicom.planes import Slice
+
+PHOTOMETRIC = (
+    *("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"),
+)
+"""What a pixel's samples may mean (PS3.3, C.7.6.3.1.2)."""
+
+PADDED = float("inf")
+"""What stands for a padded pixel until the lowest real value of the image is known."""
+
+
+@dataclass(frozen=True)
+class PixelFormat:
+    """How a frame's pixels lie in memory (PS3.3, C.7.6.3; PS3.5, 8).
+
+    Attributes
+    ----------
+    rows, columns
+        Of a frame.
+    allocated, stored, high_bit
+        Bits of a word, bits of it that count, and the place of the highest of these.
+    signed, floating
+        Two's complement integers; IEEE floats.
+    """
+
+    rows: int
+    columns: int
+    allocated: int
+    stored: int
+    high_bit: int
+    signed: bool
+    floating: bool = False
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of a frame."""
+        return self.rows * self.columns * self.allocated // 8
+
+    @property
+    def word(self) -> str:
+        """Numpy's name of a word's type; unsigned words of more than 8 bits are held in signed ones."""
+        if self.floating:
+            return f"float{self.allocated}"
+        return f"int{self.allocated}" if self.signed or self.allocated > 8 else "uint8"
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What stored values mean (PS3.3, C.11.1 modality LUT; C.7.5.1.1.2 padding; C.7.6.3.1.2 photometric).
+
+    Attributes
+    ----------
+    slope, intercept
+        value = slope * stored + intercept.
+    table, table_start
+        A modality LUT in place of them, and the stored value of its first entry.
+    inverted
+        MONOCHROME1, the lowest value is white: values turn their sign, so that white is high.
+    padding
+        Range of stored values, both ends included, that pad the image; None if there are none or they are kept.
+    """
+
+    slope: float = 1.0
+    intercept: float = 0.0
+    table: tuple[float, ...] = ()
+    table_start: int = 0
+    inverted: bool = False
+    padding: tuple[float, float] | None = None
+
+
+def pixel_format(header: Dataset, keyword: str, native: bool) -> PixelFormat:
+    """The format that a header declares.
+
+    Parameters
+    ----------
+    header
+        Of the file.
+    keyword
+        Element that holds the pixels.
+    native
+        Whether they are uncompressed: decoders leave the bits that count lowest, whatever the high bit says.
+
+    Raises
+    ------
+    ValueError
+        The declared bits contradict each other.
+    """
+    rows, columns = int(header.get("Rows") or 0), int(header.get("Columns") or 0)
+    if rows < 1 or columns < 1:
+        raise Damaged(f"expected Rows and Columns of at least 1, found {rows} and {columns}")
+    photometric = header.get("PhotometricInterpretation")
+    if photometric not in PHOTOMETRIC:
+        raise Damaged(f"expected a PhotometricInterpretation of {', '.join(PHOTOMETRIC)}, found {code_of(photometric)}")
+    if keyword != "PixelData":
+        bits = 32 if keyword == "FloatPixelData" else 64
+        return PixelFormat(rows, columns, bits, bits, bits - 1, signed=True, floating=True)
+    allocated = int(header.get("BitsAllocated") or 0)
+    stored = int(header.get("BitsStored") or allocated)
+    high_bit = int(header.get("HighBit", stored - 1)) if native else stored - 1
+    if allocated not in (1, 8, 16, 32):
+        raise Damaged(f"expected BitsAllocated of 1, 8, 16 or 32, found {allocated}")
+    if allocated == 1:  # unpacked to a byte a pixel
+        allocated, stored, high_bit = 8, 1, 0
+    if not 1 <= stored <= high_bit + 1 <= allocated:
+        raise Damaged(f"expected BitsStored <= HighBit + 1 <= BitsAllocated, found {stored}, {high_bit}, {allocated}")
+    if allocated == 1:  # they are unpacked to bytes
+        return PixelFormat(rows, columns, 8, 1, 0, signed=False)
+    return PixelFormat(rows, columns, allocated, stored, high_bit, bool(header.get("PixelRepresentation")))
+
+
+def meaning_of(item: Slice, keep_padding: bool) -> Meaning:
+    """What a slice's stored values mean.
+
+    Raises
+    ------
+    ValueError
+        The modality LUT is damaged.
+    """
+    header = item.file.header
+    table, start = _table(header)
+    return Meaning(
+        slope=item.slope,
+        intercept=item.intercept,
+        table=table,
+        table_start=start,
+        inverted=header.get("PhotometricInterpretation") == "MONOCHROME1",
+        padding=None if keep_padding else _padding(header),
+    )
+
+
+def words_of(raw: Array, pixels: PixelFormat, swap: bool) -> Array:
+    """Bytes (..., frame bytes) to words (..., rows, columns), byte-swapped if they are of the other order."""
+    raw = swap_bytes(raw, pixels.allocated // 8) if swap else raw
+    return view(raw, pixels.word).reshape(*raw.shape[:-1], pixels.rows, pixels.columns)
+
+
+def fill_values(out: Array, words: Array, pixels: PixelFormat, meaning: Meaning) -> None:
+    """Writes the values of words into ``out``, float32 of the same shape; padded pixels become ``PADDED``."""
+    stored = words if pixels.floating else _significant(words, pixels)
+    if meaning.table:
+        index = (cast(stored, "int64") - meaning.table_start).clip(0, len(meaning.table) - 1)
+        out[...] = _like(meaning.table, out)[index]
+    else:
+        scale_into(out, stored, meaning.slope, meaning.intercept)
+    if meaning.inverted:
+        out *= -1
+    if meaning.padding is not None and _fits(meaning.padding, pixels):
+        put(out, _is_padding(words, pixels, meaning.padding), PADDED)
+
+
+def resolve_padding(values: Array, lowest: float) -> None:
+    """Sets padded pixels of float32 values to the lowest other value, in place."""
+    put(values, values == PADDED, 0.0 if lowest == PADDED else lowest)
+
+
+def _is_padding(words: Array, pixels: PixelFormat, padding: tuple[float, float]) -> Array:
+    if pixels.floating:
+        return (words >= padding[0]) & (words <= padding[1])
+    low, high = sorted(_of_words(int(end), pixels) for end in padding)
+    least = -(2 ** (pixels.stored - 1)) if pixels.signed else 0
+    counted = least <= low and high < least + 2**pixels.stored  # else the padding lies in the bits that do not count
+    numbers = _significant(words, pixels) if counted else _whole(words, pixels)
+    return numbers == low if low == high else (numbers >= low) & (numbers <= high)
+
+
+def _fits(padding: tuple[float, float], pixels: PixelFormat) -> bool:
+    """Whether words can hold the padding values, with either sign."""
+    return pixels.floating or all(-(2 ** (pixels.allocated - 1)) <= end < 2**pixels.allocated for end in padding)
+
+
+def _of_words(value: int, pixels: PixelFormat) -> int:
+    """A padding value as the words' own sign has it: some files state it with the other one."""
+    value %= 2**pixels.allocated
+    return value - 2**pixels.allocated if pixels.signed and value >= 2 ** (pixels.allocated - 1) else value
+
+
+def _like(table: tuple[float, ...], out: Array) -> Array:
+    values = np.asarray(table, dtype=np.float32)
+    return values if isinstance(out, np.ndarray) else torch.from_numpy(values).to(out.device)
+
+
+def _significant(words: Array, pixels: PixelFormat) -> Array:
+    """The bits of each word that count, as numbers; the others may hold anything (PS3.5, 8.1.1)."""
+    low = pixels.high_bit + 1 - pixels.stored
+    if pixels.signed:
+        above = pixels.allocated - pixels.high_bit - 1
+        return words if above + low == 0 else (words << above) >> (above + low)
+    if pixels.stored < pixels.allocated:
+        return (words >> low if low else words) & (2**pixels.stored - 1)
+    return _whole(words, pixels)
+
+
+def _whole(words: Array, pixels: PixelFormat) -> Array:
+    """All bits of each word as a number."""
+    if pixels.signed or pixels.allocated == 8:
+        return words
+    return cast(view(words, "uint16"), "int32") if pixels.allocated == 16 else cast(words, "int64") & 0xFFFFFFFF
+
+
+def _padding(header: Dataset) -> tuple[float, float] | None:
+    for prefix in ("", "Float", "DoubleFloat"):
+        value = header.get(f"{prefix}PixelPaddingValue")
+        if value is not None:
+            limit = header.get(f"{prefix}PixelPaddingRangeLimit")
+            ends = float(value), float(value if limit is None else limit)
+            return min(ends), max(ends)
+    return None
+
+
+def _table(header: Dataset) -> tuple[tuple[float, ...], int]:
+    sequence = header.get("ModalityLUTSequence")
+    if not sequence:
+        return (), 0
+    length, start, bits = (int(value) for value in sequence[0].LUTDescriptor)
+    length = length or 2**16
+    data = sequence[0].LUTData
+    if isinstance(data, bytes):
+        order = "<u2" if header.original_encoding[1] is not False else ">u2"
+        data = np.frombuffer(data, dtype=order if bits > 8 or len(data) >= 2 * length else np.uint8)
+    table = tuple(float(int(value) & 0xFFFF) for value in data)
+    if len(table) < length:
+        raise Damaged(f"a modality LUT with {len(table)} entries, expected {length}")
+    if header.get("PixelRepresentation") and start > 0x7FFF:  # the parser took it for unsigned
+        start -= 0x10000
+    return table[:length], start

@@ -1,0 +1,209 @@
+"""A series' frames to one float32 tensor on a device.
+
+On the CPU every frame is read, decoded and scaled by one thread at a time, straight into its place in the tensor. On
+another device the bytes go up once as they lie in the file, from pinned memory, and all arithmetic runs there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+import torch
+
+from fedmed_transforms.dicom.damage import said
+from fedmed_transforms.dicom.dicom_file import DicomFile, is_coloured, samples_of
+from fedmed_transforms.dicom.pixels import gpu_frames
+from fedmed_transforms.dicom.pixels.frames import (
+    Words,
+    check_length,
+    decode,
+    decode_native,
+    encoded_frames,
+    is_native,
+    read_native,
+)
+from fedmed_transforms.dicom.pixels.scaling import Array, empty_values
+from fedmed_transforms.dicom.pixels.stored_values import (
+    Meaning,
+    PixelFormat,
+    fill_values,
+    meaning_of,
+    pixel_format,
+    resolve_padding,
+    words_of,
+)
+from fedmed_transforms.dicom.pixels.workers import in_turn
+from fedmed_transforms.dicom.planes import Slice
+from fedmed_transforms.dicom.series_rules import SeriesRules
+
+UPLOAD_BYTES = 2**26
+"""Bytes of pinned memory that are filled before they go up together."""
+
+
+def read_voxels(slices: list[Slice], rules: SeriesRules, device: torch.device) -> torch.Tensor:
+    """The modality's values of slices.
+
+    Parameters
+    ----------
+    slices
+        In the order wanted, all of one size.
+    rules
+        Whether padded pixels keep their values.
+    device
+        Where the tensor is to be.
+
+    Returns
+    -------
+    torch.Tensor
+        (slices, rows, columns) float32, or (slices, rows, columns, 3) in [0, 1] for colours.
+
+    Raises
+    ------
+    ValueError
+        A frame is missing, damaged or contradicts its header; the message names the file.
+    """
+    frames = plan(slices, rules)
+    if is_coloured(slices[0].file):
+        return torch.stack([_colours(frame, device) for frame in frames])
+    pixels = frames[0].pixels
+    out = empty_values((len(frames), pixels.rows, pixels.columns), device)
+    fill_here(out, frames) if device.type == "cpu" else fill_on_device(out, frames)
+    return out
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """How one slice's pixels are to be read and what they mean."""
+
+    item: Slice
+    pixels: PixelFormat
+    meaning: Meaning
+    native: bool
+    swap: bool
+    encoded: bytes
+
+    @property
+    def kind(self) -> tuple[PixelFormat, Meaning, bool, bool]:
+        """Frames of one kind can be worked on together."""
+        return self.pixels, self.meaning, self.native, self.swap
+
+
+def plan(slices: list[Slice], rules: SeriesRules) -> list[Frame]:
+    """What is to be read, decided and checked before memory is taken for it.
+
+    Raises
+    ------
+    ValueError
+        A header contradicts itself, or the file is too short for it; the message names the file.
+    """
+    encoded = _encoded(slices)
+    frames = [_frame(item, rules.padding == "keep", encoded) for item in slices]
+    for frame in frames:
+        if frame.native:
+            check_length(frame.item.file, frame.pixels.frame_bytes)
+    return frames
+
+
+def fill_here(out: torch.Tensor, frames: list[Frame]) -> None:
+    """Fills (frames, rows, columns) on the CPU, a frame a thread at a time."""
+    values = out.numpy()
+
+    def fill(index: int) -> None:
+        frame = frames[index]
+        fill_values(values[index], words_of(_raw(frame), frame.pixels, frame.swap), frame.pixels, frame.meaning)
+
+    in_turn(fill, range(len(frames)))
+    _resolve(values, frames)
+
+
+def fill_on_device(out: torch.Tensor, frames: list[Frame]) -> None:
+    """Fills (frames, rows, columns) on any device: bytes of like frames go up together and are interpreted there."""
+    start = 0
+    for _, same in groupby(frames, key=lambda frame: frame.kind):
+        for part in _parts(list(same)):
+            first = part[0]
+            words = (
+                None
+                if first.native
+                else gpu_frames.decode([f.encoded for f in part], [f.item for f in part], out.device)
+            )
+            if words is None:
+                words = words_of(_upload(part, out.device), first.pixels, first.swap)
+            fill_values(out[start : start + len(part)], words, first.pixels, first.meaning)
+            start += len(part)
+    _resolve(out, frames)
+
+
+def _resolve(values: Array, frames: list[Frame]) -> None:
+    padded = [index for index, frame in enumerate(frames) if frame.meaning.padding is not None]
+    if padded:
+        lowest = min(float(part.min()) for part in values)
+        in_turn(lambda index: resolve_padding(values[index], lowest), padded)
+
+
+def _raw(frame: Frame) -> Words:
+    """A frame's words as bytes, (frame bytes,) uint8: as in the file if native, else as decoded."""
+    if frame.native:
+        raw: Words = np.empty(frame.pixels.frame_bytes, dtype=np.uint8)
+        read_native(frame.item.file, frame.item.frame, raw)
+        return raw
+    return np.ascontiguousarray(_decoded(frame)).reshape(-1).view(np.uint8)
+
+
+def _decoded(frame: Frame) -> Words:
+    file = frame.item.file
+    return decode(file, frame.encoded) if frame.encoded else decode_native(file, frame.item.frame)
+
+
+def _upload(part: list[Frame], device: torch.device) -> torch.Tensor:
+    """Frames' words as bytes on the device, (frames, frame bytes) uint8."""
+    size = (len(part), part[0].pixels.frame_bytes)
+    pinned = torch.empty(size, dtype=torch.uint8, pin_memory=device.type == "cuda")
+    rows = pinned.numpy()
+
+    def read(index: int) -> None:
+        frame = part[index]
+        if frame.native:
+            read_native(frame.item.file, frame.item.frame, rows[index])
+        else:
+            rows[index] = _raw(frame)
+
+    in_turn(read, range(len(part)))
+    return pinned.to(device, non_blocking=True)  # the pinned memory is not handed out again before the copy is done
+
+
+def _parts(group: list[Frame]) -> Iterator[list[Frame]]:
+    size = max(1, UPLOAD_BYTES // group[0].pixels.frame_bytes)
+    return (group[start : start + size] for start in range(0, len(group), size))
+
+
+def _colours(frame: Frame, device: torch.device) -> torch.Tensor:
+    words = _decoded(frame)
+    palette = samples_of(frame.item.file) == 1
+    full = np.iinfo(words.dtype).max if palette else 2.0**frame.pixels.stored - 1
+    whole = words.astype(np.int32 if words.dtype.itemsize < 4 else np.int64)
+    return (torch.from_numpy(whole).to(device).double() / float(full)).float()
+
+
+def _encoded(slices: list[Slice]) -> dict[int, list[bytes]]:
+    """The compressed frames of every file that is compressed, by the file's id."""
+    files: dict[int, DicomFile] = {id(item.file): item.file for item in slices}
+    return {key: encoded_frames(file) for key, file in files.items() if file.transfer_syntax.is_encapsulated}
+
+
+def _bytes_of(item: Slice, encoded: dict[int, list[bytes]]) -> bytes:
+    return encoded[id(item.file)][item.frame] if id(item.file) in encoded else b""
+
+
+def _frame(item: Slice, keep_padding: bool, encoded: dict[int, list[bytes]]) -> Frame:
+    native = is_native(item.file)
+    try:
+        pixels = pixel_format(item.file.header, item.file.keyword, native)
+        meaning = meaning_of(item, keep_padding)
+    except Exception as error:  # an element of several values, or of none
+        raise ValueError(f"{item.file.name}: expected readable elements of its pixels, found {said(error)}") from error
+    swap = native and not item.file.transfer_syntax.is_little_endian
+    return Frame(item, pixels, meaning, native, swap, _bytes_of(item, encoded))

@@ -1,0 +1,63 @@
+"""A DICOM SEG read as segments."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import highdicom as hd
+import numpy as np
+import pydicom
+import torch
+
+from fedmed_transforms.dicom.geometry.mask_grid import Array
+from fedmed_transforms.dicom.planes import frame_element, frames_of
+from fedmed_transforms.dicom.unquoted import unquoted_errors
+from fedmed_transforms.image_metadata import LPS_FROM_RAS
+
+
+def read_segmentation(path: str | Path | bytes, name: str = "") -> tuple[torch.Tensor, torch.Tensor, list[str]]:
+    """Reads a binary DICOM segmentation.
+
+    Parameters
+    ----------
+    path
+        The file, or its content.
+    name
+        What messages call it; its path by default.
+
+    Returns
+    -------
+    tuple
+        The mask, (n, X, Y, Z) bool, x along columns, y along rows, from the first to the last slice that the file
+        holds (empty slices beyond are not in it); its affine (4, 4), float64, voxel indices to mm, RAS (the identity
+        if the file has no positions); and the labels of the n segments.
+
+    Raises
+    ------
+    ValueError
+        The file is no binary segmentation, or its slices are not evenly spaced; the message names it.
+    """
+    content = BytesIO(path) if isinstance(path, bytes) else path
+    with unquoted_errors(name or str(path), "a binary DICOM segmentation of evenly spaced slices"):
+        dicom = pydicom.dcmread(content)
+        if dicom.SegmentationType != "BINARY":
+            raise ValueError("another SegmentationType")
+        result = hd.seg.Segmentation.from_dataset(dicom, copy=False)
+        values, affine = _volume(result)
+    labels = [str(segment.SegmentLabel) for segment in result.SegmentSequence]
+    return torch.from_numpy(values.transpose(3, 2, 1, 0) > 0), torch.from_numpy(affine), labels
+
+
+def _volume(result: Any) -> tuple[Array, Array]:
+    """(slices, rows, columns, n), and the RAS affine of (column, row, slice)."""
+    if "PlaneOrientationSequence" in result.SharedFunctionalGroupsSequence[0]:
+        volume = result.get_volume(combine_segments=False)
+        return volume.array, LPS_FROM_RAS @ volume.affine[:, [2, 1, 0, 3]]
+    values = np.zeros((1, result.Rows, result.Columns, len(result.SegmentSequence)), dtype=np.uint8)
+    pixels = result.pixel_array.reshape(-1, result.Rows, result.Columns)
+    for pixel, frame in zip(pixels, frames_of(result), strict=True):
+        number = frame_element(frame, "SegmentIdentificationSequence", "ReferencedSegmentNumber")
+        values[0, :, :, number - 1] = pixel
+    return values, np.eye(4)

@@ -1,0 +1,174 @@
+"""The DICOM series in a path: found and chosen. No pixels are read."""
+
+from __future__ import annotations
+
+import gc
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from fedmed_transforms.dicom.archive import dicom_members
+from fedmed_transforms.dicom.damage import code_of
+from fedmed_transforms.dicom.dicom_file import DicomFile, read_dicom_file, text_of
+from fedmed_transforms.dicom.header_index import PREAMBLE, is_dicom_content, tags_of
+
+DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+ARCHIVE_SUFFIXES = (".zip",)
+DIRECTORY_NAME = "DICOMDIR"
+
+
+def read_series(
+    path: Path,
+    series: str | Mapping[str, str] | None = None,
+    elements: Sequence[str] | None = None,
+    known: Sequence[Path] | None = None,
+) -> list[DicomFile]:
+    """The files of one series: those of a file, a folder with all below it, a DICOMDIR or a zip.
+
+    Files that are no DICOM, and DICOM files without an image, are passed over unless the path names one.
+
+    Parameters
+    ----------
+    path
+        What to look in.
+    series
+        Which series, as in :class:`fedmed_transforms.SeriesRules`.
+    elements
+        Keywords that are needed besides what every image and the rule need, which is faster; None for whole headers.
+    known
+        The files to look at, where they are known; else all that are found in the path.
+
+    Returns
+    -------
+    list
+        At least one file, in the order of their names.
+
+    Raises
+    ------
+    ValueError
+        There is no image, several series and no rule that chooses one, or a file is damaged; the message names it and
+        lists the series.
+    """
+    rule = list(series) if isinstance(series, Mapping) else []
+    wanted = None if elements is None else tags_of([*elements, *rule])
+    with _uncollected():
+        found = find_files(path, wanted) if known is None else (read_dicom_file(it, str(it), wanted) for it in known)
+        files = [file for file in found if file.keyword and file.header.get("Rows")]
+    if not files:
+        raise ValueError(f"{path}: found no DICOM image, expected a file, folder, DICOMDIR or zip with at least one")
+    chosen = files
+    if isinstance(series, Mapping):
+        chosen = [file for file in files if not unmatched(file, series)]
+    groups = group_by_series(chosen)
+    if isinstance(series, str) and groups:
+        largest = max(groups, key=lambda uid: (sum(file.frames for file in groups[uid]), uid))
+        groups = {uid: group for uid, group in groups.items() if uid == (largest if series == "largest" else series)}
+    if len(groups) != 1:
+        expected = "expected one; choose with the rule `series`" if len(groups) > 1 else f"none matches {series!r}"
+        raise ValueError(f"{path}: {expected}; found {list_series(group_by_series(files))}")
+    return next(iter(groups.values()))
+
+
+def find_files(path: Path, wanted: frozenset[int] | None = None) -> Iterator[DicomFile]:
+    """The DICOM files of a file, a folder with all below it, a DICOMDIR or a zip, read up to their pixels.
+
+    Raises
+    ------
+    ValueError
+        A path does not exist, or a DICOM file is damaged; the message names it.
+    """
+    if not path.exists():
+        raise ValueError(f"{path}: no such file or folder")
+    if path.is_dir():
+        yield from (read_dicom_file(file, str(file), wanted) for file in _walk(path) if is_dicom(file))
+    elif is_archive(path):
+        yield from (read_dicom_file(content, f"{path}/{name}", wanted) for name, content in dicom_members(path))
+    else:
+        file = read_dicom_file(path, str(path), wanted)
+        yield from _listed(file, path.parent, wanted) if "DirectoryRecordSequence" in file.header else [file]
+
+
+def group_by_series(files: list[DicomFile]) -> dict[str, list[DicomFile]]:
+    """Files by SeriesInstanceUID; files without one are a series each."""
+    groups: dict[str, list[DicomFile]] = {}
+    for file in files:
+        groups.setdefault(str(file.header.get("SeriesInstanceUID") or file.name), []).append(file)
+    return groups
+
+
+def list_series(groups: dict[str, list[DicomFile]]) -> str:
+    """A line that lists series by UID, modality and size; no names, descriptions or identifiers of a patient."""
+    lines = []
+    for uid, group in groups.items():
+        modality, described = describe(group[0])
+        name = uid if uid == group[0].name else code_of(uid)
+        lines.append(f"{name} ({modality}, {len(group)} files, {described})")
+    return f"{len(lines)} series: " + "; ".join(lines)
+
+
+def describe(file: DicomFile) -> tuple[str, str]:
+    """A file's modality; its size and its series' number."""
+    header = file.header
+    size = f"{code_of(header.get('Columns'))}x{code_of(header.get('Rows'))}" if header.get("Rows") else "no image"
+    number = f", series number {code_of(text_of(header, 'SeriesNumber'))}" if "SeriesNumber" in header else ""
+    return code_of(header.get("Modality") or "UNKNOWN"), size + number
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file is DICOM, by its suffix or its magic bytes."""
+    if path.name.lower().endswith(DICOM_SUFFIXES):
+        return True
+    with path.open("rb") as file:
+        return is_dicom_content(file.read(PREAMBLE))
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file is a zip, by its suffix."""
+    return path.name.lower().endswith(ARCHIVE_SUFFIXES)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Headers are many small objects: Python would look for garbage among them again and again, and find none."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def unmatched(file: DicomFile, elements: Mapping[str, str]) -> list[str]:
+    """The keywords of a rule whose regular expressions a file's elements do not match wholly."""
+    return [key for key, pattern in elements.items() if not re.fullmatch(pattern, text_of(file.header, key))]
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Files below a folder by name, without hidden ones and pipes; links to folders are not followed."""
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        paths = (Path(parent) / name for name in sorted(names) if not name.startswith("."))
+        yield from (path for path in paths if path.is_file())
+
+
+def _listed(directory: DicomFile, folder: Path, wanted: frozenset[int] | None) -> Iterator[DicomFile]:
+    """The files that a DICOMDIR lists (PS3.3, F.3)."""
+    for record in directory.header.DirectoryRecordSequence:
+        parts = record.get("ReferencedFileID")
+        if parts:
+            names = [parts] if isinstance(parts, str) else list(parts)
+            file = _below(folder, names, directory.name)
+            yield read_dicom_file(file, str(file), wanted)
+
+
+def _below(folder: Path, names: list[str], directory: str) -> Path:
+    if any(name in ("", ".", "..") or "/" in name or "\\" in name for name in names):
+        raise ValueError(f"{directory}: expected files below its folder, found a reference that leaves it")
+    for candidate in (names, [name.lower() for name in names]):
+        file = folder.joinpath(*candidate)
+        if file.is_file():
+            return file
+    raise ValueError(f"{directory}: lists {'/'.join(names)}, which does not exist")

@@ -1,0 +1,1 @@
+"""Loading: files of every format become tensors with true values and a true affine."""

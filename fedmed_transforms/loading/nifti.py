@@ -1,0 +1,163 @@
+"""A NIfTI file to a tensor: nibabel reads the header, the voxels go to the device as they lie in the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import torch
+
+from fedmed_transforms.dicom.pixels.scaling import empty_values, scale_into, swap_bytes, view
+from fedmed_transforms.dicom.pixels.workers import in_turn
+from fedmed_transforms.image_metadata import FULL_SCALE, Loaded, metadata_of
+from fedmed_transforms.loading.inflate import PIECE, check_size, read_pieces, read_start
+from fedmed_transforms.loading.refusing_reader import RefusingReader
+
+NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz")
+
+WORDS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
+"""Words that a voxel may be, by numpy's names."""
+
+HEADERS = (
+    (nib.Nifti1Header, nib.Nifti2Header),
+    (nib.nifti1.Nifti1PairHeader, nib.nifti2.Nifti2PairHeader),
+)
+"""nibabel's headers of single files, and of pairs."""
+
+COLOURS = {3: "RGB24", 4: "RGBA32"}
+
+
+def load_nifti(path: Path, device: torch.device) -> Loaded:
+    """A NIfTI-1 or NIfTI-2 file, single or pair, compressed or not, to values and metadata.
+
+    Parameters
+    ----------
+    path
+        The file; of a pair either of the two.
+    device
+        Where the values are to be; byte order and scaling are worked out there.
+
+    Returns
+    -------
+    tuple
+        (C, X, Y, Z) float32, one channel a fourth dimension's entry, colours as channels in [0, 255]; the metadata that
+        MONAI's transforms need, with nibabel's choice of sform or qform as affine, mm, RAS.
+
+    Raises
+    ------
+    ValueError
+        It is no NIfTI file, damaged, shorter than its header says, or of complex numbers; the message names it.
+    """
+    try:
+        header = _header(path)
+        values = _read(header, _voxel_file(path, header), device)
+        return values, _metadata(path, header, values)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # nibabel raises a dozen kinds
+        text = str(error).strip().split("\n")[0]
+        raise ValueError(f"{path}: expected a readable NIfTI, found {type(error).__name__}: {text}") from error
+
+
+def _header(path: Path) -> Any:
+    """nibabel's header, checked by it. Extensions are left alone: nibabel would read them whatever their size."""
+    if not path.is_file():
+        raise ValueError("no such file")
+    single = path.name.lower().endswith((".nii", ".nii.gz"))
+    start = read_start(_of_pair(path, "header"), 540)
+    for kind in HEADERS[0 if single else 1]:
+        if kind.may_contain_header(start):
+            header = kind(start[: kind.template_dtype.itemsize])
+            if 3000 <= int(header["intent_code"]) < 3100:
+                raise ValueError("a CIFTI file, expected an image")
+            return header
+    raise ValueError(f"{len(start)} bytes that begin as no NIfTI-1 or NIfTI-2 header")
+
+
+def _voxel_file(path: Path, header: Any) -> Path:
+    return path if header.is_single else _of_pair(path, "image")
+
+
+def _of_pair(path: Path, part: str) -> Path:
+    """The file of a pair that holds the header, or the image; nibabel knows how they are called."""
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        return path
+    return Path(nib.Nifti1Pair.filespec_to_file_map(path)[part].filename)
+
+
+def _read(header: Any, file: Path, device: torch.device) -> torch.Tensor:
+    shape = _four_axes(tuple(int(side) for side in header.get_data_shape()))
+    voxels, dtype = prod(shape), np.dtype(header.get_data_dtype())
+    slope, inter = header.get_slope_inter()
+    colours = len(dtype.names) if dtype.names else 1
+    word = np.dtype(np.uint8) if dtype.names else dtype
+    if word.name not in WORDS or (dtype.names and colours not in COLOURS):
+        raise ValueError(f"voxels of type {dtype}, expected integers, floats, RGB or RGBA")
+    if min(shape) < 1:
+        raise ValueError(f"shape {shape}, expected at least one voxel along each axis")
+    offset = int(header.get_data_offset())
+    check_size(file, offset + voxels * dtype.itemsize)
+    pieces = read_pieces(file, offset, voxels * dtype.itemsize)
+    flat = empty_values((voxels * colours,), device)
+    _fill(flat, pieces, word, 1.0 if slope is None else slope, 0.0 if inter is None else inter)
+    if dtype.names:
+        return flat.reshape(*shape[:3][::-1], colours)[..., :3].permute(3, 2, 1, 0)
+    return flat.reshape(shape[::-1]).permute(0, 3, 2, 1)
+
+
+def _fill(flat: torch.Tensor, pieces: Iterator[np.ndarray], word: np.dtype[Any], slope: float, inter: float) -> None:
+    """Fills the values piece by piece, while the next one is inflated."""
+    here = flat.device.type == "cpu"
+    values = flat.numpy() if here else flat
+    swap = word.byteorder == ">"
+
+    def convert(task: tuple[int, np.ndarray]) -> None:
+        begin, raw = task
+        placed = raw if here else _upload(raw, flat.device)
+        words = view(swap_bytes(placed, word.itemsize) if swap else placed, word.name)
+        scale_into(values[begin : begin + len(words)], words, slope, inter)
+
+    begins = count(0, PIECE // word.itemsize)
+    in_turn(convert, zip(begins, pieces, strict=False))
+
+
+def _upload(raw: np.ndarray, device: torch.device) -> torch.Tensor:
+    held = torch.from_numpy(raw)
+    return (held.pin_memory() if device.type == "cuda" else held).to(device, non_blocking=True)
+
+
+def _four_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """(X, Y, Z, C) of a file's shape: flat files have one slice; further axes than four must be of length one."""
+    if len(shape) > 4:
+        long = [side for side in shape[3:] if side != 1]
+        if len(long) > 1:
+            raise ValueError(f"shape {shape}, expected at most four axes longer than one")
+        shape = (*shape[:3], *(long or [1]))
+    if len(shape) < 2:
+        raise ValueError(f"shape {shape}, expected at least two axes")
+    return (*shape, *(1,) * (4 - len(shape)))
+
+
+def _metadata(path: Path, header: Any, values: torch.Tensor) -> dict[str, Any]:
+    affine = np.asarray(header.get_best_affine(), dtype=np.float64)
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+        raise ValueError(f"an affine that cannot be inverted: {affine.tolist()}")
+    meta = metadata_of(path, affine, values.shape[1:])
+    return {**meta, FULL_SCALE: 255.0} if np.dtype(header.get_data_dtype()).names else meta
+
+
+class NiftiReader(RefusingReader):
+    """Reads NIfTI for MONAI's ``LoadImage(reader="fedmed_transforms.NiftiReader")``."""
+
+    def reads(self, path: Path) -> bool:
+        """Whether a path ends as NIfTI does."""
+        return path.name.lower().endswith(NIFTI_SUFFIXES)
+
+    def load(self, path: Path) -> Loaded:
+        """Values (C, X, Y, Z) and metadata of a path."""
+        return load_nifti(path, self.device)

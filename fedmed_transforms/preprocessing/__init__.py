@@ -1,0 +1,1 @@
+"""Preprocessing between a loaded image and a network, and its inverse."""

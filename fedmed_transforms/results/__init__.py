@@ -1,0 +1,1 @@
+"""Results as files: masks and probabilities become DICOM SEG, DICOM SR, NIfTI and PNG."""

@@ -1,0 +1,148 @@
+"""The DICOM images that a result was computed from: their headers, and where their slices lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.valuerep import DA, TM
+
+from fedmed_transforms.dicom.geometry.mask_grid import Plane
+from fedmed_transforms.dicom.planes import frame_element, frames_of
+from fedmed_transforms.dicom.series import is_dicom
+from fedmed_transforms.dicom.unquoted import unquoted, unquoted_errors
+from fedmed_transforms.loading.find import IGNORED_NAMES
+
+Sources: TypeAlias = str | Path | Sequence[str | Path | Dataset]
+"""Files, folders with one series each, or datasets (their pixels are not needed)."""
+
+REQUIRED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Rows", "Columns")
+
+MAY_BE_EMPTY = (
+    "PatientID", "PatientName", "PatientBirthDate", "PatientSex",
+    "AccessionNumber", "StudyID", "StudyDate", "StudyTime",
+)  # fmt: skip
+"""What a result copies from its source, and states as empty where the source lacks it."""
+
+UNSTATED = "not stated by the images"
+"""What a result says of a de-identification whose method its source leaves out."""
+
+PLACE = ("ImageOrientationPatient", "PixelSpacing", "FrameOfReferenceUID")
+
+PIXELS = 0x7FE00000
+
+
+def read_sources(sources: Sources) -> list[Dataset]:
+    """The headers of the images of one series, in the order given; those of a folder in the order of their names.
+
+    Raises
+    ------
+    ValueError
+        There is no image, a file is no DICOM image, an element is missing that a result refers to, or the images are
+        of several series; the message names the file.
+    """
+    given = [sources] if isinstance(sources, (str, Path)) else list(sources)
+    with unquoted():
+        headers = [header for source in given for header in _headers(source)]
+        if not headers:
+            raise ValueError("sources: found no image, expected the DICOM images that the result was computed from")
+        for number, header in enumerate(headers, start=1):
+            missing = [keyword for keyword in REQUIRED if header.get(keyword) in (None, "")]
+            if missing:
+                raise ValueError(
+                    f"{source_name(header, number)}: expected a DICOM image, found no {', '.join(missing)}"
+                )
+            _complete(header, source_name(header, number))
+        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "Rows", "Columns"):
+            found = len({header[keyword].value for header in headers})
+            if found > 1:
+                raise ValueError(
+                    f"{source_name(headers[0], 1)}: expected images of one series, found {found} values of {keyword}"
+                )
+    return headers
+
+
+def _complete(header: Dataset, name: str) -> None:
+    """States what is missing as empty, and refuses dates and times that could not be copied, without quoting them."""
+    for keyword in MAY_BE_EMPTY:
+        if keyword not in header:
+            setattr(header, keyword, "")
+    if not header.get("DeidentificationMethod"):  # PS3.3, C.7.1.1: never empty, and there if an identity was removed
+        header.pop("DeidentificationMethod", None)
+        if header.get("PatientIdentityRemoved") == "YES" and not header.get("DeidentificationMethodCodeSequence"):
+            header.DeidentificationMethod = UNSTATED
+    for keyword, kind in (("PatientBirthDate", DA), ("StudyDate", DA), ("StudyTime", TM)):
+        try:
+            kind(str(header[keyword].value or ""))
+        except ValueError:
+            raise ValueError(f"{name}: expected a DICOM date or time as {keyword}, found something else") from None
+
+
+def source_name(header: Dataset, number: int) -> str:
+    """A source's path; of a dataset without one, its place among the sources, counted from 1."""
+    return str(getattr(header, "filename", None) or f"source {number}")
+
+
+def _headers(source: str | Path | Dataset) -> list[Dataset]:
+    if isinstance(source, Dataset):
+        return [source[:PIXELS]]
+    path = Path(source)
+    if not path.exists():
+        raise ValueError(f"{path}: no such file or folder, expected a DICOM image or a folder with one series")
+    if path.is_file():
+        return [_read(path)]
+    hidden = [file for file in path.iterdir() if file.name.startswith(".") or file.name.lower() in IGNORED_NAMES]
+    return [_read(file) for file in sorted(set(path.iterdir()) - set(hidden))]
+
+
+def _read(path: Path) -> Dataset:
+    if not path.is_file() or not is_dicom(path):
+        raise ValueError(f"{path}: expected a DICOM image")
+    with unquoted_errors(path, "a DICOM image"):
+        return pydicom.dcmread(path, stop_before_pixels=True)
+
+
+def planes_of(headers: Sequence[Dataset]) -> list[Plane] | None:
+    """Where each frame lies, LPS in mm: one an image, or one a frame of a multi-frame image.
+
+    Returns
+    -------
+    list or None
+        None for one frame without a position: a photograph, an ultrasound picture, a projection.
+
+    Raises
+    ------
+    ValueError
+        Several frames have no position, or one with a position lacks what else it takes; the message names the file.
+    """
+    planes = []
+    for number, header in enumerate(headers, start=1):
+        for frame in frames_of(header):
+            position = frame_element(frame, "PlanePositionSequence", "ImagePositionPatient")
+            name = source_name(header, number)
+            planes.append(None if position is None else _plane(header, frame, position, name))
+    placed = [plane for plane in planes if plane is not None]
+    if len(placed) == len(planes):
+        return placed
+    if len(planes) == 1:
+        return None
+    raise ValueError(
+        f"{source_name(headers[0], 1)}: expected ImagePositionPatient of every frame, or one image without it, "
+        f"found {len(planes) - len(placed)} of {len(planes)} frames without"
+    )
+
+
+def _plane(header: Dataset, frame: Sequence[Dataset], position: Any, name: str) -> Plane:
+    orientation = frame_element(frame, "PlaneOrientationSequence", "ImageOrientationPatient")
+    spacing = frame_element(frame, "PixelMeasuresSequence", "PixelSpacing")
+    found = (orientation, spacing, header.get("FrameOfReferenceUID") or None)
+    missing = [key for key, value in zip(PLACE, found, strict=True) if value is None]
+    if missing:
+        raise ValueError(f"{name}: expected {', '.join(missing)} besides ImagePositionPatient, found none")
+    along_row, along_column = np.asarray(orientation, dtype=float).reshape(2, 3)
+    to_next_column, to_next_row = along_row * float(spacing[1]), along_column * float(spacing[0])
+    return Plane(np.asarray(position, dtype=float), to_next_column, to_next_row, int(header.Rows), int(header.Columns))

@@ -1,0 +1,1 @@
+"""Simulation: phantoms of several hospitals, their scanners, and shifts of single sites."""

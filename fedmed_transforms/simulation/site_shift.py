@@ -1,0 +1,95 @@
+"""The simulated shift of a site: its images acquired, and its labels drawn, in a way of its own."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
+
+import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+
+from fedmed_transforms.image_metadata import like, values_of
+from fedmed_transforms.preprocessing.pictures import Cut, cut_of, slices_of
+from fedmed_transforms.simulation.acquisition_shift import AcquisitionShift
+from fedmed_transforms.simulation.label_style import LabelStyle
+
+LABEL_STYLE = "label_style"
+"""Entry of a shift: the settings of :class:`LabelStyle`; the others are those of :class:`AcquisitionShift`."""
+
+
+class SiteShiftd(MapTransform):
+    """Shifts images, and the labels that belong to them, as plain settings say.
+
+    Nothing about it is random in MONAI's sense: see :class:`AcquisitionShift`.
+
+    Parameters
+    ----------
+    keys
+        The images, in [0, 1]: (C, X, Y) or (C, X, Y, Z), or `stacked`.
+    shift
+        Settings of :class:`AcquisitionShift` (``contrast``, ``bias_field``, ``resolution``, ``noise``, ``seed``) and,
+        under ``label_style``, of :class:`LabelStyle` (``dilation``, ``smoothing``); those left out change nothing.
+    label_key
+        The labels of 0 and 1, (n, X, Y[, Z]) on the grid of the image; None where there are none.
+    stacked
+        Whether the images are stacks of pictures (N, C, H, W), as :class:`ToPicturesd` makes them.
+
+    Raises
+    ------
+    ValueError
+        A setting is unknown or out of range, or there are no labels to style.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        shift: Mapping[str, Any],
+        label_key: str | None = None,
+        stacked: bool = False,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        settings = _settings(shift, "shift")
+        if LABEL_STYLE in settings and label_key is None:
+            raise ValueError(f"shift: found {LABEL_STYLE}, expected none, as these images have no labels")
+        style = _settings(settings.pop(LABEL_STYLE, {}), f"shift: {LABEL_STYLE}")
+        self.acquisition: AcquisitionShift = _built(AcquisitionShift, settings, "shift")
+        self.style: LabelStyle = _built(LabelStyle, style, f"shift: {LABEL_STYLE}")
+        self.label_key, self.stacked = label_key, stacked
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Shifts every key's image, and the label."""
+        shifted = dict(data)
+        for key in self.key_iterator(shifted):
+            image = shifted[key]
+            cut = None if self.stacked else cut_of(image)
+            if self.label_key is not None and self.label_key in shifted:
+                shifted[self.label_key] = _by_slice(shifted[self.label_key], cut, self.style)
+            shifted[key] = _by_slice(image, cut, self.acquisition)
+        return shifted
+
+
+def _by_slice(image: torch.Tensor, cut: Cut | None, change: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    """A volume changed as the stack of its slices, and put together again."""
+    if cut is None:
+        return change(image)
+    volume = cut.volume(values_of(change(cut.pictures(slices_of(image)))))
+    return like(image, volume if image.ndim == 4 else volume[..., 0])
+
+
+def _settings(settings: Any, where: str) -> dict[str, Any]:
+    if not isinstance(settings, Mapping):
+        raise ValueError(f"{where}: found {settings!r}, expected settings by name")
+    return dict(settings)
+
+
+def _built(kind: Callable[..., Any], settings: Mapping[str, Any], where: str) -> Any:
+    known = inspect.signature(kind).parameters
+    for name, value in settings.items():
+        if name not in known:
+            raise ValueError(f"{where}: found {name!r}, expected some of {sorted(known)}")
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ValueError(f"{where}: {name}: found {value!r}, expected a number")
+    return kind(**settings)

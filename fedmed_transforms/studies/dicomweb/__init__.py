@@ -1,0 +1,1 @@
+"""DICOMweb: queries, fetched studies and stored results."""

@@ -1,0 +1,71 @@
+"""What results of images are called: as their images, in the same folders, and never as another image's."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fedmed_transforms.loading.find import stem_of
+
+
+def name_results(items: Iterable[dict[str, Any]], sources: Sequence[Path]) -> list[dict[str, Any]]:
+    """Adds ``name`` to items with an ``image``: a path without ending, relative to the folder of all sources.
+
+    It is that of the image's file without its ending, or of its series' folder. Where two images would have one name,
+    files keep their ending and series add their UID, so that what an image's results are called does not depend on the
+    order in which images are found.
+
+    Parameters
+    ----------
+    items
+        With ``path`` and ``series``, as :func:`fedmed_transforms.find_studies` makes them.
+    sources
+        The folders and files that were looked in.
+    """
+    root = Path(os.path.commonpath([_absolute(path if path.is_dir() else path.parent) for path in sources]))
+    items = list(items)
+    images = [item for item in items if "image" in item]
+    names = [_short(Path(item["path"]), root) for item in images]
+    taken = Counter(names)
+    for item, name in zip(images, names, strict=True):
+        item["name"] = name if taken[name] == 1 else _long(Path(item["path"]), item["series"], root)
+    return items
+
+
+def name_alone(item: Mapping[str, Any], sources: Sequence[Path]) -> str:
+    """A name that no other image has, whatever arrives later: the UIDs of the study and the series, or the path.
+
+    Parameters
+    ----------
+    item
+        As of :func:`name_results`.
+    sources
+        The folders that are looked in; a path is relative to the folder of all.
+    """
+    if item["series"]:
+        return "/".join(_plain(uid) for uid in (item["study"], item["series"]))
+    root = Path(os.path.commonpath([_absolute(path) for path in sources]))
+    return str(_absolute(Path(item["path"])).relative_to(root))
+
+
+def _short(path: Path, root: Path) -> str:
+    relative = _absolute(path).relative_to(root)
+    return str(relative.with_name(stem_of(path))) if relative.name else root.name
+
+
+def _long(path: Path, series: str, root: Path) -> str:
+    relative = _absolute(path).relative_to(root)
+    return str(relative / _plain(series)) if path.is_dir() else str(relative)
+
+
+def _plain(uid: str) -> str:
+    """A UID as a file's name, also one that holds what no UID does."""
+    return re.sub(r"[^0-9A-Za-z]", ".", uid).strip(".")
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path))  # links stay what they are called

@@ -1,0 +1,175 @@
+"""Which series of a study is the image that a network is to see: chosen by the rule `series`, and said why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from pydicom.uid import ParametricMapStorage, RTDoseStorage, SegmentationStorage, SurfaceSegmentationStorage
+
+from fedmed_transforms.dicom.damage import code_of
+from fedmed_transforms.dicom.dicom_file import DicomFile, read_dicom_file, text_of
+from fedmed_transforms.dicom.header_index import tags_of
+from fedmed_transforms.dicom.series import describe, unmatched
+
+LABEL_MAP_SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.7"
+
+RESULTS = (
+    *(SegmentationStorage, SurfaceSegmentationStorage, LABEL_MAP_SEGMENTATION),
+    *(ParametricMapStorage, RTDoseStorage),
+)
+"""Objects with pixels that were computed from images and are none themselves."""
+
+LONGEST_DESCRIPTION = 40
+"""Characters of a SeriesDescription that messages show."""
+
+Rule: TypeAlias = str | Mapping[str, str] | None
+"""As ``series`` of :class:`fedmed_transforms.SeriesRules`."""
+
+
+@dataclass(frozen=True)
+class Instance:
+    """What the choice of a series needs of a DICOM file; of a study of thousands all are held.
+
+    Attributes
+    ----------
+    path
+        The file.
+    study, series
+        UIDs; the series' where there is none of a study, the file's name where there is none of either.
+    modality, description
+        For a list of the study's series.
+    reason
+        Why the file is not to be looked at; empty for an image that matches the rule.
+    localiser
+        Whether its ImageType says so.
+    frames
+        Images in the file.
+    """
+
+    path: Path
+    study: str
+    series: str
+    modality: str
+    description: str
+    reason: str
+    localiser: bool
+    frames: int
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The series that was taken of a study.
+
+    Attributes
+    ----------
+    series
+        Its SeriesInstanceUID.
+    files
+        Of the series, those that match the rule, in order of their names.
+    passed_over
+        The study's other series, each with the reason; a line for people.
+    """
+
+    series: str
+    files: list[Path]
+    passed_over: str
+
+
+def read_instance(path: Path, rule: Rule) -> Instance:
+    """Reads a DICOM file as far as the choice of a series needs it.
+
+    Raises
+    ------
+    ValueError
+        The file is no DICOM, or damaged before its pixels; the message names it.
+    """
+    keywords = list(rule) if isinstance(rule, Mapping) else []
+    wanted = tags_of(["StudyInstanceUID", "SeriesDescription", *keywords])
+    file = read_dicom_file(path, str(path), wanted)
+    series = text_of(file.header, "SeriesInstanceUID") or str(path)
+    modality, size = describe(file)
+    return Instance(
+        path=path, study=text_of(file.header, "StudyInstanceUID") or series, series=series, modality=modality,
+        description=f"{size}{_description(file)}", reason=_reason(file, rule),
+        localiser="LOCALIZER" in text_of(file.header, "ImageType").split("\\"), frames=file.frames,
+    )  # fmt: skip
+
+
+def _description(file: DicomFile) -> str:
+    text = "".join(part if part.isprintable() else " " for part in text_of(file.header, "SeriesDescription"))
+    return f", {text[:LONGEST_DESCRIPTION]!r}" if text.strip() else ""
+
+
+def _reason(file: DicomFile, rule: Rule) -> str:
+    if not file.keyword or not file.header.get("Rows"):
+        return "holds no image"
+    if file.header.get("SOPClassUID") in RESULTS:
+        return "is computed from images"
+    differing = unmatched(file, rule) if isinstance(rule, Mapping) else []
+    return f"does not match {', '.join(differing)}" if differing else ""
+
+
+def choose_series(instances: Sequence[Instance], rule: Rule) -> Choice:
+    """The series of a study that the rule chooses; without one, the only one.
+
+    What holds no image, and what is computed from images, is passed over; so is a series of localisers, unless the
+    rule names it or its ImageType.
+
+    Parameters
+    ----------
+    instances
+        All files of one study.
+    rule
+        As ``series`` of :class:`fedmed_transforms.SeriesRules`.
+
+    Raises
+    ------
+    ValueError
+        No series is left, or several; the message lists the study's series with the reasons.
+    """
+    groups: dict[str, list[Instance]] = {}
+    for instance in instances:
+        groups.setdefault(instance.series, []).append(instance)
+    reasons = {uid: _series_reason(group, rule) for uid, group in groups.items()}
+    left = [uid for uid, reason in reasons.items() if not reason]
+    if rule == "largest" and left:
+        largest = max(left, key=lambda uid: (_frames(groups[uid]), uid))
+        reasons.update({uid: "has fewer images" for uid in left if uid != largest})
+        left = [largest]
+    if len(left) != 1:
+        raise ValueError(_refusal(groups, reasons, len(left), rule))
+    taken = groups.pop(left[0])
+    files = [instance.path for instance in taken if not instance.reason]
+    passed_over = [_line(uid, group, reasons[uid]) for uid, group in groups.items()]
+    if len(files) < len(taken):
+        passed_over.append(f"{len(taken) - len(files)} of the {len(taken)} files of {code_of(left[0])}")
+    return Choice(left[0], sorted(files), "; ".join(passed_over))
+
+
+def _series_reason(group: Sequence[Instance], rule: Rule) -> str:
+    """Why a series is not taken; empty if it may be."""
+    if all(instance.reason for instance in group):
+        return group[0].reason
+    if isinstance(rule, str) and rule != "largest":
+        return "" if group[0].series == rule else "has another SeriesInstanceUID"
+    named = isinstance(rule, Mapping) and "ImageType" in rule
+    return "holds localisers" if not named and all(instance.localiser for instance in group) else ""
+
+
+def _frames(group: Sequence[Instance]) -> int:
+    return sum(instance.frames for instance in group if not instance.reason)
+
+
+def _refusal(groups: Mapping[str, Sequence[Instance]], reasons: Mapping[str, str], left: int, rule: Rule) -> str:
+    expected = "expected one series of images" + (f" that matches {rule!r}" if rule is not None else "")
+    lines = "; ".join(_line(uid, group, reasons[uid] or "may be taken") for uid, group in groups.items())
+    return f"{expected}, found {left or 'none'}; the rule `series` chooses; the study's {len(groups)} series: {lines}"
+
+
+def _line(uid: str, group: Sequence[Instance], reason: str) -> str:
+    first = group[0]
+    name = uid if uid == str(first.path) else code_of(uid)
+    return f"{name} ({first.modality}, {len(group)} files, {first.description}): {reason}"

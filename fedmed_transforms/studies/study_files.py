@@ -1,0 +1,154 @@
+"""The files of a clinic's folder by what they are; what can't be read is noted and stops nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fedmed_transforms.dicom.series import DIRECTORY_NAME, find_files, is_archive, is_dicom
+from fedmed_transforms.loading.find import is_ignored
+from fedmed_transforms.loading.nifti import NIFTI_SUFFIXES
+from fedmed_transforms.loading.picture_files import PICTURE_SUFFIXES
+from fedmed_transforms.studies.series_choice import Instance, Rule, read_instance
+
+
+@dataclass
+class StudyFiles:
+    """What was found, in the order in which it was.
+
+    Attributes
+    ----------
+    images
+        Files that are an image each: pictures, NIfTI, and zips that were named.
+    instances
+        DICOM files.
+    strange
+        Files that are no images.
+    refused
+        Of paths that can't be read, why.
+    damaged
+        Of folders with a DICOM file that can't be read, why, for the last one. A file without any DICOM in it counts
+        as one where it is named like the DICOM files beside it: ``IM0005`` beside ``IM0004``.
+    """
+
+    images: list[Path] = field(default_factory=list)
+    instances: list[Instance] = field(default_factory=list)
+    strange: list[Path] = field(default_factory=list)
+    refused: dict[Path, str] = field(default_factory=dict)
+    damaged: dict[Path, str] = field(default_factory=dict)
+
+    def refuse(self, path: Path, error: OSError) -> None:
+        """Notes a file or folder that can't be opened."""
+        self.refused[path] = f"{path}: expected a file or folder that can be read, found {error.strerror}"
+
+    def add(self, path: Path, rule: Rule) -> None:
+        """Sorts a file in."""
+        try:
+            if not path.exists():
+                self.refused[path] = f"{path}: expected an image, found a link to nothing"
+            elif not path.is_file():
+                return
+            elif path.name.lower().endswith(PICTURE_SUFFIXES + NIFTI_SUFFIXES):
+                self.images.append(path)
+            elif is_dicom(path):
+                self.instances.append(read_instance(path, rule))
+            else:
+                self.strange.append(path)
+        except OSError as error:
+            self.refuse(path, error)
+        except ValueError as error:
+            self.refused[path] = self.damaged[path.parent] = str(error)
+
+    def note_damaged(self) -> None:
+        """Takes files that are named like the DICOM files beside them from the strange to the damaged ones."""
+        patterns = {(instance.path.parent, name_pattern(instance.path.name)) for instance in self.instances}
+        strange, self.strange = self.strange, []
+        for path in strange:
+            if (path.parent, name_pattern(path.name)) not in patterns:
+                self.strange.append(path)
+                continue
+            message = f"{path}: expected a DICOM file like those beside it, found something else"
+            self.refused[path] = self.damaged[path.parent] = message
+
+
+def name_pattern(name: str) -> str:
+    """A file's name without its numbers: the same for the slices of a series."""
+    return re.sub(r"\d+", "0", name)
+
+
+def find_study_files(paths: Sequence[Path], rule: Rule, leave_out: Path | None) -> StudyFiles:
+    """The files of folders with all below them, of DICOMDIRs, and files that are named.
+
+    Hidden files and what operating systems leave behind are passed over; links are followed, once each.
+
+    Parameters
+    ----------
+    paths
+        Files and folders.
+    rule
+        Which series is to be taken, as in :class:`fedmed_transforms.SeriesRules`.
+    leave_out
+        A folder that is not looked in.
+
+    Raises
+    ------
+    ValueError
+        A path does not exist, or is the folder to leave out; the message names it.
+    """
+    found = StudyFiles()
+    left_out = {os.path.realpath(leave_out)} if leave_out else set()
+    seen = set(left_out)
+    for path in paths:
+        if not path.exists():
+            raise ValueError(f"{path}: no such file or folder")
+        if os.path.realpath(path) in left_out:
+            raise ValueError(f"{path}: expected results in a folder of their own, found them where the images are")
+        if path.is_dir():
+            seen.add(os.path.realpath(path))
+            for file in files_below(path, found.refuse, seen):
+                found.add(file, rule)
+        else:
+            _add_named(path, found, rule)
+    found.note_damaged()
+    return found
+
+
+def files_below(folder: Path, refuse: Callable[[Path, OSError], object], seen: set[str]) -> Iterator[Path]:
+    """The files of a folder and all below it, folder by folder.
+
+    Parameters
+    ----------
+    folder
+        Where to look.
+    refuse
+        Is told of folders that can't be opened.
+    seen
+        Real paths of folders that are not looked in; those that are looked in are added.
+    """
+    for parent, folders, names in os.walk(
+        folder, onerror=lambda error: refuse(Path(error.filename), error), followlinks=True
+    ):
+        visible = [name for name in sorted(folders) if not name.startswith(".")]
+        folders[:] = [name for name in visible if os.path.realpath(os.path.join(parent, name)) not in seen]
+        seen.update(os.path.realpath(os.path.join(parent, name)) for name in folders)
+        yield from (path for name in sorted(names) if not is_ignored(path := Path(parent) / name))
+
+
+def _add_named(path: Path, found: StudyFiles, rule: Rule) -> None:
+    if is_archive(path):
+        found.images.append(path)
+        return
+    if path.name.upper() != DIRECTORY_NAME:
+        found.add(path, rule)
+        return
+    try:
+        listed = [file.source for file in find_files(path, frozenset())]
+    except ValueError as error:
+        found.refused[path] = str(error)
+        return
+    for file in listed:
+        if isinstance(file, Path):
+            found.add(file, rule)

@@ -1,0 +1,130 @@
+"""The files of studies as a watch has seen them, and what a new or another one means for its study."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from fedmed_workflows.clinic.watch.ledger import DONE, WAITING, LedgerFile
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file of a study, or a series of it on a server.
+
+    Attributes
+    ----------
+    place, name
+        The folder and the file's name; the server's address and the series' UID.
+    version
+        What is another one when the part has changed.
+    key
+        Of its study: the StudyInstanceUID; of what has none, the path. Empty for a file that is no image.
+    series
+        The SeriesInstanceUID, or empty.
+    damaged
+        Whether it is a DICOM file that can't be read, and may belong to a study beside it.
+    """
+
+    place: str
+    name: str
+    version: str
+    key: str
+    series: str = ""
+    damaged: bool = False
+
+
+class StudyParts(LedgerFile):
+    """The parts of a watch's studies.
+
+    Parameters
+    ----------
+    output_dir
+        Folder of the ledger.
+    """
+
+    def versions(self, place: str) -> dict[str, str]:
+        """The versions of the parts at a place, by name."""
+        with self.changing() as database:
+            return dict(database.execute("select name, version from parts where place = ?", (place,)))
+
+    def parts(self, key: str) -> list[Part]:
+        """The parts of a study, in the order of their names."""
+        return self._parts("key = ?", key)
+
+    def unassigned(self, place: str) -> list[Part]:
+        """The files at a place that may be of any study there: damaged DICOM files, and what seems to be no image."""
+        return self._parts("place = ? and (damaged or key = '')", place)
+
+    def _parts(self, condition: str, value: str) -> list[Part]:
+        columns = "place, name, version, key, series, damaged"
+        with self.changing() as database:
+            rows = database.execute(f"select {columns} from parts where {condition} order by place, name", (value,))
+            return [Part(*row) for row in rows]
+
+    def see(self, parts: Iterable[Part]) -> list[str]:
+        """Notes new and changed parts, all of a call or none.
+
+        A study that is not known waits from now on. One that is done waits again if the part is of the series that was
+        taken; one that was set aside, whatever has changed.
+
+        Returns
+        -------
+        list
+            Keys of the studies that were done, and wait again.
+        """
+        again = set()
+        with self.changing() as database:
+            for part in parts:
+                again.update(_see(database, part))
+        return sorted(again)
+
+    def lose(self, parts: Iterable[Part]) -> None:
+        """Forgets parts of studies that wait, which are gone; a study goes with its last one."""
+        with self.changing() as database:
+            for part in parts:
+                database.execute("delete from parts where place = ? and name = ?", (part.place, part.name))
+                database.execute("update studies set changed = ? where key = ?", (time.time(), part.key))
+                _forget(database, part.key)
+
+
+def _see(database: sqlite3.Connection, part: Part) -> list[str]:
+    known = database.execute("select version, key from parts where place = ? and name = ?", (part.place, part.name))
+    version, before = known.fetchone() or ("", "")
+    if (version, before) == (part.version, part.key):
+        return []
+    database.execute(
+        "insert or replace into parts values (?, ?, ?, ?, ?, ?)",
+        (part.place, part.name, part.version, part.key, part.series, part.damaged),
+    )
+    if before and before != part.key:
+        _forget(database, before)
+    return _change(database, part) if part.key else []
+
+
+def _change(database: sqlite3.Connection, part: Part) -> list[str]:
+    now = time.time()
+    known = database.execute("select state, series from studies where key = ?", (part.key,))
+    state, taken = known.fetchone() or ("", "")
+    if not state:
+        database.execute(
+            "insert into studies (key, state, arrived, changed) values (?, ?, ?, ?)", (part.key, WAITING, now, now)
+        )
+    elif state != DONE or part.series == taken:
+        database.execute(
+            "update studies set state = ?, attempts = 0, error = '', changed = ?, arrived = iif(state = ?, arrived, ?)"
+            " where key = ?",
+            (WAITING, now, WAITING, now, part.key),
+        )
+        return [part.key] if state == DONE else []
+    return []
+
+
+def _forget(database: sqlite3.Connection, key: str) -> None:
+    """Removes a study that has no part left, unless it is done."""
+    database.execute(
+        "delete from studies where key = ? and state != ? and not exists (select 1 from parts where key = studies.key)",
+        (key, DONE),
+    )

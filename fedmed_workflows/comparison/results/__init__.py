@@ -1,0 +1,1 @@
+"""Results of a comparison: scores, paired tests, costs, and the page that shows them."""

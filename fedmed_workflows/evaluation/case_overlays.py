@@ -1,0 +1,165 @@
+"""Pictures of a site's best, median and worst case: the image with the outlines of label and prediction."""
+
+from __future__ import annotations
+
+import io
+from bisect import insort
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data.utils import affine_to_spacing
+from PIL import Image, ImageColor
+from scipy.ndimage import binary_dilation, binary_erosion
+
+from fedmed_transforms.image_metadata import values_of
+from fedmed_transforms.preprocessing.pictures import cut_of
+from fedmed_transforms.whole_file import write_whole
+
+LABEL_COLOR = "#56B4E9"
+PREDICTION_COLOR = "#D55E00"
+"""Sky blue and vermilion of Okabe and Ito, told apart with any colour vision and from any grey."""
+
+CASES = ("best", "median", "worst")
+
+LONGEST_SIDE = 384
+"""Of a picture, in pixels."""
+
+LINE = 2
+"""Width of an outline, in pixels."""
+
+KEPT = 64
+"""Pictures held in memory at once: among them the best, the worst, and the nearest to the median so far."""
+
+
+class CaseOverlays:
+    """Keeps pictures of the cases that may turn out best, median or worst, and writes these three.
+
+    The pictures show images of patients: they are for the site, and hold neither a file's nor a patient's name. Of more
+    cases than :data:`KEPT`, the one shown as the median is the kept one whose Dice is nearest to the median.
+
+    Parameters
+    ----------
+    folder
+        Gets ``best.png``, ``median.png`` and ``worst.png``.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._seen: list[float] = []
+        self._kept: list[tuple[float, bytes]] = []
+
+    def start(self) -> None:
+        """Forgets all cases and removes what an earlier evaluation wrote."""
+        self._seen.clear()
+        self._kept.clear()
+        for case in CASES:
+            (self.folder / f"{case}.png").unlink(missing_ok=True)
+
+    def see(self, dice: float, image: torch.Tensor, label: torch.Tensor, prediction: torch.Tensor) -> None:
+        """Takes up a case.
+
+        Parameters
+        ----------
+        dice
+            Mean over its classes; a case where it is NaN is left out.
+        image
+            (c, X, Y) or (c, X, Y, Z) in [0, 1]; a volume's affine says which way is up.
+        label, prediction
+            (C, X, Y) or (C, X, Y, Z) boolean.
+        """
+        if np.isnan(dice):
+            return
+        insort(self._seen, dice)
+        insort(self._kept, (dice, overlay(*largest_slice(image, label, prediction))))
+        if len(self._kept) > KEPT:
+            inner = range(1, KEPT)  # neither the worst nor the best
+            self._kept.pop(max(inner, key=lambda place: abs(self._kept[place][0] - self._median)))
+
+    def write(self) -> list[dict[str, Any]]:
+        """Writes the pictures, each case once: ``{"case", "dice", "file"}`` of what was written."""
+        inner = sorted(self._kept[1:-1], key=lambda kept: abs(kept[0] - self._median))
+        chosen = dict(zip(CASES, (self._kept[-1:], inner[:1], self._kept[:-1][:1]), strict=True))
+        cases = []
+        for case, (dice, picture) in ((case, kept[0]) for case, kept in chosen.items() if kept):
+            write_whole(self.folder / f"{case}.png", picture)
+            cases.append({"case": case, "dice": dice, "file": f"{self.folder.name}/{case}.png"})
+        return cases
+
+    @property
+    def _median(self) -> float:
+        """Of all cases seen; the lower one of two."""
+        return self._seen[(len(self._seen) - 1) // 2]
+
+
+def largest_slice(
+    image: torch.Tensor, label: torch.Tensor, prediction: torch.Tensor
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, Sequence[float]]:
+    """The slice that holds most of the label, upright.
+
+    Returns
+    -------
+    tuple
+        Image (H, W, 1 or 3), label and prediction (C, H, W), and the spacing of rows and columns.
+    """
+    parts = [values_of(part).cpu() for part in (image if image.shape[0] == 3 else image[:1], label, prediction)]
+    if image.ndim == 3:
+        pictures, spacing = [part.transpose(1, 2) for part in parts], [1.0, 1.0]
+    else:
+        cut = cut_of(image)
+        axis, rows, columns = cut.order
+        place = int(parts[1].movedim(1 + axis, 0).flatten(1).sum(1).argmax())
+        pictures = [cut.pictures(part.narrow(1 + axis, place, 1))[0] for part in parts]
+        every = spacing_of(image)
+        spacing = [every[rows], every[columns]]
+    return pictures[0].permute(1, 2, 0).numpy(), pictures[1].numpy(), pictures[2].numpy(), spacing
+
+
+def spacing_of(image: torch.Tensor) -> list[float]:
+    """Millimetres between the voxels of a volume along each axis; 1 of a picture, whose affine means nothing."""
+    affine = getattr(image, "affine", None)
+    if image.ndim == 3 or affine is None:
+        return [1.0] * (image.ndim - 1)
+    return [float(width) for width in affine_to_spacing(affine)]
+
+
+def overlay(image: np.ndarray, label: np.ndarray, prediction: np.ndarray, spacing: Sequence[float]) -> bytes:
+    """A picture with the label's outline inside the label's edge, and the prediction's outside the prediction's.
+
+    Where both masks are the same the outlines lie side by side, and neither hides the other.
+
+    Parameters
+    ----------
+    image
+        (H, W, 1 or 3) in [0, 1].
+    label, prediction
+        (C, H, W) boolean.
+    spacing
+        Of rows and columns, by which pixels that are not square are stretched.
+
+    Returns
+    -------
+    bytes
+        A PNG file whose longer side is :data:`LONGEST_SIDE`.
+    """
+    extent = image.shape[1] * spacing[1], image.shape[0] * spacing[0]  # columns, rows
+    size = tuple(max(1, round(LONGEST_SIDE * part / max(extent))) for part in extent)
+    bright = (np.nan_to_num(image).clip(0, 1) * 255).round().astype(np.uint8)
+    picture = Image.fromarray(np.broadcast_to(bright, (*bright.shape[:2], 3)).copy())
+    drawn = np.array(picture.resize(size, Image.Resampling.BILINEAR))
+    for mask in label:
+        large = _enlarged(mask, size)
+        drawn[large & ~binary_erosion(large, iterations=LINE)] = ImageColor.getrgb(LABEL_COLOR)
+    for mask in prediction:
+        large = _enlarged(mask, size)
+        drawn[binary_dilation(large, iterations=LINE) & ~large] = ImageColor.getrgb(PREDICTION_COLOR)
+    content = io.BytesIO()
+    Image.fromarray(drawn).save(content, "PNG")
+    return content.getvalue()
+
+
+def _enlarged(mask: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    picture = Image.fromarray(mask.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
+    return np.asarray(picture, dtype=bool)

@@ -1,0 +1,34 @@
+"""Normalisations that stay at their sites."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from fedmed_workflows.exchange.trainable import LOCAL, has_trained_parameters, travels
+
+
+def keep_normalizations_local(network: nn.Module) -> None:
+    """Has the normalisations that train stay at their sites, parameters and statistics.
+
+    Parameters
+    ----------
+    network
+        Its normalisations are the modules whose class has ``Norm`` in its name, with parameters of their own.
+
+    Raises
+    ------
+    ValueError
+        No normalisation trains, or nothing else does.
+    """
+    owner = f"aggregation with local normalisations: {type(network).__name__}"
+    found = [module for module in network.modules() if _is_normalization(module) and has_trained_parameters(module)]
+    if not found:
+        raise ValueError(f"{owner}: found no normalisation that trains, expected at least one")
+    for module in found:
+        setattr(module, LOCAL, True)
+    if not travels(network):
+        raise ValueError(f"{owner}: found nothing that trains but normalisations, expected something that travels")
+
+
+def _is_normalization(module: nn.Module) -> bool:
+    return "Norm" in type(module).__name__  # SAM's LayerNorm2d and others derive from nn.Module alone

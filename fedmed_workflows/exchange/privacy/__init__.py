@@ -1,0 +1,1 @@
+"""Private updates: clipping, noise and the account of epsilon."""

@@ -1,0 +1,101 @@
+"""The last step before a site's update leaves it: made private, and counted by the site itself."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.fl.utils.exchange_object import ExchangeObject
+from monai.fl.utils.filters import Filter
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from fedmed_networks.weights import tensor_digest
+from fedmed_transforms.whole_file import write_whole
+from fedmed_workflows.exchange.privacy.gaussian_update import GaussianUpdate
+from fedmed_workflows.exchange.privacy.noise_secret import NoiseSecret
+from fedmed_workflows.exchange.trainable import travels
+
+RECEIVED, ROUND = "received_weights", "round"
+"""What the filter finds in MONAI's ``extra``: the tensors that the site received, and the number of the round."""
+
+
+class PrivateUpdate(Filter):
+    """A filter of MONAI on the weights that a site sends (``post_weight_filters``).
+
+    Normalisations hold their statistics: they normalise by those received in training too, instead of by the batch's,
+    and these go back as received. They would be means and variances of patients' features; noised like parameters they
+    take up most of the norm that clipping leaves, and a noised variance may become negative.
+
+    Parameters
+    ----------
+    privacy
+        The mechanism.
+    network
+        The site's network; its normalisations hold their statistics from now on.
+    folder
+        The site's own folder: gets ``noise.secret`` and ``answers.txt``, a line for every answer that differs.
+    begun
+        Whether the site has answered before.
+
+    Raises
+    ------
+    ValueError
+        The site's secret is refused; see :class:`fedmed_workflows.exchange.privacy.noise_secret.NoiseSecret`.
+    """
+
+    def __init__(self, privacy: GaussianUpdate, network: nn.Module, folder: Path, begun: bool) -> None:
+        self.privacy = privacy
+        self.parameters = [name for name, value in travels(network).items() if isinstance(value, nn.Parameter)]
+        hold_statistics(network)
+        self.secret = NoiseSecret(folder / "noise.secret", begun)
+        self.file = folder / "answers.txt"
+
+    def __call__(self, data: ExchangeObject, extra: dict[str, Any] | None = None) -> ExchangeObject:
+        """The same object with private weights, in the type of the received ones."""
+        assert extra is not None
+        received = {name: torch.as_tensor(value) for name, value in extra[RECEIVED].items()}
+        trained = {name: data.weights[name] for name in self.parameters}
+        asked = _digest(extra[ROUND], received, trained)
+        self._count(asked)
+        data.weights = self.privacy.answer(
+            trained, received, lambda name, count: self.secret.normal(f"{asked} {name}", count)
+        )
+        return data
+
+    @property
+    def answers(self) -> int:
+        """How many different answers the site has given; the same one given again tells nothing new."""
+        return len(self._given())
+
+    def _given(self) -> list[str]:
+        return self.file.read_text().split() if self.file.is_file() else []
+
+    def _count(self, asked: str) -> None:
+        given = self._given()
+        if asked not in given:
+            write_whole(self.file, "".join(f"{line}\n" for line in [*given, asked]))
+
+
+def hold_statistics(network: nn.Module) -> None:
+    """Lets normalisations whose statistics travel normalise by them and leave them as they are, also in training."""
+    exchanged = {id(value) for value in travels(network).values()}
+    for module in network.modules():
+        if isinstance(module, _NormBase) and id(module.running_mean) in exchanged:
+            module.register_forward_pre_hook(_evaluate)
+
+
+def _evaluate(module: nn.Module, _: Any) -> None:
+    module.eval()
+
+
+def _digest(round_number: int, received: Mapping[str, torch.Tensor], trained: Mapping[str, torch.Tensor]) -> str:
+    """Of all that an answer depends on besides the secret."""
+    digest = hashlib.sha256(f"round {round_number}".encode())
+    for tensors in (received, trained):
+        for name in sorted(tensors):
+            digest.update(f" {name} {tensor_digest(tensors[name])}".encode())
+    return digest.hexdigest()

@@ -1,0 +1,83 @@
+"""The configuration of a site: which files, which entries replaced, which handlers switched off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigWorkflow
+
+from fedmed_workflows.federation.bundle.overlays import check_overlays
+
+TRAIN_CONFIG = "configs/train.json"
+
+SINGLE_SITE_HANDLERS = (
+    "LossWatch",
+    "CheckpointSaver",
+    "CheckpointLoader",
+    "StatsHandler",
+    "TensorBoard",
+    "ValidationHandler",
+)
+"""Handlers of a bundle's training that a federation switches off: it keeps, shows and judges the aggregate itself."""
+
+
+def config_files(bundle_root: str, names: Sequence[str]) -> list[str]:
+    """The training configuration and its overlays, each by its name in the bundle's folder, or by a path.
+
+    Raises
+    ------
+    FileNotFoundError
+        As :func:`existing_files`.
+    ValueError
+        An overlay does not fit, see :func:`fedmed_workflows.federation.bundle.overlays.check_overlays`.
+    """
+    files = existing_files(bundle_root, names)
+    check_overlays(files)
+    return files
+
+
+def existing_files(bundle_root: str, names: Sequence[str]) -> list[str]:
+    """Configuration files, each by its name in a bundle's folder, or by a path.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file in either place; the message says which files of this name the bundle has.
+    """
+    files = [next((path for path in (Path(bundle_root) / name, Path(name)) if path.is_file()), None) for name in names]
+    for name, file in zip(names, files, strict=True):
+        if file is None:
+            same = Path(bundle_root).rglob(Path(name).name)
+            found = sorted(path.relative_to(bundle_root).as_posix() for path in same)
+            expected = f"expected the configuration of a bundle; found {found} there"
+            raise FileNotFoundError(f"{Path(bundle_root) / name}: no such file, {expected}")
+    return [str(file) for file in files]
+
+
+def site_workflow(files: list[str], overrides: Mapping[str, Any]) -> ConfigWorkflow:
+    """A bundle's training as a site of a federation runs it.
+
+    Parameters
+    ----------
+    files
+        The training configuration and its overlays.
+    overrides
+        Entries to replace, by id.
+
+    Raises
+    ------
+    ValueError
+        An entry to replace is not in the configuration.
+    """
+    workflow = ConfigWorkflow(config_file=files, logging_file=False, workflow_type="train")
+    for id_, value in overrides.items():
+        if id_ not in workflow.parser:
+            raise ValueError(f"setting {id_!r}: {files[0]} has no such entry; it has {sorted(workflow.parser.get())}")
+        workflow.parser[id_] = value
+    for handlers in ("train#handlers", "validate#handlers"):
+        for handler in workflow.parser.get(handlers, default=[]):
+            if any(name in str(handler.get("_target_")) for name in SINGLE_SITE_HANDLERS):
+                handler["_disabled_"] = True
+    return workflow

@@ -1,0 +1,55 @@
+"""What a run leaves once its rounds are over: the network, the numbers, the report and the trained bundle."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from fedmed_transforms.whole_file import write_whole
+from fedmed_workflows.exchange.privacy.accounting import privacy_notes
+from fedmed_workflows.federation.bundle.trained_bundle import decided_entries, write_trained_bundle
+from fedmed_workflows.federation.engine import Outcome
+from fedmed_workflows.federation.identity import run_identity, versions
+from fedmed_workflows.federation.settings import FederationSettings
+from fedmed_workflows.report.page import write_report
+
+
+def write_result(settings: FederationSettings, outcome: Outcome, engine: str) -> dict[str, Any]:
+    """Writes a run's network, numbers, report and trained bundle to its folder; returns what the report says."""
+    result = _result(settings, outcome, engine)
+    if not settings.keep_network:
+        _write_numbers(settings, result)
+        return result
+    folder = settings.output_dir
+    model = outcome.trained.save_model(outcome.weights, folder / "model.pt")
+    decided = decided_entries(settings.bundle_root, settings.settings, outcome.trained, settings.train_config)
+    write_whole(folder / "model.json", json.dumps({"ckpt_path": str(model.resolve()), **decided}, indent=2))
+    _write_numbers(settings, result)
+    write_trained_bundle(settings.bundle_root, decided, result, model, settings.train_config)
+    return result
+
+
+def _write_numbers(settings: FederationSettings, result: dict[str, Any]) -> None:
+    run = {key: result[key] for key in ("method", "settings", "versions", "seed", "manifest", "notes")}
+    content = {"identity": run_identity(settings), **run}
+    write_whole(settings.output_dir / "run.json", json.dumps(content, indent=2))
+    write_report(result, settings.output_dir)
+
+
+def _result(settings: FederationSettings, outcome: Outcome, engine: str) -> dict[str, Any]:
+    privacy = privacy_notes(settings.privacy, outcome.history)
+    return {
+        "method": settings.method,
+        "settings": {**run_identity(settings), "min_sites": settings.min_sites, "engine": engine},
+        "versions": versions(),
+        "seed": settings.seed,
+        "manifest": outcome.manifest.to_json(),
+        "notes": [*settings.notes, *settings.aggregation.notes, *outcome.notes, *privacy],
+        "class_names": list(settings.sites.class_names),
+        "key_metric": settings.sites.key_metric,
+        "chance": settings.sites.chance,
+        "sites": outcome.sites,
+        "history": outcome.history,
+        "initial": outcome.initial,
+        "final": outcome.final,
+    }

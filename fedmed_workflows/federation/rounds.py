@@ -1,0 +1,184 @@
+"""The rounds of a federation: who contributed, what is aggregated and kept, when it ends. The same on every engine."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from fedmed_workflows.aggregation import Aggregation, Before
+from fedmed_workflows.errors import UpdateError, reported_error
+from fedmed_workflows.exchange.manifest import Manifest
+from fedmed_workflows.exchange.privacy.accounting import accounted
+from fedmed_workflows.exchange.privacy.gaussian_update import GaussianUpdate
+from fedmed_workflows.exchange.weights import FileWeights, Forms, Update
+from fedmed_workflows.federation.engine import Engine
+from fedmed_workflows.federation.run_folder import RunFolder
+
+logger = logging.getLogger(__name__)
+
+Tensors = Mapping[str, torch.Tensor]
+
+Sites = dict[str, dict[str, Any]]
+"""A round's entry of each site that answered, by the site's name."""
+
+
+class FederationError(RuntimeError):
+    """Too few sites contributed to a round. The last good aggregate stays in the run's folder."""
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """The rounds of one run, from the folder's last whole round on.
+
+    Attributes
+    ----------
+    engine
+        Calls the sites.
+    folder
+        Keeps an aggregate and the history after every round.
+    manifest
+        What an update must be.
+    aggregation
+        From the updates to the aggregate.
+    rounds
+        Number of the last round; 0 where nothing travels.
+    min_sites
+        Sites that must contribute to every round.
+    privacy
+        What the sites do to their updates, for epsilon in the history.
+    """
+
+    engine: Engine
+    folder: RunFolder
+    manifest: Manifest
+    aggregation: Aggregation
+    rounds: int
+    min_sites: int
+    privacy: GaussianUpdate | None = None
+
+    def run(
+        self, show: Callable[[int, Sites], None], committed: Callable[[dict[str, Any]], None] = lambda entry: None
+    ) -> tuple[Tensors, list[dict[str, Any]]]:
+        """Runs the rounds that are left; the last aggregate and the history.
+
+        Parameters
+        ----------
+        show
+            Gets the round's number and the sites' entries so far, after every site's answer.
+        committed
+            Gets every round's entry of the history, those of before first.
+
+        Raises
+        ------
+        FederationError
+            Too few sites contributed to a round.
+        ValueError
+            The aggregation needs more sites than a round may have, or its state is missing or damaged; or there are
+            rounds and nothing travels in them, or none and something would.
+        """
+        self.aggregation.check(self.min_sites)
+        check_rounds(self.rounds, self.manifest)
+        weights, history = self._resumed() or self._start()
+        self.engine.check_states(history)
+        for entry in history:
+            committed(entry)
+        for number in range(len(history), self.rounds + 1):
+            weights, entry = self._round(weights, number, show)
+            history.append(accounted(entry, history, self.privacy))
+            self.folder.commit(history, self.manifest)
+            committed(history[-1])
+        return weights, history
+
+    def _resumed(self) -> tuple[Tensors, list[dict[str, Any]]] | None:
+        kept = self.folder.resume(self.manifest)
+        if kept is None:
+            return None
+        weights, history = kept
+        self._before(weights, history[-1]["round"])
+        return self.engine.carried(weights, self.folder.file(history[-1]["round"])), history
+
+    def _start(self) -> tuple[Tensors, list[dict[str, Any]]]:
+        initial = self.engine.initial_weights()
+        weights = self.engine.carried(initial, self.folder.keep(initial, 0))
+        history: list[dict[str, Any]] = [{"round": 0, "validation": self.engine.validate(weights, 0)}]
+        self.folder.commit(history, self.manifest)
+        return weights, history
+
+    @property
+    def _forms(self) -> Forms:
+        return self.aggregation.state_forms(self.manifest)
+
+    def _before(self, weights: Tensors, number: int) -> Before:
+        """What the server has after a round."""
+        return Before(weights, self.folder.state(number, self._forms), self.manifest.statistics)
+
+    def _aggregated(self, updates: Mapping[str, Update], weights: Tensors, number: int) -> Tensors:
+        """The aggregate of a round as the engine carries it to its validation and the next, once it is on the disk."""
+        aggregated = self.aggregation.aggregate(updates, self._before(weights, number - 1))
+        file = self.folder.keep_aggregated(aggregated, self.manifest, self._forms, number)
+        return self.engine.carried(FileWeights(file), file)
+
+    def _round(
+        self, weights: Tensors, number: int, show: Callable[[int, Sites], None]
+    ) -> tuple[Tensors, dict[str, Any]]:
+        started = time.monotonic()
+        updates: dict[str, Update] = {}
+        sites: Sites = {}
+        for name, result in self.engine.train(weights, number):
+            sites[name] = self._accept(name, result, updates)
+            show(number, sites)
+        self._check(number, sites, updates)
+        weights, seconds = self._aggregated(updates, weights, number), time.monotonic() - started
+        del updates
+        entry = {"round": number, "seconds": seconds, "sites": dict(sorted(sites.items()))}
+        return weights, {**entry, "validation": self.engine.validate(weights, number)}
+
+    def _accept(self, name: str, result: Update | Exception, updates: dict[str, Update]) -> dict[str, Any]:
+        """Takes up a site's update if it is sound; the round's entry of the site."""
+        received = {"received_bytes": self.manifest.bytes}
+        try:
+            if isinstance(result, Exception):
+                raise result
+            _check_samples(name, result.samples)
+            self.manifest.check(result.weights, f"site {name!r}: sent weights")
+        except Exception as error:
+            logger.warning("round without site %s: %s", name, error)
+            return {**received, "error": reported_error(error)}
+        updates[name] = result
+        return {**received, "samples": result.samples, "sent_bytes": self.manifest.bytes, **result.metrics}
+
+    def _check(self, number: int, sites: Sites, updates: Mapping[str, Update]) -> None:
+        if len(updates) < self.min_sites:
+            failed = {name: entry["error"] for name, entry in sorted(sites.items()) if "error" in entry}
+            raise FederationError(
+                f"round {number}: {len(updates)} sites contributed, expected at least {self.min_sites}; "
+                f"failed: {failed}; the aggregate of round {number - 1} stays in {self.folder.path / 'checkpoints'}"
+            )
+
+
+def check_rounds(rounds: int, manifest: Manifest) -> None:
+    """Refuses rounds in which nothing travels, and none where something would: only a network as it is has none.
+
+    Raises
+    ------
+    ValueError
+        The message says how many rounds were found and expected.
+    """
+    if rounds and not manifest.tensors:
+        raise ValueError(f"rounds: expected 0, found {rounds}: nothing of this network travels")
+    if not rounds and manifest.tensors:
+        travelling = f"{len(manifest.tensors)} tensors of this network travel"
+        raise ValueError(f"rounds: expected a whole number of at least 1, found 0: {travelling}")
+
+
+def _check_samples(name: str, samples: Any) -> None:
+    """Refuses a number of samples that no site can have, as it is the site's weight in the aggregate."""
+    whole = isinstance(samples, int) and not isinstance(samples, bool)
+    if not whole or not math.isfinite(samples) or samples <= 0:
+        raise UpdateError(f"site {name!r}: claims {samples!r} samples, expected a positive whole number")

@@ -1,0 +1,1 @@
+"""Methods: losses, inferers and handlers, one method a file."""

@@ -1,0 +1,54 @@
+"""FedProx: a term that holds a site's training to the weights it received."""
+
+from __future__ import annotations
+
+import torch
+from ignite.engine import Engine, Events
+from monai.engines.utils import IterationEvents
+from torch import nn
+
+from fedmed_workflows.exchange.trainable import trainable_parameters
+from fedmed_workflows.methods.added_loss import add_to_loss
+
+
+class FedProx:
+    """A handler that adds mu/2 ||w - w_received||^2 to the loss of every step.
+
+    w are all parameters that train, w_received their values when the training of the round started.
+
+    Parameters
+    ----------
+    network
+        What the trainer trains.
+    mu
+        Weight of the term, 0 or more.
+
+    Raises
+    ------
+    ValueError
+        `mu` is negative or no number.
+
+    Notes
+    -----
+    Source: Li et al., "Federated optimization in heterogeneous networks", arXiv 1812.06127, equation 2.
+    """
+
+    def __init__(self, network: nn.Module, mu: float = 0.01) -> None:
+        if not (isinstance(mu, (int, float)) and mu >= 0):
+            raise ValueError(f"mu: expected a number of at least 0, found {mu!r}")
+        self.network, self.mu = network, mu
+        self._received: list[torch.Tensor] = []
+
+    def attach(self, engine: Engine) -> None:
+        """Attaches to a supervised trainer."""
+        engine.add_event_handler(Events.STARTED, self._receive)
+        engine.add_event_handler(IterationEvents.LOSS_COMPLETED, lambda trainer: add_to_loss(trainer, self.term()))
+        engine.add_event_handler(Events.COMPLETED, lambda _: self._received.clear())
+
+    def term(self) -> torch.Tensor:
+        """mu/2 ||w - w_received||^2, with gradient; a scalar."""
+        pairs = zip(trainable_parameters(self.network), self._received, strict=True)
+        return self.mu / 2 * torch.stack([(now - received).square().sum() for now, received in pairs]).sum()
+
+    def _receive(self, _: Engine) -> None:
+        self._received = [value.detach().clone() for value in trainable_parameters(self.network)]

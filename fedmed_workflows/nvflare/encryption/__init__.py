@@ -1,0 +1,1 @@
+"""Encrypted rounds (CKKS) on NVIDIA FLARE."""

@@ -1,0 +1,1 @@
+"""Jobs of NVIDIA FLARE: configuration and values, and no code."""

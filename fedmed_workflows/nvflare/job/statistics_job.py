@@ -1,0 +1,83 @@
+"""Federated statistics as a job of NVFlare: its statistics controller and executor, its privacy filter, no code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nvflare.app_common.app_constant import StatisticsConstants
+from nvflare.app_common.filters.statistics_privacy_filter import StatisticsPrivacyFilter
+from nvflare.app_common.statistics.json_stats_file_persistor import JsonStatsFileWriter
+from nvflare.app_common.workflows.statistics_controller import StatisticsController
+from nvflare.job_config.fed_app_config import ClientAppConfig, ServerAppConfig
+
+from fedmed_workflows.nvflare.job.federation_job import site_part
+from fedmed_workflows.nvflare.job.folder import write_job_folder
+from fedmed_workflows.nvflare.site.executor import JOB
+from fedmed_workflows.nvflare.statistics.executor import SiteStatisticsExecutor
+from fedmed_workflows.nvflare.statistics.image_statistics import ImageStatistics
+from fedmed_workflows.nvflare.statistics.small_counts import SmallCounts
+
+if TYPE_CHECKING:
+    from fedmed_workflows.federation.federation import Federation
+
+RESULT = "statistics/nvflare.json"
+"""What NVFlare's server writes, in the job's folder there."""
+
+BINS = 10
+
+STATISTICS: dict[str, dict[str, dict[str, int]]] = {
+    "count": {}, "failure_count": {}, "sum": {}, "mean": {}, "stddev": {}, "histogram": {"*": {"bins": BINS}},
+}  # fmt: skip
+
+SERVER_CLASSES = (StatisticsController, JsonStatsFileWriter)
+SITE_CLASSES = (SiteStatisticsExecutor, StatisticsPrivacyFilter, ImageStatistics, SmallCounts)
+"""The classes that the job names, which the policies of the server and the sites have to allow."""
+
+
+def write_statistics_job(federation: Federation, min_count: int, name: str, job_dir: Path) -> Path:
+    """Writes the folder of a statistics job, as ``nvflare job submit`` takes it; all of it or nothing.
+
+    Parameters
+    ----------
+    federation
+        All of whose sites take part, the unseen one too.
+    min_count
+        Patients that a statistic must be of; a site may ask for more.
+    name
+        Of the job.
+    job_dir
+        The folder in which the job's folder is made.
+
+    Returns
+    -------
+    Path
+        ``job_dir/name``.
+
+    Raises
+    ------
+    ValueError
+        As :func:`fedmed_workflows.nvflare.job.federation_job.write_job`, or a site has NVFlare's name for all of them.
+    """
+    sites = list(federation.sites.paths)
+    if StatisticsConstants.GLOBAL in sites:
+        raise ValueError(f"site {StatisticsConstants.GLOBAL!r}: NVFlare calls all sites so, expected another name")
+    part = {**site_part(federation, name), "unseen": None}  # to be counted, a site is a site
+    return write_job_folder(name, sites, len(sites), (_server_app(), {}), (_site_app(min_count), {JOB: part}), job_dir)
+
+
+def _server_app() -> ServerAppConfig:
+    app = ServerAppConfig()
+    app.add_workflow("statistics", StatisticsController(STATISTICS, "writer", enable_pre_run_task=False))
+    app.add_component("writer", JsonStatsFileWriter(RESULT))
+    return app
+
+
+def _site_app(min_count: int) -> ClientAppConfig:
+    app = ClientAppConfig()
+    app.add_component("images", ImageStatistics())
+    app.add_component("small_counts", SmallCounts(min_count))
+    tasks = [StatisticsConstants.FED_STATS_TASK]
+    app.add_executor(tasks, SiteStatisticsExecutor("images"))
+    app.add_task_result_filter(tasks, StatisticsPrivacyFilter(["small_counts"]))
+    return app

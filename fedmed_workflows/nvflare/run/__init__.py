@@ -1,0 +1,1 @@
+"""Runs of NVIDIA FLARE: the simulator, and a real deployment through its administrator."""

@@ -1,0 +1,1 @@
+"""A site's part of a job on NVIDIA FLARE."""

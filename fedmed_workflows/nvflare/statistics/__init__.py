@@ -1,0 +1,1 @@
+"""Statistics of the sites' images on NVIDIA FLARE, without small counts."""

@@ -1,0 +1,1 @@
+"""Messages, files and filters between server and sites on NVIDIA FLARE."""

@@ -1,0 +1,1 @@
+"""Datasets of a site: encoded features, slices, targets, and their caches."""

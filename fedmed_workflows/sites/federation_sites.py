@@ -1,0 +1,193 @@
+"""Who takes part in a federation: the training sites and the unseen one, side by side in one folder."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fedmed_networks.weights import content_digest
+from fedmed_workflows.sites.class_folders import check_name
+
+ALL = "all"
+"""Instead of the unseen site's name: each site in turn is the unseen one, in a run of its own."""
+
+NOWHERE = "none"
+"""Instead of a folder of images: they are at the sites, and nothing of them is here."""
+
+PARTITION = "partition.json"
+"""Beside the sites of a partition: how they were made. No site's datalist, though it ends as one."""
+
+Self = TypeVar("Self", bound="FederationSites")
+
+
+class FederationSites:
+    """The sites of a federation: a folder or a datalist each, side by side in one folder.
+
+    Parameters
+    ----------
+    dataset_dir
+        Holds ``SITE/``, ``SITE/datalist.json`` or ``SITE.json``, one a site. ``none`` if the images are at the sites
+        themselves and nothing of them is here: then `sites` names them.
+    sites
+        Names of the sites that take part; None for all. An empty list beside an unseen site: the unseen one alone.
+    unseen_site
+        Name of the site that never trains, None, or ``all``. It need not be among `sites`.
+    shifts
+        Of single sites, by name: the settings of :class:`fedmed_transforms.SiteShiftd`, simulated on all of the site's
+        images.
+
+    Attributes
+    ----------
+    folders
+        Path by name of the training sites, in alphabetical order.
+    unseen
+        ``(name, path)`` of the unseen site, or None.
+    in_turn
+        Names of the sites that are the unseen one in turn; empty unless `unseen_site` is ``all``.
+    elsewhere
+        Whether nothing of the sites' images is here.
+    shifts
+        As given; empty for none.
+
+    What a task adds: ``class_names``, in the order of the logits; ``images``, every site's files; ``digest``, of
+    all files and classes, what a run's data were; ``settings``, entries of the training configuration that the sites
+    decide; ``key_metric`` and ``chance``, what a run is judged by, and what guessing would give of it (None: nothing).
+
+    Raises
+    ------
+    ValueError
+        A site, or one that is to be shifted, does not exist, or no training site is left; the message names the site,
+        what was found and what was expected.
+    """
+
+    folders: dict[str, Path]
+    unseen: tuple[str, Path] | None
+    in_turn: list[str]
+    elsewhere: bool
+    shifts: dict[str, Any]
+    class_names: list[str]
+    images: dict[str, list[str]]
+    digest: str
+    settings: dict[str, Any]
+    key_metric: str
+    chance: float | None
+
+    def __init__(
+        self,
+        dataset_dir: str,
+        sites: Sequence[str] | None = None,
+        unseen_site: str | None = None,
+        shifts: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        named = [sites] if isinstance(sites, str) else sites
+        self.elsewhere = dataset_dir == NOWHERE
+        root, present = _present(dataset_dir, named, unseen_site)
+        turning = unseen_site == ALL
+        if turning and ALL in present:
+            raise ValueError(f"unseen site {ALL!r}: {root} holds a site of this name, expected another name for it")
+        unseen = None if unseen_site is None or turning else str(unseen_site)
+        training = sorted({str(site) for site in (present if named is None else named)} - {unseen})
+        _check_present(root, present, training, unseen)
+        self.shifts = _checked_shifts(root, present, shifts)
+        alone = named is not None and not named and unseen is not None
+        if len(training) < (2 if turning else 1) and not alone:
+            raise ValueError(
+                f"{root}: training sites {training}, unseen site {unseen_site!r}: expected at least one "
+                "training site besides the unseen one"
+            )
+        self.folders = {site: present[site] for site in training}
+        self.unseen = (unseen, present[unseen]) if unseen else None
+        self.in_turn = training if turning else []
+
+    @property
+    def paths(self) -> dict[str, Path]:
+        """Path by name of all sites, the unseen one last."""
+        return {**self.folders, **(dict([self.unseen]) if self.unseen else {})}
+
+    def settings_of(self, site: str) -> dict[str, Any]:
+        """Entries of the training configuration that are this site's own."""
+        return {"shift": self.shifts[site]} if site in self.shifts else {}
+
+    def without(self: Self, unseen: str) -> Self:
+        """The same sites with one of them as the unseen one, for its run in turn."""
+        other = copy.copy(self)
+        other.folders = {name: path for name, path in self.folders.items() if name != unseen}
+        other.unseen, other.in_turn = (unseen, self.folders[unseen]), []
+        return other
+
+
+def _present(
+    dataset_dir: str, named: Sequence[str] | None, unseen_site: str | None
+) -> tuple[Path | str, dict[str, Path]]:
+    """Where the sites are, in words, and the path of each of them."""
+    if dataset_dir != NOWHERE:
+        return Path(dataset_dir), _sites_in(Path(dataset_dir))
+    if not named or unseen_site == ALL:
+        raise ValueError(
+            f"dataset_dir {NOWHERE!r}: the images are at the sites; found sites {named}, unseen site {unseen_site!r}, "
+            "expected the names of the sites, and one unseen site or none"
+        )
+    return "the federation", {str(site): Path(site) for site in [*named, *([unseen_site] if unseen_site else [])]}
+
+
+def _sites_in(root: Path) -> dict[str, Path]:
+    if not root.is_dir():
+        raise ValueError(f"dataset_dir {root}: expected a folder that holds one folder a site")
+    entries = [path for path in sorted(root.iterdir()) if not path.name.startswith(".") and path.name != PARTITION]
+    return {
+        path.stem if path.is_file() else path.name: path for path in entries if path.is_dir() or path.suffix == ".json"
+    }
+
+
+def _check_present(root: Path | str, present: Mapping[str, Path], training: Sequence[str], unseen: str | None) -> None:
+    roles = [("site", site) for site in training] + ([("unseen site", unseen)] if unseen else [])
+    for role, site in roles:
+        if site not in present:
+            raise ValueError(f"{role} {site!r}: not found in {root}, which holds {sorted(present)}")
+        check_name(site, f"{root}: site")
+
+
+def _checked_shifts(
+    root: Path | str, present: Mapping[str, Path], shifts: Mapping[str, Mapping[str, Any]] | None
+) -> dict[str, Any]:
+    if not isinstance(shifts or {}, Mapping):
+        raise ValueError(f"shifts: found {shifts!r}, expected settings by the site's name")
+    for site in shifts or {}:
+        if site not in present:
+            raise ValueError(f"shifts: site {site!r}: not found in {root}, which holds {sorted(present)}")
+    return dict(shifts or {})
+
+
+def data_digest(paths: Mapping[str, Path], items: Mapping[str, Mapping[str, Sequence[tuple[Path, Any]]]]) -> str:
+    """Digest of every site's items: what a run's data were.
+
+    Parameters
+    ----------
+    paths
+        Of the sites, by name.
+    items
+        (image, class or label file) by section, by site. Files count with their content.
+    """
+    digest = hashlib.sha256()
+    for site in sorted(items):
+        for section, entries in items[site].items():
+            for entry in entries:
+                parts = " ".join(_described(part, paths[site]) for part in entry)
+                digest.update(f"{site} {section} {parts}\n".encode())
+    return digest.hexdigest()
+
+
+def _described(part: Any, site: Path) -> str:
+    if isinstance(part, Path):
+        return f"{within(str(part), site)} {content_digest(part)}"
+    return str(part)
+
+
+def within(image: str, site: Path) -> str:
+    """A path without the part that differs from machine to machine."""
+    folder = site if site.is_dir() else site.parent
+    return image.removeprefix(f"{folder}{os.sep}")

@@ -1,0 +1,46 @@
+"""Sites of different sizes: a Dirichlet distribution over the sites (Li et al. 2022, arXiv 2102.02079, section 4.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fedmed_workflows.sites.partition.division import Division, drawn
+from fedmed_workflows.sites.partition.pool import Pool
+from fedmed_workflows.sites.partition.shares import check_concentration, dealt, dirichlet
+
+
+@dataclass(frozen=True)
+class QuantitySkew:
+    """Shares of the images drawn from Dir(alpha) over the sites; the classes are in the same proportions everywhere.
+
+    Attributes
+    ----------
+    sites
+        How many.
+    alpha
+        Concentration: the smaller, the more the sizes differ.
+    min_images
+        Fewest images of a site; a draw with a smaller one is repeated.
+
+    Raises
+    ------
+    ValueError
+        The concentration is not above 0.
+    """
+
+    name: ClassVar[str] = "quantity_skew"
+
+    sites: int
+    alpha: float
+    min_images: int = 1
+
+    def __post_init__(self) -> None:
+        check_concentration(self.alpha)
+
+    def divide(self, pool: Pool, seed: int) -> Division:
+        """As :meth:`fedmed_workflows.sites.partition.division.Scheme.divide`."""
+        alphas = [self.alpha] * self.sites
+        return drawn(
+            pool, seed, self.sites, self.min_images, lambda random: dealt(pool, dirichlet(alphas, random), random)
+        )

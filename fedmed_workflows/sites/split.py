@@ -1,0 +1,82 @@
+"""A site's training, validation and test images: what its datalist says, the rest by patients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fedmed_transforms.patients.split import FRACTIONS, PATIENT, check_apart, patient_of, split_by_patient
+from fedmed_workflows.sites.datalist import SECTIONS, read_patients
+from fedmed_workflows.sites.federation_sites import within
+
+Items = list[dict[str, Any]]
+"""``{"image": path, "label": ...}`` an image."""
+
+
+def split_site(
+    path: Path,
+    sections: Mapping[str, Items],
+    strata: Sequence[int],
+    seed: int,
+    patient_pattern: str | None = None,
+    fractions: tuple[float, float, float] = FRACTIONS,
+) -> tuple[Items, Items, Items]:
+    """Training, validation and test items; a datalist's own sections, and what it leaves out, off its training section.
+
+    Parameters
+    ----------
+    path
+        The site's folder or datalist.
+    sections
+        Items by section.
+    strata
+        Of each item of the section ``training``: the class that is to be split alike.
+    seed, fractions
+        As of :func:`fedmed_transforms.patients.split.split_by_patient`.
+    patient_pattern
+        As of :func:`fedmed_transforms.patients.split.patient_of`.
+
+    Raises
+    ------
+    ValueError
+        A patient is in two sections of a datalist; the message names an image of each.
+    """
+    items = sections.get("training", [])
+    patients = patients_of(path, (item["image"] for part in sections.values() for item in part), patient_pattern)
+    grouped = [patients[item["image"]] for item in items]
+    training, validation, test = split_by_patient(grouped, strata, seed, fractions)
+    if "validation" in sections:
+        training, validation = training + validation, []
+    if "test" in sections:
+        training, test = training + test, []
+    parts = (
+        [items[index] for index in sorted(training)],
+        sections.get("validation", [items[index] for index in validation]),
+        sections.get("test", [items[index] for index in test]),
+    )
+    sides = zip(SECTIONS, parts, strict=True)
+    check_apart({side: {item["image"]: patients[item["image"]] for item in part} for side, part in sides})
+    return parts
+
+
+def patients_of(path: Path, images: Iterable[str], pattern: str | None = None) -> dict[str, str]:
+    """By image: the patient that the site's datalist names, or that the file does.
+
+    Parameters
+    ----------
+    path
+        The site's folder or datalist.
+    images
+        The site's images.
+    pattern
+        As of :func:`fedmed_transforms.patients.split.patient_of`.
+
+    Raises
+    ------
+    ValueError
+        As :func:`fedmed_transforms.patients.split.patient_of`.
+    """
+    named = read_patients(path)
+    items = [{"image": image, PATIENT: named.get(image, "")} for image in images]
+    return {item["image"]: within(patient_of(item, pattern), path) for item in items}

@@ -1,0 +1,152 @@
+"""Statistics of a site's images, patient by patient: every patient counts once, however many images there are."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fedmed_transforms.image_metadata import values_of
+from fedmed_workflows.errors import refusal
+from fedmed_workflows.sites.cases import Case, Counts, Read
+from fedmed_workflows.sites.measures import INTENSITY, Moments, exactly, measured, together
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Image:
+    patient: str
+    counts: Counts
+    moments: dict[str, Moments]
+
+
+class SiteStatistics:
+    """What is counted and measured of a site's images.
+
+    A quantity's value is a patient's: of a count (images, slices, a class) the sum over the patient's images, of all
+    else the mean over them. So the number of values is the number of patients, which is what a least number of records
+    has to protect.
+
+    Parameters
+    ----------
+    cases
+        The site's images.
+    read
+        From a case to its image and what it counts for. An image that is refused is left out and counted; the log says
+        which and why.
+
+    Attributes
+    ----------
+    refused
+        Number of images that were refused.
+    quantities
+        By name, what each patient has of it.
+    """
+
+    def __init__(self, cases: Sequence[Case], read: Read) -> None:
+        self._read = read
+        found = [(case, self._measured(case)) for case in cases]
+        self._cases = [case for case, image in found if image is not None]
+        self.refused = len(cases) - len(self._cases)
+        self.quantities = _by_quantity([image for _, image in found if image is not None])
+
+    def count(self, quantity: str) -> int:
+        """Number of patients that have the quantity."""
+        return len(self.quantities[quantity])
+
+    def total(self, quantity: str) -> float:
+        """Sum of the patients' values."""
+        return math.fsum(value.mean for value in self.quantities[quantity])
+
+    def variance(self, quantity: str, mean: float, count: float) -> float:
+        """Sum of the patients' mean squared distances from a mean, over a count less one.
+
+        Within a patient an intensity has as many values as there are voxels, so that this is the spread of the
+        intensities themselves, every patient alike.
+
+        Parameters
+        ----------
+        quantity
+            Its name.
+        mean, count
+            Of this site, or of all sites together, whose variance is then the sum of what each of them says.
+        """
+        squares = (value.square - 2 * mean * value.mean + mean * mean for value in self.quantities[quantity])
+        return max(0.0, math.fsum(squares)) / max(1.0, count - 1)
+
+    def deviation(self, quantity: str) -> float:
+        """Standard deviation at this site."""
+        count = self.count(quantity)
+        return math.sqrt(self.variance(quantity, self.total(quantity) / count, count))
+
+    def range(self, quantity: str) -> tuple[float, float]:
+        """Least and greatest value; of the intensity over all voxels."""
+        values = self.quantities[quantity]
+        return min(value.least for value in values), max(value.greatest for value in values)
+
+    def histogram(self, quantity: str, bins: int, low: float, high: float) -> tuple[list[float], list[float]]:
+        """Patients by value.
+
+        Every patient counts 1. The intensity reads the images again, and shares this 1 out among the bins as the
+        patient's voxels are.
+
+        Parameters
+        ----------
+        quantity
+            Its name.
+        bins, low, high
+            Number and range of the bins, all of the same width.
+
+        Returns
+        -------
+        tuple
+            The count of each bin, and the bins + 1 edges.
+        """
+        values = [value.mean for value in self.quantities[quantity]]
+        counts, edges = np.histogram(values, bins, (low, high))
+        shared = self._shares(bins, low, high) if quantity == INTENSITY else counts
+        return shared.tolist(), edges.tolist()
+
+    def _measured(self, case: Case) -> _Image | None:
+        try:
+            image, counts = self._read(case)
+            return _Image(case.patient, counts, measured(image))
+        except Exception as error:
+            logger.warning("left out: %s", refusal(error, case.image, case.label))
+            return None
+
+    def _shares(self, bins: int, low: float, high: float) -> npt.NDArray[np.float64]:
+        images = Counter(case.patient for case in self._cases)
+        counts = np.zeros(bins)
+        for case in self._cases:
+            values = values_of(self._read(case)[0]).numpy()
+            counts += np.histogram(values, bins, (low, high))[0] / values.size / images[case.patient]
+        return counts
+
+
+def _by_quantity(images: Sequence[_Image]) -> dict[str, list[Moments]]:
+    patients: dict[str, list[_Image]] = {}
+    for image in images:
+        patients.setdefault(image.patient, []).append(image)
+    found: dict[str, list[Moments]] = {}
+    for own in patients.values():
+        for name, value in _of_patient(own).items():
+            found.setdefault(name, []).append(value)
+    return found
+
+
+def _of_patient(images: Sequence[_Image]) -> dict[str, Moments]:
+    totals: Counter[str] = Counter()
+    for image in images:
+        totals.update(image.counts)
+    measures = dict.fromkeys(name for image in images for name in image.moments)
+    return {
+        **{name: exactly(float(total)) for name, total in totals.items()},
+        **{name: together(image.moments[name] for image in images if name in image.moments) for name in measures},
+    }
