@@ -18,7 +18,7 @@ from fedmed_transforms.simulation.scanners import SCANNERS
 from fedmed_workflows.aggregation import Aggregation, Before
 from fedmed_workflows.exchange.weights import FileWeights, Update, Weights
 from fedmed_workflows.nvflare.server.controller import _aggregation
-from tests.workflows.compared import write_json
+from tests.workflows.comparison.compared import write_json
 
 
 class Page(HTMLParser):

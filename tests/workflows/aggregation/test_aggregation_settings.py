@@ -17,7 +17,7 @@ from fedmed_workflows.aggregation.server_optimizer import ServerOptimizer
 from fedmed_workflows.nvflare.server.controller import _aggregation
 
 PACKAGE = "fedmed_workflows.aggregation."
-DOCUMENT = Path(__file__).parents[2] / "docs" / "aggregation.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "aggregation.md"
 
 
 def federation(entries: dict[str, Any], aggregation: Any) -> Any:

@@ -6,7 +6,7 @@ import pytest
 
 from fedmed_workflows.comparison.results.compared_run import Arm
 from fedmed_workflows.comparison.results.run_costs import costs, score_to_reach, validated
-from tests.workflows.compared import compared_run
+from tests.workflows.comparison.compared import compared_run
 
 A, B, POOLED = Arm("a"), Arm("b"), Arm("a", "pooled")
 

@@ -18,7 +18,7 @@ from monai.bundle import create_workflow
 from fedmed_workflows.report.figures.metric_names import metric_of
 from fedmed_workflows.report.model_card import model_card, write_bundle_card
 
-BUNDLES = sorted((Path(__file__).parents[2] / "bundles").iterdir())
+BUNDLES = sorted((Path(__file__).parents[3] / "bundles").iterdir())
 
 HOSTILE = "<b>|A_B*|</b>\n# Title [x](y)"
 

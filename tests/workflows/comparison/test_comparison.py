@@ -14,7 +14,7 @@ from monai.bundle import create_workflow
 from scipy import stats
 
 from fedmed_workflows import SiteAlgo
-from tests.workflows.compared import compare
+from tests.workflows.comparison.compared import compare
 
 METHODS, SEEDS, UNSEEN = ("facmic", "momenta"), (0, 1), ("site_b", "unseen")
 """As in the fixture."""

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from tests.documented_policies import allow_documented, follow_documentation
 from tests.hospital_network import JOB_PROCESS, HospitalNetwork
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TRAINING, UNSEEN = ("north", "south", "west"), "harbour"
 ROUND_SECONDS = 8
 ROUNDS = 400

@@ -11,7 +11,7 @@ import pytest
 from fedmed_workflows.clinic.watch.folder import WatchedFolder
 from fedmed_workflows.clinic.watch.ledger import StudyLedger
 from tests.watch_process import states
-from tests.workflows.watched_studies import write_slice, write_study
+from tests.workflows.clinic.watched_studies import write_slice, write_study
 
 
 @pytest.fixture

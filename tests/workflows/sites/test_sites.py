@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fedmed_workflows.sites.classification_sites import ClassificationSite, ClassificationSites
-from tests.workflows.written_sites import PARTS, write_datalist, write_dicom, write_folder
+from tests.workflows.sites.written_sites import PARTS, write_datalist, write_dicom, write_folder
 
 
 def parts(site: ClassificationSite, root: Path | None = None) -> dict[str, set[tuple[str, int]]]:

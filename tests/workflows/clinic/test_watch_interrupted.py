@@ -17,7 +17,15 @@ from ignite.engine import Events
 
 from fedmed_workflows.clinic.classification_files import ClassificationFiles
 from tests.watch_process import WatchProcess, attempts, errors, states, table, until
-from tests.workflows.watched_studies import KEPT, all_done, answered, files_below, make_watch, run_watch, write_study
+from tests.workflows.clinic.watched_studies import (
+    KEPT,
+    all_done,
+    answered,
+    files_below,
+    make_watch,
+    run_watch,
+    write_study,
+)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fedmed_workflows.sites.classification_sites import ClassificationSite, ClassificationSites
-from tests.workflows.written_sites import write_folder
+from tests.workflows.sites.written_sites import write_folder
 
 
 def datalist(text: str) -> Callable[[Path], Any]:

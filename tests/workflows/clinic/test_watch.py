@@ -13,7 +13,7 @@ import pytest
 
 from fedmed_workflows.clinic.watch.ledger import StudyLedger
 from tests.watch_process import WatchProcess, errors, states, table, until
-from tests.workflows.watched_studies import (
+from tests.workflows.clinic.watched_studies import (
     KEPT,
     SLICES,
     all_done,
@@ -60,7 +60,7 @@ def test_each_study_once_in_order_and_not_again_in_a_second_start(source: Path, 
 def test_a_study_that_arrives_slice_by_slice_is_taken_when_it_is_complete(
     source: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.workflows.watched_studies.SETTLE", 2.0)  # on a busy machine a write may take long
+    monkeypatch.setattr("tests.workflows.clinic.watched_studies.SETTLE", 2.0)  # on a busy machine a write may take long
     with WatchProcess(run_watch, source, out):
         (source / "slow").mkdir()
         for number in range(6):

@@ -26,7 +26,7 @@ from fedmed_workflows.nvflare.run.production import Production
 from tests.documented_policies import allow_documented, follow_documentation
 from tests.hospital_network import HospitalNetwork
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SITES = ("north", "south")
 
 CKKS_TOLERANCE = 1e-5

@@ -121,7 +121,7 @@ def test_a_missing_accountant_is_named_with_its_extra(monkeypatch: pytest.Monkey
 
 def test_the_table_of_the_documents_is_the_accountant_s() -> None:
     """A cell holds the epsilon of a site and the one against other images, at delta 1e-5."""
-    lines = (Path(__file__).parents[2] / "docs" / "privacy.md").read_text().splitlines()
+    lines = (Path(__file__).parents[3] / "docs" / "privacy.md").read_text().splitlines()
     start = lines.index("| noise_multiplier | 15 rounds | 50 rounds | 100 rounds |") + 2
     rows = [line.strip("|").split("|") for line in takewhile(bool, lines[start:])]
     assert len(rows) == 6

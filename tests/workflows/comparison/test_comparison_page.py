@@ -19,7 +19,7 @@ from fedmed_workflows.comparison.results.page import write_comparison
 from fedmed_workflows.comparison.results.site_scores import UNSEEN, Place, SeedMean
 from fedmed_workflows.comparison.results.tables import latex_table
 from fedmed_workflows.evaluation.score_counts import score_counts
-from tests.workflows.compared import SITES, compared_run
+from tests.workflows.comparison.compared import SITES, compared_run
 
 DASH = "\u2013"
 HOSTILE = Arm("<b>b & c</b>")

@@ -10,7 +10,7 @@ import pytest
 
 from fedmed_workflows import SiteAlgo
 from fedmed_workflows.comparison.comparison import Comparison
-from tests.workflows.compared import compare, write_json
+from tests.workflows.comparison.compared import compare, write_json
 
 
 def method(folder: Path, **content: Any) -> dict[str, Any]:

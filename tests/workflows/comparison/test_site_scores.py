@@ -18,7 +18,7 @@ from fedmed_workflows.comparison.results.site_scores import (
     seed_mean,
     seed_values,
 )
-from tests.workflows.compared import compared_run
+from tests.workflows.comparison.compared import compared_run
 
 ARM = Arm("a")
 
