@@ -29,7 +29,7 @@ from fedmed_networks import FACMIC
 from fedmed_networks.clip.foundation import shared_clip
 from fedmed_networks.clip.prompted_classifier import PROMPT
 from fedmed_workflows import FACMICLoss, SiteAlgo
-from fedmed_workflows.exchange.weights import Weights, take
+from fedmed_workflows.exchange.weights import Weights, get_weights
 from fedmed_workflows.methods.facmic import Adaptation
 
 CLASSES = ("glioma_tumor", "meningioma_tumor", "no_tumor", "pituitary_tumor")
@@ -96,7 +96,7 @@ def published(start: Weights, data: tuple[torch.Tensor, ...], rounds: int) -> tu
             optimizer.step()
         seconds.append(time.perf_counter() - begin)
         print(f"published round {len(seconds)}: {seconds[-1]:.1f} s", flush=True)
-    return seconds, take(network)
+    return seconds, get_weights(network)
 
 
 def published_step(network: FACMIC, image: torch.Tensor, other: torch.Tensor, prompts: torch.Tensor) -> Adaptation:

@@ -38,7 +38,15 @@ from fedmed_workflows.exchange.weights import weights_digest
 from fedmed_workflows.nvflare.job.folder import PACKAGES
 from fedmed_workflows.nvflare.server.controller import INITIAL, JOB, OUTCOME, FederationController
 from fedmed_workflows.nvflare.wire.files import SOURCE, fetched, served
-from fedmed_workflows.nvflare.wire.messages import OPEN, SAMPLES, SCORE, TRAIN, message, register_tensors, values_of
+from fedmed_workflows.nvflare.wire.messages import (
+    OPEN,
+    SAMPLES,
+    SCORE,
+    TRAIN,
+    message,
+    message_values,
+    register_tensors,
+)
 
 FEDSAM_MB = 372.7
 TENSOR_MB = 9.4375  # the largest tensors of vit_b: 3072 x 768 in float32
@@ -55,7 +63,7 @@ class Echo(Executor):  # type: ignore[misc]
 
     def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
         """Answers a task of a federation."""
-        task = values_of(shareable, "server")
+        task = message_values(shareable, "server")
         if SOURCE in task:
             folder = Path(os.environ["ECHO_FOLDER"]) / fl_ctx.get_identity_name()
             shutil.rmtree(folder, ignore_errors=True)  # the disk holds one aggregate a site

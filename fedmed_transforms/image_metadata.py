@@ -60,12 +60,12 @@ def file_of(image: torch.Tensor) -> str:
     return str(image.meta.get("filename_or_obj", "image")) if isinstance(image, MetaTensor) else "image"
 
 
-def values_of(image: torch.Tensor) -> torch.Tensor:
+def plain_tensor(image: torch.Tensor) -> torch.Tensor:
     """The values alone, without a copy."""
     return image.as_tensor() if isinstance(image, MetaTensor) else image
 
 
-def like(image: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+def with_metadata_of(image: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     """Values with the metadata of the image they were made from; plain where that image was plain."""
     return MetaTensor(values, meta=dict(image.meta)) if isinstance(image, MetaTensor) else values
 

@@ -15,7 +15,7 @@ from torch import nn
 from fedmed_networks import FedMSA
 from fedmed_transforms import SamLabels, SamPreprocess, ScaleToUnit, VolumeToSlices, load_image
 from fedmed_workflows.evaluation.inferers import SlicewiseInferer
-from fedmed_workflows.exchange.trainable import trainable_parameters, travels
+from fedmed_workflows.exchange.trainable import exchanged_tensors, trainable_parameters
 
 ROOT = Path(__file__).parents[1]
 SITES, UNSEEN = ["fluorescence_360", "fluorescence_696"], "fluorescence_256"
@@ -74,7 +74,7 @@ def test_a_step_and_an_answer_at_full_size(data: Path) -> None:
     frozen = network.image_encoder.patch_embed.proj.weight.clone()
     loss = nn.BCEWithLogitsLoss(pos_weight=torch.tensor(2.0))(network(image), target)
     loss.backward()
-    assert all(value.grad is not None for value in travels(network).values())
+    assert all(value.grad is not None for value in exchanged_tensors(network).values())
     optimizer.step()
     assert torch.equal(network.image_encoder.patch_embed.proj.weight, frozen)
 

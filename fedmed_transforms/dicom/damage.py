@@ -33,18 +33,18 @@ class Damaged(ValueError):
     """Says in words of this package what is wrong with a file; nothing in it is quoted but numbers and codes."""
 
 
-def said(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """An error's kind, and its message where it is :class:`Damaged`, for a message that names the file."""
     return str(error) if isinstance(error, Damaged) else type(error).__name__
 
 
-def decoder_said(error: BaseException) -> str:
+def decoder_error_text(error: BaseException) -> str:
     """The last line of a decoder's error: it has seen nothing but a frame and the elements that describe it."""
     lines = str(error).strip().split("\n")
     return f"{type(error).__name__}: {lines[-1].strip()}" if lines[-1] else type(error).__name__
 
 
-def code_of(value: object) -> str:
+def safe_code(value: object) -> str:
     """A modality, a small number or a UID as it is; what is none of these is not repeated."""
     text = str(value)
     return text if CODE.fullmatch(text) else "something else"

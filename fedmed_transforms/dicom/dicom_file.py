@@ -21,7 +21,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from fedmed_transforms.dicom.damage import Damaged, check_elements, drop_torn, said
+from fedmed_transforms.dicom.damage import Damaged, check_elements, drop_torn, error_text
 from fedmed_transforms.dicom.header_index import PREAMBLE, index_header, tags_of
 
 Source: TypeAlias = Path | bytes
@@ -144,7 +144,7 @@ def read_dicom_file(source: Source, name: str, wanted: frozenset[int] | None = N
             check_elements(header, NEEDED)
             drop_torn(header, DESCRIPTIONS)
     except Exception as error:  # whatever the parser met: the file is what is wrong
-        raise ValueError(f"{name}: expected a DICOM file, found {said(error)}") from error
+        raise ValueError(f"{name}: expected a DICOM file, found {error_text(error)}") from error
     return DicomFile(name, header, source, *pixels)
 
 

@@ -41,7 +41,7 @@ _long = struct.Struct("<L").unpack_from
 _item = struct.Struct("<HHL").unpack_from
 
 
-class Unusual(Exception):
+class NeedsFullParser(Exception):
     """The header is to be parsed by pydicom."""
 
 
@@ -80,7 +80,7 @@ def index_header(content: bytes, wanted: frozenset[int]) -> tuple[Dataset, int] 
                 )
         if not _is_explicit(syntax) or position == PREAMBLE:
             return None
-    except (Unusual, struct.error, UnicodeDecodeError):
+    except (NeedsFullParser, struct.error, UnicodeDecodeError):
         return None
     header = Dataset(elements)
     header.file_meta = _file_meta(syntax)
@@ -106,7 +106,7 @@ def _elements(content: bytes) -> Iterator[tuple[int, bytes, int, int]]:
     while True:
         tag, representation, begin, end = _step(content, position, 0)
         if tag <= last:
-            raise Unusual
+            raise NeedsFullParser
         if tag >= PIXELS:
             yield tag, representation, position, position
             return
@@ -120,28 +120,28 @@ def _step(content: bytes, position: int, depth: int) -> tuple[int, bytes, int, i
     if representation in LONG:
         begin, length = position + 12, _long(content, position + 8)[0]
     elif representation not in SHORT:
-        raise Unusual
+        raise NeedsFullParser
     if tag >= PIXELS and depth == 0:
         return tag, representation, begin, begin
     if length == UNDEFINED_LENGTH:
         if representation != b"SQ":
-            raise Unusual
+            raise NeedsFullParser
         return tag, representation, begin, _after_sequence(content, begin, depth + 1)
     if length % 2 or begin + length > len(content):
-        raise Unusual
+        raise NeedsFullParser
     return tag, representation, begin, begin + length
 
 
 def _after_sequence(content: bytes, position: int, depth: int) -> int:
     """Where a sequence of undefined length ends (PS3.5, 7.5)."""
     if depth > DEEPEST:
-        raise Unusual
+        raise NeedsFullParser
     while True:
         tag, length, position = *_tag_and_length(content, position), position + 8
         if tag == SEQUENCE_END:
             return position
         if tag != ITEM:
-            raise Unusual
+            raise NeedsFullParser
         position = position + length if length != UNDEFINED_LENGTH else _after_item(content, position, depth)
 
 

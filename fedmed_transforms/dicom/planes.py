@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
 
-from fedmed_transforms.dicom.damage import Damaged, said
+from fedmed_transforms.dicom.damage import Damaged, error_text
 from fedmed_transforms.dicom.dicom_file import DicomFile
 
 Vector: TypeAlias = npt.NDArray[np.float64]
@@ -89,7 +89,7 @@ def read_slices(file: DicomFile) -> list[Slice]:
             _read_slice(file, frame, groups[frame : frame + 1] + shared[:1], offsets) for frame in range(file.frames)
         ]
     except Exception as error:  # a damaged sequence raises a dozen kinds
-        raise ValueError(f"{file.name}: expected a readable image plane, found {said(error)}") from error
+        raise ValueError(f"{file.name}: expected a readable image plane, found {error_text(error)}") from error
 
 
 def _read_slice(file: DicomFile, frame: int, groups: list[Dataset], offsets: list[float]) -> Slice:

@@ -13,7 +13,7 @@ import torch
 
 from fedmed_transforms.dicom.geometry.mask_grid import Array
 from fedmed_transforms.dicom.planes import frame_element, frames_of
-from fedmed_transforms.dicom.unquoted import unquoted_errors
+from fedmed_transforms.dicom.silenced_parsers import without_parser_texts
 from fedmed_transforms.image_metadata import LPS_FROM_RAS
 
 
@@ -40,7 +40,7 @@ def read_segmentation(path: str | Path | bytes, name: str = "") -> tuple[torch.T
         The file is no binary segmentation, or its slices are not evenly spaced; the message names it.
     """
     content = BytesIO(path) if isinstance(path, bytes) else path
-    with unquoted_errors(name or str(path), "a binary DICOM segmentation of evenly spaced slices"):
+    with without_parser_texts(name or str(path), "a binary DICOM segmentation of evenly spaced slices"):
         dicom = pydicom.dcmread(content)
         if dicom.SegmentationType != "BINARY":
             raise ValueError("another SegmentationType")

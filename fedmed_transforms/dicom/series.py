@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fedmed_transforms.dicom.archive import dicom_members
-from fedmed_transforms.dicom.damage import code_of
+from fedmed_transforms.dicom.damage import safe_code
 from fedmed_transforms.dicom.dicom_file import DicomFile, read_dicom_file, text_of
 from fedmed_transforms.dicom.header_index import PREAMBLE, is_dicom_content, tags_of
 
@@ -103,7 +103,7 @@ def list_series(groups: dict[str, list[DicomFile]]) -> str:
     lines = []
     for uid, group in groups.items():
         modality, described = describe(group[0])
-        name = uid if uid == group[0].name else code_of(uid)
+        name = uid if uid == group[0].name else safe_code(uid)
         lines.append(f"{name} ({modality}, {len(group)} files, {described})")
     return f"{len(lines)} series: " + "; ".join(lines)
 
@@ -111,9 +111,9 @@ def list_series(groups: dict[str, list[DicomFile]]) -> str:
 def describe(file: DicomFile) -> tuple[str, str]:
     """A file's modality; its size and its series' number."""
     header = file.header
-    size = f"{code_of(header.get('Columns'))}x{code_of(header.get('Rows'))}" if header.get("Rows") else "no image"
-    number = f", series number {code_of(text_of(header, 'SeriesNumber'))}" if "SeriesNumber" in header else ""
-    return code_of(header.get("Modality") or "UNKNOWN"), size + number
+    size = f"{safe_code(header.get('Columns'))}x{safe_code(header.get('Rows'))}" if header.get("Rows") else "no image"
+    number = f", series number {safe_code(text_of(header, 'SeriesNumber'))}" if "SeriesNumber" in header else ""
+    return safe_code(header.get("Modality") or "UNKNOWN"), size + number
 
 
 def is_dicom(path: Path) -> bool:

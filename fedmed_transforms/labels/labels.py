@@ -9,7 +9,7 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform, Transform
 
-from fedmed_transforms.image_metadata import file_of, like, values_of
+from fedmed_transforms.image_metadata import file_of, plain_tensor, with_metadata_of
 
 NONZERO = "nonzero"
 """Instead of label values: every value above zero, for labels that number instances (nuclei 1, 2, 3, ...)."""
@@ -59,9 +59,9 @@ class LabelsToChannels(Transform):
         """Whole numbers (1, X, Y) or (1, X, Y, Z) of any type -> float32 (n, X, Y) or (n, X, Y, Z)."""
         if label.ndim not in (3, 4) or label.shape[0] != 1:
             raise ValueError(f"{file_of(label)}: expected labels (1, X, Y) or (1, X, Y, Z), found {tuple(label.shape)}")
-        values = values_of(label).float()
+        values = plain_tensor(label).float()
         self._check(label, values)
-        return like(label, torch.cat([_belongs(values, rule) for rule in self.rules]).float())
+        return with_metadata_of(label, torch.cat([_belongs(values, rule) for rule in self.rules]).float())
 
     def _check(self, label: torch.Tensor, values: torch.Tensor) -> None:
         expected = _belongs(values, self.known)
@@ -112,13 +112,13 @@ class ChannelsToLabels(Transform):
         if masks.ndim not in (3, 4) or not 1 <= masks.shape[0] <= MOST_CHANNELS:
             expected = f"masks (n, X, Y) or (n, X, Y, Z) of 1 to {MOST_CHANNELS} channels"
             raise ValueError(f"{file_of(masks)}: expected {expected}, found {tuple(masks.shape)}")
-        values = values_of(masks)
+        values = plain_tensor(masks)
         if not bool(_belongs(values, [0, 1]).all()):
             raise ValueError(f"{file_of(masks)}: expected masks of 0 and 1, found other values")
         labels = torch.zeros(values.shape[1:], dtype=torch.uint8, device=values.device)
         for label, mask in enumerate(values, start=1):
             labels[mask > 0] = label
-        return like(masks, labels[None] if masks.ndim == 4 else labels)
+        return with_metadata_of(masks, labels[None] if masks.ndim == 4 else labels)
 
 
 class ChannelsToLabelsd(MapTransform):

@@ -12,7 +12,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Orientation
 
-from fedmed_transforms.image_metadata import file_of, like, values_of
+from fedmed_transforms.image_metadata import file_of, plain_tensor, with_metadata_of
 from fedmed_transforms.preprocessing.slice_checks import check_label
 
 LOSSY_SUFFIXES = (".jpg", ".jpeg")
@@ -53,7 +53,7 @@ class MatchedLabeld(MapTransform):
             _check_values(image, label)
             check_label(image, label)
             if label.ndim < image.ndim:
-                label = like(image, values_of(label)[..., None])
+                label = with_metadata_of(image, plain_tensor(label)[..., None])
             labels[key] = label
         return {**data, **labels}
 

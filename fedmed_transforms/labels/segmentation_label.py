@@ -13,7 +13,7 @@ from monai.transforms import MapTransform
 from pydicom.uid import SegmentationStorage
 
 from fedmed_transforms.dicom.geometry.mask_grid import mask_on_planes, planes_of_volume, slices_held
-from fedmed_transforms.image_metadata import dicom_of, file_of, values_of
+from fedmed_transforms.image_metadata import dicom_of, file_of, plain_tensor
 from fedmed_transforms.labels.labels import ChannelsToLabels
 
 
@@ -76,7 +76,7 @@ def _in_slices(segments: MetaTensor, image: torch.Tensor) -> torch.Tensor:
     planes = planes_of_volume(own, image.shape[1:])
     try:
         held = slices_held(affine, shape, planes)
-        values = np.asarray(values_of(segments).cpu())
+        values = np.asarray(plain_tensor(segments).cpu())
         frames = mask_on_planes(values, affine, [planes[index] for index in held] or planes)
     except ValueError as error:
         raise ValueError(f"{file_of(segments)} and {file_of(image)}: {error}") from error
@@ -90,4 +90,4 @@ def _of_picture(segments: MetaTensor, image: torch.Tensor) -> torch.Tensor:
     if segments.shape[1:] != (*image.shape[1:], 1):
         found = f"{tuple(segments.shape[1:])} and {tuple(image.shape[1:])}"
         raise ValueError(f"{file_of(segments)} and {file_of(image)}: found the shapes {found}, expected one picture's")
-    return values_of(segments)[..., 0]
+    return plain_tensor(segments)[..., 0]

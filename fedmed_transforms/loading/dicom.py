@@ -11,17 +11,17 @@ import torch
 from pydicom.dataset import Dataset
 from pydicom.uid import SegmentationStorage
 
-from fedmed_transforms.dicom.damage import said
+from fedmed_transforms.dicom.damage import error_text
 from fedmed_transforms.dicom.dicom_file import DicomFile, text_of
-from fedmed_transforms.dicom.geometry.grid import Grid, arrange, check_regular, duplicates, only
+from fedmed_transforms.dicom.geometry.grid import Grid, build_grid, check_regular, duplicate_positions, select_slices
 from fedmed_transforms.dicom.geometry.regrid import make_regular
-from fedmed_transforms.dicom.geometry.stack import has_place
+from fedmed_transforms.dicom.geometry.stack import has_position
 from fedmed_transforms.dicom.pixels.voxels import read_voxels
 from fedmed_transforms.dicom.planes import read_slices
 from fedmed_transforms.dicom.segmentation import read_segmentation
 from fedmed_transforms.dicom.series import DICOM_SUFFIXES, DIRECTORY_NAME, is_archive, is_dicom, read_series
 from fedmed_transforms.dicom.series_rules import SeriesRules
-from fedmed_transforms.dicom.unquoted import unquoted
+from fedmed_transforms.dicom.silenced_parsers import silenced_parsers
 from fedmed_transforms.image_metadata import (
     DICOM,
     FULL_SCALE,
@@ -78,7 +78,7 @@ def load_dicom(
         The path holds no image, several series, or what is no regular volume and no rule says what to do with it.
     """
     try:
-        with unquoted():
+        with silenced_parsers():
             return _load(path, device, rules, files)
     except ValueError as error:
         text = str(error)
@@ -89,7 +89,7 @@ def load_dicom(
         found = f"{type(error).__name__}: {error.strerror} ({error.filename})"
         raise ValueError(f"{path}: expected readable files, found {found}") from error
     except Exception as error:  # whatever a damaged file led to that nothing nearer the file has met
-        raise ValueError(f"{path}: expected readable DICOM, found {said(error)}") from error
+        raise ValueError(f"{path}: expected readable DICOM, found {error_text(error)}") from error
 
 
 def _load(path: Path, device: torch.device, rules: SeriesRules, known: Sequence[Path] | None) -> Loaded:
@@ -97,9 +97,9 @@ def _load(path: Path, device: torch.device, rules: SeriesRules, known: Sequence[
     if files[0].header.get("SOPClassUID") == SegmentationStorage:
         return _load_segmentation(path, files, device)
     slices = [item for file in files for item in read_slices(file)]
-    single = len(slices) == 1 and (files[0].name == str(path) or not has_place(slices[0]))
-    grid = arrange(slices, rules, single)
-    flat = single and not has_place(slices[0]) and rules.assume_spacing is None
+    single = len(slices) == 1 and (files[0].name == str(path) or not has_position(slices[0]))
+    grid = build_grid(slices, rules, single)
+    flat = single and not has_position(slices[0]) and rules.assume_spacing is None
     grid, values = _read_unique(grid, rules, device)
     values, regular = make_regular(values, grid)
     meta = _metadata(path, values, regular, flat)
@@ -119,7 +119,7 @@ def _load_segmentation(path: Path, files: list[DicomFile], device: torch.device)
 
 def _read_unique(grid: Grid, rules: SeriesRules, device: torch.device) -> tuple[Grid, torch.Tensor]:
     """Values of the slices that are to stay; what no rule mends is refused before a pixel is read."""
-    same = duplicates(grid)
+    same = duplicate_positions(grid)
     if not same:
         check_regular(grid, rules)
         return grid, read_voxels(grid.slices, rules, device)
@@ -135,7 +135,7 @@ def _read_unique(grid: Grid, rules: SeriesRules, device: torch.device) -> tuple[
         )
     dropped = {index for group in same for index in group[1:]}
     kept = [index for index in range(len(grid.slices)) if index not in dropped]
-    grid = only(grid, kept, rules)
+    grid = select_slices(grid, kept, rules)
     check_regular(grid, rules)
     return grid, values[kept]
 

@@ -19,7 +19,7 @@ from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 
-from fedmed_transforms.dicom.unquoted import unquoted_errors
+from fedmed_transforms.dicom.silenced_parsers import without_parser_texts
 
 IDENTIFYING = frozenset(
     (
@@ -78,7 +78,7 @@ def identifying_elements(path: Path, content: bytes | None = None) -> set[str]:
     ValueError
         The file does not decode; the message names it and quotes nothing.
     """
-    with unquoted_errors(path, "a DICOM file"):
+    with without_parser_texts(path, "a DICOM file"):
         source, deferred = (path, DEFERRED) if content is None else (BytesIO(content), None)
         dataset = pydicom.dcmread(source, defer_size=deferred, force=True)  # some archives leave the preamble out
         if not any(keyword_for_tag(tag) for tag in dataset.keys()):

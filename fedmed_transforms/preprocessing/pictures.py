@@ -15,7 +15,7 @@ from monai.data.utils import affine_to_spacing
 from monai.transforms import MapTransform, Transform
 from monai.utils import SpaceKeys
 
-from fedmed_transforms.image_metadata import file_of, like, values_of
+from fedmed_transforms.image_metadata import file_of, plain_tensor, with_metadata_of
 
 RADIOLOGICAL = "LPI"
 """Axis codes after which every plane's axes point left, posterior and inferior, as on a radiologist's screen."""
@@ -45,7 +45,7 @@ class ToPictures(Transform):
         if image.ndim not in (3, 4) or image.shape[0] not in (1, 3):
             expected = "shape (1 or 3, X, Y) or (1 or 3, X, Y, Z)"
             raise ValueError(f"{file_of(image)}: expected {expected}, found {tuple(image.shape)}")
-        return like(image, cut_of(image).pictures(slices_of(image)))
+        return with_metadata_of(image, cut_of(image).pictures(slices_of(image)))
 
 
 class ToPicturesd(MapTransform):
@@ -89,7 +89,7 @@ class Cut:
 
 def slices_of(image: torch.Tensor) -> torch.Tensor:
     """The values of a volume (C, X, Y, Z), or of a picture (C, X, Y) as a volume of one slice (C, X, Y, 1)."""
-    return values_of(image) if image.ndim == 4 else values_of(image)[..., None]
+    return plain_tensor(image) if image.ndim == 4 else plain_tensor(image)[..., None]
 
 
 def cut_of(image: torch.Tensor) -> Cut:

@@ -15,7 +15,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from torch.nn import functional
 
-from fedmed_transforms.image_metadata import file_of, like, values_of
+from fedmed_transforms.image_metadata import file_of, plain_tensor, with_metadata_of
 
 SAM_MEAN = (123.675, 116.28, 103.53)
 """Mean of SAM's training pictures by channel, of values from 0 to 255 (Sam.pixel_mean of segment_anything)."""
@@ -62,7 +62,7 @@ class SamPreprocess(Transform):
             raise ValueError(f"{file_of(pictures)}: expected pictures (N, 1 or 3, H, W), found shape {found}")
         size = (int(pictures.shape[2]), int(pictures.shape[3]))
         scaled = functional.interpolate(
-            values_of(pictures).float(), scaled_size(size, self.image_size), mode="bilinear", antialias=True
+            plain_tensor(pictures).float(), scaled_size(size, self.image_size), mode="bilinear", antialias=True
         )
         if self.normalize:
             mean, std = (scaled.new_tensor(values).view(1, 3, 1, 1) / 255 for values in (SAM_MEAN, SAM_STD))
@@ -117,11 +117,11 @@ class SamLabels(Transform):
             return self(labels[None])[0]
         if labels.ndim != 4:
             raise ValueError(f"{file_of(labels)}: expected labels (N, C, H, W), found shape {tuple(labels.shape)}")
-        values = values_of(labels)
+        values = plain_tensor(labels)
         size = (int(labels.shape[2]), int(labels.shape[3]))
         for axis, (side, scaled) in enumerate(zip(size, scaled_size(size, self.image_size), strict=True), start=2):
             values = values.index_select(axis, self._nearest(side, scaled, values.device))
-        return like(
+        return with_metadata_of(
             labels, functional.pad(values, (0, self.label_size - values.shape[3], 0, self.label_size - values.shape[2]))
         )
 
@@ -174,9 +174,10 @@ class SamPostprocess(Transform):
         """
         if logits.ndim != 4 or logits.shape[2] != logits.shape[3]:
             raise ValueError(f"{file_of(logits)}: expected logits (N, C, L, L), found shape {tuple(logits.shape)}")
-        square = functional.interpolate(values_of(logits), (self.image_size, self.image_size), mode="bilinear")
+        square = functional.interpolate(plain_tensor(logits), (self.image_size, self.image_size), mode="bilinear")
         rows, columns = scaled_size(size, self.image_size)
-        return like(logits, functional.interpolate(square[:, :, :rows, :columns], tuple(size), mode="bilinear"))
+        unpadded = square[:, :, :rows, :columns]
+        return with_metadata_of(logits, functional.interpolate(unpadded, tuple(size), mode="bilinear"))
 
 
 class SamPostprocessd(MapTransform):

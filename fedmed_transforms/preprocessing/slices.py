@@ -10,7 +10,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 
-from fedmed_transforms.image_metadata import file_of, values_of
+from fedmed_transforms.image_metadata import file_of, plain_tensor
 from fedmed_transforms.preprocessing.pictures import Cut, cut_of, slices_of
 from fedmed_transforms.preprocessing.slice_checks import check_label, check_same_geometry, check_slices
 
@@ -151,7 +151,7 @@ class SlicesToVolume(Transform):
         if results.ndim != 4 or (results.shape[0], *results.shape[2:]) != (len(kept), rows, columns):
             expected = f"({len(kept)}, C, {rows}, {columns}), one for each slice"
             raise ValueError(f"{file_of(slices)}: found results {tuple(results.shape)}, expected {expected}")
-        every = values_of(results)
+        every = plain_tensor(results)
         if len(kept) < total:
             empty = every.new_zeros((total, *every.shape[1:]))
             every = empty.index_copy(0, torch.tensor(kept, device=every.device), every)

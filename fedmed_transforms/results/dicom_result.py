@@ -11,7 +11,7 @@ from typing import TypeAlias
 from highdicom.sr import CodedConcept
 from pydicom.dataset import Dataset
 
-from fedmed_transforms.dicom.unquoted import unquoted
+from fedmed_transforms.dicom.silenced_parsers import silenced_parsers
 from fedmed_transforms.whole_file import whole_file
 
 MANUFACTURER = MODEL = "FedMed"
@@ -82,6 +82,6 @@ def checked_text(text: str, role: str) -> str:
 
 def save_whole(dicom: Dataset, output: str | Path) -> Path:
     """Writes a dataset as a DICOM file, whole or not at all."""
-    with unquoted(), whole_file(Path(output)) as temporary:
+    with silenced_parsers(), whole_file(Path(output)) as temporary:
         dicom.save_as(temporary, enforce_file_format=True)
     return Path(output)

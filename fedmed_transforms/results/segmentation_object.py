@@ -16,7 +16,7 @@ from pydicom.sr.codedict import codes
 
 from fedmed_transforms.dicom.geometry.mask_grid import Array, Plane, mask_on_planes
 from fedmed_transforms.dicom.geometry.nearest_voxels import nearest_on_planes
-from fedmed_transforms.dicom.unquoted import unquoted_errors
+from fedmed_transforms.dicom.silenced_parsers import without_parser_texts
 from fedmed_transforms.image_metadata import LPS_FROM_RAS
 from fedmed_transforms.results.dicom_result import (
     CHARACTER_SET,
@@ -116,7 +116,7 @@ def write_segmentation(
     descriptions = [_description(number, *pair) for number, pair in enumerate(_with(described, algorithm), start=1)]
     content = [[asdict(segment) for segment in described], frame_digests(frames, headers)]
     identity = ResultIdentity(headers, algorithm, content)
-    with unquoted_errors(name, COPIED_HEADER):
+    with without_parser_texts(name, COPIED_HEADER):
         result = hd.seg.Segmentation(
             source_images=headers, pixel_array=np.moveaxis(frames, 0, -1), segmentation_type="BINARY",
             segment_descriptions=descriptions, series_instance_uid=identity.uid("series"), series_number=SERIES_NUMBER,

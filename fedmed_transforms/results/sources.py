@@ -14,7 +14,7 @@ from pydicom.valuerep import DA, TM
 from fedmed_transforms.dicom.geometry.mask_grid import Plane
 from fedmed_transforms.dicom.planes import frame_element, frames_of
 from fedmed_transforms.dicom.series import is_dicom
-from fedmed_transforms.dicom.unquoted import unquoted, unquoted_errors
+from fedmed_transforms.dicom.silenced_parsers import silenced_parsers, without_parser_texts
 from fedmed_transforms.loading.find import IGNORED_NAMES
 
 Sources: TypeAlias = str | Path | Sequence[str | Path | Dataset]
@@ -46,7 +46,7 @@ def read_sources(sources: Sources) -> list[Dataset]:
         of several series; the message names the file.
     """
     given = [sources] if isinstance(sources, (str, Path)) else list(sources)
-    with unquoted():
+    with silenced_parsers():
         headers = [header for source in given for header in _headers(source)]
         if not headers:
             raise ValueError("sources: found no image, expected the DICOM images that the result was computed from")
@@ -102,7 +102,7 @@ def _headers(source: str | Path | Dataset) -> list[Dataset]:
 def _read(path: Path) -> Dataset:
     if not path.is_file() or not is_dicom(path):
         raise ValueError(f"{path}: expected a DICOM image")
-    with unquoted_errors(path, "a DICOM image"):
+    with without_parser_texts(path, "a DICOM image"):
         return pydicom.dcmread(path, stop_before_pixels=True)
 
 

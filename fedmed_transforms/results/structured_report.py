@@ -26,7 +26,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import UID, generate_uid
 
-from fedmed_transforms.dicom.unquoted import unquoted_errors
+from fedmed_transforms.dicom.silenced_parsers import without_parser_texts
 from fedmed_transforms.results.dicom_result import (
     CHARACTER_SET,
     COPIED_HEADER,
@@ -99,7 +99,7 @@ def write_report(
     content = [list(probabilities.items()), {label: list(code) for label, code in (class_codes or {}).items()}]
     identity = ResultIdentity(headers, algorithm, content)
     group = _group(probabilities, headers, algorithm, known, identity.uid("tracking"))
-    with unquoted_errors(name, COPIED_HEADER):
+    with without_parser_texts(name, COPIED_HEADER):
         report = EnhancedSR(
             evidence=headers, content=_content(group), series_instance_uid=identity.uid("series"),
             series_number=SERIES_NUMBER, sop_instance_uid=identity.uid("instance"), instance_number=1,
@@ -175,7 +175,7 @@ def read_report(path: str | Path) -> dict[str, float]:
     ValueError
         The file is no measurement report, or holds no class probabilities; the message names it.
     """
-    with unquoted_errors(path, "a DICOM measurement report (TID 1500)"):
+    with without_parser_texts(path, "a DICOM measurement report (TID 1500)"):
         report: Any = hd.sr.srread(path).content
         groups = report.get_image_measurement_groups()
         found = [measured for group in groups for measured in group.get_measurements()]

@@ -14,7 +14,7 @@ from monai.transforms import (
     Transform,
 )
 
-from fedmed_transforms.image_metadata import like, values_of
+from fedmed_transforms.image_metadata import plain_tensor, with_metadata_of
 
 
 class AcquisitionShift(Transform):
@@ -69,32 +69,32 @@ class AcquisitionShift(Transform):
 
     def __call__(self, pictures: torch.Tensor) -> torch.Tensor:
         """Pictures in [0, 1], (N, C, H, W) -> (N, C, H, W); N pictures are slices of one volume, shaded as one."""
-        values = values_of(pictures).float()
+        values = plain_tensor(pictures).float()
         volume = values.transpose(0, 1)
         random = np.random.RandomState(self._seed_of(values))
         if self.contrast != 1:
             volume = AdjustContrast(self.contrast)(volume)
         if self.bias_field:
-            volume = self._shaded(values_of(volume), random)
+            volume = self._shaded(plain_tensor(volume), random)
         if self.resolution != 1:
             volume = self._resampled(volume)
         if self.noise:
             noise = RandGaussianNoise(prob=1, std=self.noise, sample_std=False)
             volume = noise.set_random_state(state=random)(volume)
-        return like(pictures, values_of(volume).transpose(0, 1).clamp(0, 1).contiguous())
+        return with_metadata_of(pictures, plain_tensor(volume).transpose(0, 1).clamp(0, 1).contiguous())
 
     def _shaded(self, volume: torch.Tensor, random: np.random.RandomState) -> torch.Tensor:
         """As bright on average as it was: a scanner's receiver is adjusted to the image."""
         field = RandBiasField(prob=1, coeff_range=(-self.bias_field, self.bias_field)).set_random_state(state=random)
         single = volume.shape[1] == 1  # a picture has no field across it
-        shaded = values_of(field(volume[:, 0])[:, None] if single else field(volume))
+        shaded = plain_tensor(field(volume[:, 0])[:, None] if single else field(volume))
         return shaded * (volume.mean() / shaded.mean().clamp(min=torch.finfo(shaded.dtype).tiny))
 
     def _resampled(self, volume: torch.Tensor) -> torch.Tensor:
         """Slice by slice: a scanner's matrix, whatever the distance of the slices."""
         zoom = (self.resolution, self.resolution)
         low = RandSimulateLowResolution(prob=1, downsample_mode="area", upsample_mode="bilinear", zoom_range=zoom)
-        resampled: torch.Tensor = values_of(low(values_of(volume).flatten(0, 1)))
+        resampled: torch.Tensor = plain_tensor(low(plain_tensor(volume).flatten(0, 1)))
         return resampled.unflatten(0, volume.shape[:2])
 
     def _seed_of(self, values: torch.Tensor) -> int:

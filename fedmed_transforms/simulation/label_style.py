@@ -6,7 +6,7 @@ import torch
 from monai.transforms import GaussianSmooth, Transform
 from monai.transforms.utils_morphological_ops import dilate, erode
 
-from fedmed_transforms.image_metadata import like, values_of
+from fedmed_transforms.image_metadata import plain_tensor, with_metadata_of
 
 
 class LabelStyle(Transform):
@@ -37,10 +37,10 @@ class LabelStyle(Transform):
 
     def __call__(self, labels: torch.Tensor) -> torch.Tensor:
         """Labels of 0 and 1, (N, n, H, W) -> (N, n, H, W) of the same type."""
-        masks = values_of(labels).float().flatten(0, 1)
+        masks = plain_tensor(labels).float().flatten(0, 1)
         if self.dilation:
             change = dilate if self.dilation > 0 else erode
             masks = change(masks[:, None], 2 * abs(self.dilation) + 1)[:, 0]
         if self.smoothing:
-            masks = (values_of(GaussianSmooth(self.smoothing)(masks)) >= 0.5).float()
-        return like(labels, masks.unflatten(0, labels.shape[:2]).to(labels.dtype))
+            masks = (plain_tensor(GaussianSmooth(self.smoothing)(masks)) >= 0.5).float()
+        return with_metadata_of(labels, masks.unflatten(0, labels.shape[:2]).to(labels.dtype))

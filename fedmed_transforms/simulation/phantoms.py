@@ -15,7 +15,7 @@ import numpy as np
 
 from fedmed_transforms.simulation.phantom_folder import write_by_command, write_phantoms
 from fedmed_transforms.simulation.phantom_series import write_series
-from fedmed_transforms.simulation.scanners import SCANNERS, Image, Scanner, pixel_grid, scan, within
+from fedmed_transforms.simulation.scanners import SCANNERS, Image, Scanner, pixel_grid, scan, soft_mask
 
 VERSION = 2
 """To be raised whenever the same parameters come to give other images."""
@@ -25,26 +25,26 @@ IMAGES_A_PATIENT = 2
 
 def _cross(x: Image, y: Image, size: float, rng: np.random.Generator) -> Image:
     width = size * rng.uniform(0.2, 0.28)
-    upright = within(np.abs(x), width) * within(np.abs(y), size)
-    return np.maximum(upright, within(np.abs(y), width) * within(np.abs(x), size))
+    upright = soft_mask(np.abs(x), width) * soft_mask(np.abs(y), size)
+    return np.maximum(upright, soft_mask(np.abs(y), width) * soft_mask(np.abs(x), size))
 
 
 def _nodules(x: Image, y: Image, size: float, rng: np.random.Generator) -> Image:
     image = np.zeros_like(x)
     for angle in rng.uniform(0, 0.5) + np.linspace(0, 2 * np.pi, 5, endpoint=False):
         distance = np.hypot(x - 0.7 * size * np.cos(angle), y - 0.7 * size * np.sin(angle))
-        image = np.maximum(image, within(distance, size * rng.uniform(0.2, 0.28)))
+        image = np.maximum(image, soft_mask(distance, size * rng.uniform(0.2, 0.28)))
     return image
 
 
 def _ring(x: Image, y: Image, size: float, rng: np.random.Generator) -> Image:
     radius = np.hypot(x, y)
-    return within(radius, size) - within(radius, size * rng.uniform(0.6, 0.7))
+    return soft_mask(radius, size) - soft_mask(radius, size * rng.uniform(0.6, 0.7))
 
 
 def _stripes(x: Image, y: Image, size: float, rng: np.random.Generator) -> Image:
     wave = 0.5 + 0.5 * np.cos(2 * np.pi * x / (size * rng.uniform(0.3, 0.4)))
-    return np.asarray(wave * within(np.hypot(x, y), size))
+    return np.asarray(wave * soft_mask(np.hypot(x, y), size))
 
 
 Drawing = Callable[[Image, Image, float, np.random.Generator], Image]
@@ -73,7 +73,7 @@ def draw(shape: str, scanner: Scanner, size: int, outline: Image, rng: np.random
     turn, right, down = rng.uniform(-1, 1, 3) * (0.4, 0.15, 0.15)
     along = np.cos(turn) * (x - right) + np.sin(turn) * (y - down)
     across = np.cos(turn) * (y - down) - np.sin(turn) * (x - right)
-    body = within(np.hypot(x / outline[0], y / outline[1]), 1.0)
+    body = soft_mask(np.hypot(x / outline[0], y / outline[1]), 1.0)
     return scan(body * (0.3 + 0.7 * SHAPES[shape](along, across, rng.uniform(0.55, 0.7), rng)), scanner, rng)
 
 

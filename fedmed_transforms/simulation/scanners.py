@@ -34,7 +34,7 @@ SCANNERS = {
 """The hospitals by the name of their folder; no federation trains on the labels of the last one."""
 
 
-def within(distance: Image, radius: float) -> Image:
+def soft_mask(distance: Image, radius: float) -> Image:
     """One within a radius, zero beyond, with an edge of 0.04."""
     return np.clip((radius - distance) / 0.04 + 0.5, 0, 1)
 

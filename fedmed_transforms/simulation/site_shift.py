@@ -10,7 +10,7 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
-from fedmed_transforms.image_metadata import like, values_of
+from fedmed_transforms.image_metadata import plain_tensor, with_metadata_of
 from fedmed_transforms.preprocessing.pictures import Cut, cut_of, slices_of
 from fedmed_transforms.simulation.acquisition_shift import AcquisitionShift
 from fedmed_transforms.simulation.label_style import LabelStyle
@@ -75,8 +75,8 @@ def _by_slice(image: torch.Tensor, cut: Cut | None, change: Callable[[torch.Tens
     """A volume changed as the stack of its slices, and put together again."""
     if cut is None:
         return change(image)
-    volume = cut.volume(values_of(change(cut.pictures(slices_of(image)))))
-    return like(image, volume if image.ndim == 4 else volume[..., 0])
+    volume = cut.volume(plain_tensor(change(cut.pictures(slices_of(image)))))
+    return with_metadata_of(image, volume if image.ndim == 4 else volume[..., 0])
 
 
 def _settings(settings: Any, where: str) -> dict[str, Any]:

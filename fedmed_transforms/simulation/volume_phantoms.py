@@ -18,7 +18,7 @@ from PIL import Image as Picture
 
 from fedmed_transforms.simulation.phantom_folder import MARKER, write_by_command, write_phantoms
 from fedmed_transforms.simulation.phantom_series import SLICE_THICKNESS, series_affine, stored_values, write_series
-from fedmed_transforms.simulation.scanners import SCANNERS, Image, Scanner, pixel_grid, scan, within
+from fedmed_transforms.simulation.scanners import SCANNERS, Image, Scanner, pixel_grid, scan, soft_mask
 
 VERSION = 1
 """To be raised whenever the same parameters come to give other files."""
@@ -71,7 +71,7 @@ def draw_volume(scanner: Scanner, size: int, rng: np.random.Generator) -> tuple[
     x, y = pixel_grid(round(size * scanner.matrix))
     z = ((np.arange(SLICES) - (SLICES - 1) / 2) * SLICE_THICKNESS)[:, None, None]  # mm
     outline, side = rng.uniform(0.8, 0.95, 2), rng.choice([-1, 1])
-    body = BODY * within(np.hypot(x / outline[0], y / outline[1]), 1.0)
+    body = BODY * soft_mask(np.hypot(x / outline[0], y / outline[1]), 1.0)
     organ, texture = _organ(x, y, z, side, rng)
     image = _over(body, organ, ORGAN * texture)
     image = _over(image, _bowel(x, y, z, -side, rng), ORGAN)
@@ -94,7 +94,7 @@ def _organ(x: Image, y: Image, z: Image, side: int, rng: np.random.Generator) ->
     distance = np.sqrt((along / radii[0]) ** 2 + (across / radii[1]) ** 2 + ((z - up) / radii[2]) ** 2)
     waves = rng.uniform(12, 18, 2)
     texture = 1 + 0.12 * np.cos(waves[0] * along + 0.4 * z) * np.cos(waves[1] * across)
-    return within(distance, 1.0), texture
+    return soft_mask(distance, 1.0), texture
 
 
 def _bowel(x: Image, y: Image, z: Image, side: int, rng: np.random.Generator) -> Image:
@@ -102,13 +102,13 @@ def _bowel(x: Image, y: Image, z: Image, side: int, rng: np.random.Generator) ->
     right = side * rng.uniform(0.38, 0.45) + rng.uniform(-0.004, 0.004) * z
     down = rng.uniform(-0.2, 0.2) + rng.uniform(-0.004, 0.004) * z
     radius, distance = rng.uniform(0.16, 0.22), np.hypot(x - right, y - down)
-    return within(distance, radius) - within(distance, 0.5 * radius)
+    return soft_mask(distance, radius) - soft_mask(distance, 0.5 * radius)
 
 
 def _vessels(x: Image, y: Image, rng: np.random.Generator) -> Image:
     """Two discs at the back, the same in all slices."""
     places = zip((-0.12, 0.12), rng.uniform(0.45, 0.55, 2), rng.uniform(0.05, 0.08, 2), strict=True)
-    return np.maximum(*(within(np.hypot(x - right, y - down), radius) for right, down, radius in places))
+    return np.maximum(*(soft_mask(np.hypot(x - right, y - down), radius) for right, down, radius in places))
 
 
 def write_segmentation_sites(folder: str | Path, volumes: int = 12, seed: int = 0, size: int = 64) -> Path:

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from pydicom.uid import ParametricMapStorage, RTDoseStorage, SegmentationStorage, SurfaceSegmentationStorage
 
-from fedmed_transforms.dicom.damage import code_of
+from fedmed_transforms.dicom.damage import safe_code
 from fedmed_transforms.dicom.dicom_file import DicomFile, read_dicom_file, text_of
 from fedmed_transforms.dicom.header_index import tags_of
 from fedmed_transforms.dicom.series import describe, unmatched
@@ -145,7 +145,7 @@ def choose_series(instances: Sequence[Instance], rule: Rule) -> Choice:
     files = [instance.path for instance in taken if not instance.reason]
     passed_over = [_line(uid, group, reasons[uid]) for uid, group in groups.items()]
     if len(files) < len(taken):
-        passed_over.append(f"{len(taken) - len(files)} of the {len(taken)} files of {code_of(left[0])}")
+        passed_over.append(f"{len(taken) - len(files)} of the {len(taken)} files of {safe_code(left[0])}")
     return Choice(left[0], sorted(files), "; ".join(passed_over))
 
 
@@ -171,5 +171,5 @@ def _refusal(groups: Mapping[str, Sequence[Instance]], reasons: Mapping[str, str
 
 def _line(uid: str, group: Sequence[Instance], reason: str) -> str:
     first = group[0]
-    name = uid if uid == str(first.path) else code_of(uid)
+    name = uid if uid == str(first.path) else safe_code(uid)
     return f"{name} ({first.modality}, {len(group)} files, {first.description}): {reason}"

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 
 from fedmed_workflows.exchange.manifest import Manifest
-from fedmed_workflows.exchange.weights import FileWeights, Forms, Update, Weights
+from fedmed_workflows.exchange.weights import FileWeights, TensorSpecs, Update, Weights
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Before:
     weights
         The aggregate that the sites trained from. Its names are those of every update.
     state
-        The aggregation's own tensors, by the names of :meth:`Aggregation.state_forms`; none before round 1.
+        The aggregation's own tensors, by the names of :meth:`Aggregation.state_specs`; none before round 1.
     statistics
         Names of the tensors that no optimiser trains: the statistics of normalisations.
     """
@@ -80,7 +80,7 @@ class Aggregation(ABC):
                 f"expected at least {self.least_sites} for {self._settings()}"
             )
 
-    def state_forms(self, manifest: Manifest) -> Forms:
+    def state_specs(self, manifest: Manifest) -> TensorSpecs:
         """Shape and type by name of what the server keeps between rounds."""
         return {}
 

@@ -12,7 +12,7 @@ import torch
 from fedmed_workflows.aggregation.aggregation import Aggregated, Before, check_number, pieces
 from fedmed_workflows.aggregation.fedavg import FedAvg, mean
 from fedmed_workflows.exchange.manifest import Manifest
-from fedmed_workflows.exchange.weights import Forms, Update, Weights
+from fedmed_workflows.exchange.weights import TensorSpecs, Update, Weights
 
 UNROUNDED = "unrounded"
 """Prefix of the aggregate as the server goes on from it, where it is sent in a narrower type than float32."""
@@ -48,9 +48,9 @@ class ServerOptimizer(FedAvg):
     def __post_init__(self) -> None:
         check_number("learning_rate", self.learning_rate, 0, open_start=True)
 
-    def state_forms(self, manifest: Manifest) -> Forms:
+    def state_specs(self, manifest: Manifest) -> TensorSpecs:
         """``MOMENT.NAME`` of every parameter, and ``unrounded.NAME`` of those that are sent in less than float32."""
-        forms: Forms = {}
+        forms: TensorSpecs = {}
         for name, (shape, dtype) in manifest.tensors.items():
             sent = getattr(torch, dtype)
             if sent.is_floating_point and name not in manifest.statistics:

@@ -14,7 +14,7 @@ from monai.data.utils import affine_to_spacing
 from PIL import Image, ImageColor
 from scipy.ndimage import binary_dilation, binary_erosion
 
-from fedmed_transforms.image_metadata import values_of
+from fedmed_transforms.image_metadata import plain_tensor
 from fedmed_transforms.preprocessing.pictures import cut_of
 from fedmed_transforms.whole_file import write_whole
 
@@ -104,7 +104,7 @@ def largest_slice(
     tuple
         Image (H, W, 1 or 3), label and prediction (C, H, W), and the spacing of rows and columns.
     """
-    parts = [values_of(part).cpu() for part in (image if image.shape[0] == 3 else image[:1], label, prediction)]
+    parts = [plain_tensor(part).cpu() for part in (image if image.shape[0] == 3 else image[:1], label, prediction)]
     if image.ndim == 3:
         pictures, spacing = [part.transpose(1, 2) for part in parts], [1.0, 1.0]
     else:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 
-from fedmed_transforms.image_metadata import file_of, values_of
+from fedmed_transforms.image_metadata import file_of, plain_tensor
 from fedmed_transforms.preprocessing.pictures import cut_of
 from fedmed_workflows.evaluation.bootstrap import percentile_interval, resample_weights
 from fedmed_workflows.evaluation.case_overlays import CaseOverlays, spacing_of
@@ -72,7 +72,7 @@ class SegmentationMetrics:
 
     def _see(self, engine: Engine) -> None:
         image = engine.state.batch["image"][0]
-        logits, label = (values_of(engine.state.output[key]).detach()[0] for key in ("pred", "label"))
+        logits, label = (plain_tensor(engine.state.output[key]).detach()[0] for key in ("pred", "label"))
         self._check(image, logits, label)
         label = label > 0
         if not self.resamples:

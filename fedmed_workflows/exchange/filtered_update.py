@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fedmed_workflows.errors import ManifestError
-from fedmed_workflows.exchange.trainable import travels
+from fedmed_workflows.exchange.trainable import exchanged_tensors
 
 
 def difference(
@@ -29,7 +29,7 @@ def difference(
     trained, received
         The exchanged tensors after and before a round.
     """
-    names = [name for name, value in travels(network).items() if isinstance(value, nn.Parameter)]
+    names = [name for name, value in exchanged_tensors(network).items() if isinstance(value, nn.Parameter)]
     return {name: (trained[name].double() - received[name].double()).float().numpy() for name in names}
 
 

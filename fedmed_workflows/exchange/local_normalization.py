@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from fedmed_workflows.exchange.trainable import LOCAL, has_trained_parameters, travels
+from fedmed_workflows.exchange.trainable import LOCAL, exchanged_tensors, has_trained_parameters
 
 
 def keep_normalizations_local(network: nn.Module) -> None:
@@ -26,7 +26,7 @@ def keep_normalizations_local(network: nn.Module) -> None:
         raise ValueError(f"{owner}: found no normalisation that trains, expected at least one")
     for module in found:
         setattr(module, LOCAL, True)
-    if not travels(network):
+    if not exchanged_tensors(network):
         raise ValueError(f"{owner}: found nothing that trains but normalisations, expected something that travels")
 
 

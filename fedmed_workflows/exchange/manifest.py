@@ -12,8 +12,8 @@ from torch import nn
 
 from fedmed_networks.weights import module_digest, tensor_digest
 from fedmed_workflows.errors import ManifestError
-from fedmed_workflows.exchange.trainable import trains, travels
-from fedmed_workflows.exchange.weights import FULL, Forms, _named, _sent, form
+from fedmed_workflows.exchange.trainable import exchanged_tensors, trainable_tensors
+from fedmed_workflows.exchange.weights import FULL, TensorSpecs, _named, _sent, tensor_spec
 
 
 @dataclass(frozen=True)
@@ -30,17 +30,17 @@ class Manifest:
         Names of the tensors that no optimiser trains: the statistics of normalisations.
     """
 
-    tensors: Forms
+    tensors: TensorSpecs
     frozen: str
     statistics: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, network: nn.Module, dtype: str = FULL) -> Manifest:
         """The manifest of a network whose real numbers are sent in a type of :data:`EXCHANGE_DTYPES`."""
-        exchanged = travels(network)
+        exchanged = exchanged_tensors(network)
         tensors = {name: (list(value.shape), _named(_sent(value, dtype))) for name, value in exchanged.items()}
         statistics = frozenset(name for name, value in exchanged.items() if not isinstance(value, nn.Parameter))
-        return cls(tensors, _frozen_digest(network, set(trains(network))), statistics)
+        return cls(tensors, _frozen_digest(network, set(trainable_tensors(network))), statistics)
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Manifest:
@@ -78,8 +78,8 @@ class Manifest:
             )
         for name, expected in self.tensors.items():
             value = torch.as_tensor(weights[name])
-            if form(value) != expected:
-                raise ManifestError(f"{sender}: tensor {name}: found {form(value)}, expected {expected}")
+            if tensor_spec(value) != expected:
+                raise ManifestError(f"{sender}: tensor {name}: found {tensor_spec(value)}, expected {expected}")
             if not bool(torch.isfinite(value).all()):
                 raise ManifestError(f"{sender}: tensor {name}: found values that are not finite")
 

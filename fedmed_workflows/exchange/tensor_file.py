@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import torch
 
-from fedmed_workflows.exchange.weights import Forms, form
+from fedmed_workflows.exchange.weights import TensorSpecs, tensor_spec
 
 DTYPES = {
     "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16",
@@ -31,7 +31,7 @@ class TensorFile:
         Shape and type by name; the values may come in any order.
     """
 
-    def __init__(self, file: BinaryIO, forms: Forms) -> None:
+    def __init__(self, file: BinaryIO, forms: TensorSpecs) -> None:
         self._file, self._missing = file, dict(forms)
         places = _places(forms)
         header = {name: _entry(*forms[name], *place) for name, place in places.items()}
@@ -48,7 +48,7 @@ class TensorFile:
         ValueError
             The file has none of this name left, or its shape or type is another one.
         """
-        expected, found = self._missing.pop(name, None), form(value)
+        expected, found = self._missing.pop(name, None), tensor_spec(value)
         if found != expected:
             raise ValueError(f"tensor file: tensor {name}: found {found}, expected {expected}")
         self._file.seek(self._starts[name])
@@ -75,7 +75,7 @@ class TensorFile:
             self.finish()
 
 
-def _places(forms: Forms) -> dict[str, tuple[int, int]]:
+def _places(forms: TensorSpecs) -> dict[str, tuple[int, int]]:
     """Where each value begins and ends, in bytes behind the header."""
     places, end = {}, 0
     for name, (shape, dtype) in forms.items():

@@ -10,7 +10,7 @@ LOCAL = "stays_at_its_site"
 """Attribute that marks a module whose tensors train and do not travel."""
 
 
-def trains(network: nn.Module) -> dict[str, torch.Tensor]:
+def trainable_tensors(network: nn.Module) -> dict[str, torch.Tensor]:
     """The tensors of a network that train, with the statistics of the normalisations that train.
 
     A parameter trains if it requires a gradient. A buffer is learnt with it if it belongs to a normalisation whose own
@@ -35,16 +35,16 @@ def trains(network: nn.Module) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def travels(network: nn.Module) -> dict[str, torch.Tensor]:
+def exchanged_tensors(network: nn.Module) -> dict[str, torch.Tensor]:
     """What trains, but for what stays at its site: what travels."""
     local = local_tensors(network)
-    return {name: value for name, value in trains(network).items() if name not in local}
+    return {name: value for name, value in trainable_tensors(network).items() if name not in local}
 
 
 def local_tensors(network: nn.Module) -> dict[str, torch.Tensor]:
     """What trains and stays at its site: nothing, unless a module is marked with :data:`LOCAL`."""
     marked = {prefix for prefix, module in network.named_modules() if getattr(module, LOCAL, False)}
-    return {name: value for name, value in trains(network).items() if name.rpartition(".")[0] in marked}
+    return {name: value for name, value in trainable_tensors(network).items() if name.rpartition(".")[0] in marked}
 
 
 def has_trained_parameters(module: nn.Module) -> bool:
@@ -54,4 +54,4 @@ def has_trained_parameters(module: nn.Module) -> bool:
 
 def trainable_parameters(network: nn.Module) -> list[nn.Parameter]:
     """The parameters that an optimiser gets: of all that trains, what is a parameter."""
-    return [value for value in trains(network).values() if isinstance(value, nn.Parameter)]
+    return [value for value in trainable_tensors(network).values() if isinstance(value, nn.Parameter)]

@@ -12,12 +12,12 @@ from safetensors import safe_open
 from torch import nn
 
 from fedmed_networks.weights import tensor_digest
-from fedmed_workflows.exchange.trainable import travels
+from fedmed_workflows.exchange.trainable import exchanged_tensors
 
 Weights = dict[str, torch.Tensor]
 """Exchanged tensors by name, on the CPU."""
 
-Forms = dict[str, tuple[list[int], str]]
+TensorSpecs = dict[str, tuple[list[int], str]]
 """Shape and type of tensors by name, for example ``([512, 512], "float32")``."""
 
 FULL, HALF = "float32", "bfloat16"
@@ -25,9 +25,10 @@ EXCHANGE_DTYPES = (FULL, HALF)
 """Types in which real numbers are sent. bfloat16 halves the bytes and keeps 8 of 24 bits; sites train in float32."""
 
 
-def take(network: nn.Module, dtype: str = FULL) -> Weights:
+def get_weights(network: nn.Module, dtype: str = FULL) -> Weights:
     """Copies of the exchanged tensors, on the CPU, in the type they are sent in (whole numbers in their own)."""
-    return {name: value.detach().to(_sent(value, dtype), copy=True).cpu() for name, value in travels(network).items()}
+    exchanged = exchanged_tensors(network)
+    return {name: value.detach().to(_sent(value, dtype), copy=True).cpu() for name, value in exchanged.items()}
 
 
 def weights_digest(weights: Mapping[str, torch.Tensor]) -> str:
@@ -39,9 +40,9 @@ def weights_digest(weights: Mapping[str, torch.Tensor]) -> str:
 
 
 @torch.no_grad()
-def put(network: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+def set_weights(network: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
     """Writes exchanged tensors into a network; check them against the manifest first."""
-    for name, value in travels(network).items():
+    for name, value in exchanged_tensors(network).items():
         value.copy_(torch.as_tensor(weights[name]))
 
 
@@ -77,7 +78,7 @@ def _sent(value: torch.Tensor, dtype: str) -> torch.dtype:
     return torch.bfloat16 if dtype == HALF and value.is_floating_point() else value.dtype
 
 
-def form(value: torch.Tensor) -> tuple[list[int], str]:
+def tensor_spec(value: torch.Tensor) -> tuple[list[int], str]:
     """Shape and type of a tensor, for example ``([512, 512], "float32")``."""
     return list(value.shape), _named(value.dtype)
 

@@ -19,7 +19,7 @@ class Engine(Protocol):
     def initial_weights(self) -> Mapping[str, torch.Tensor]:
         """The exchanged tensors before round 1."""
 
-    def carried(self, weights: Mapping[str, torch.Tensor], file: Path) -> Mapping[str, torch.Tensor]:
+    def to_transport(self, weights: Mapping[str, torch.Tensor], file: Path) -> Mapping[str, torch.Tensor]:
         """An aggregate as the engine passes it on: the tensors, or the file that holds them too."""
 
     def check_states(self, history: Sequence[Mapping[str, Any]]) -> None:

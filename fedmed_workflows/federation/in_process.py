@@ -15,7 +15,7 @@ from fedmed_workflows.errors import refusal
 from fedmed_workflows.exchange.manifest import Manifest
 from fedmed_workflows.exchange.weights import FileWeights, Update, Weights
 from fedmed_workflows.federation.engine import Outcome
-from fedmed_workflows.federation.progress import RoundsShown
+from fedmed_workflows.federation.progress import RoundProgress
 from fedmed_workflows.federation.rounds import Rounds
 from fedmed_workflows.federation.run_folder import RunFolder
 from fedmed_workflows.federation.site.site_algo import SiteAlgo
@@ -41,7 +41,7 @@ def run_in_process(federation: Federation, folder: RunFolder) -> Outcome:
     rounds = Rounds(
         engine, folder, manifest, federation.aggregation, federation.rounds, federation.min_sites, federation.privacy
     )
-    with RoundsShown(federation.rounds, len(engine.sites), folder.rounds_done) as shown:
+    with RoundProgress(federation.rounds, len(engine.sites), folder.rounds_done) as shown:
         weights, history = rounds.run(shown)
     initial, final = engine.score(engine.initial_weights(), untrained=True), engine.score(weights)
     return Outcome(manifest, weights, history, engine.roles(), initial, final, engine.first_site(), notes)
@@ -125,7 +125,7 @@ class InProcessEngine:
         """The exchanged tensors before round 1."""
         return self._initial
 
-    def carried(self, weights: Mapping[str, torch.Tensor], file: Path) -> Mapping[str, torch.Tensor]:
+    def to_transport(self, weights: Mapping[str, torch.Tensor], file: Path) -> Mapping[str, torch.Tensor]:
         """The tensors: all sites are here."""
         return load_file(file) if isinstance(weights, FileWeights) else weights
 

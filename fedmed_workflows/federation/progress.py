@@ -8,10 +8,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from fedmed_workflows.federation.rounds import Sites
+from fedmed_workflows.federation.rounds import SiteEntries
 
 
-class RoundsShown:
+class RoundProgress:
     """A bar of all sites' answers in all rounds, with the last loss and the bytes of the current round.
 
     Used as a context manager.
@@ -30,7 +30,7 @@ class RoundsShown:
         self.rounds, self.done = rounds, done
         self.bar = tqdm(total=rounds * sites, initial=done * sites, desc="federation", unit="site")
 
-    def __enter__(self) -> RoundsShown:
+    def __enter__(self) -> RoundProgress:
         return self
 
     def __exit__(
@@ -38,7 +38,7 @@ class RoundsShown:
     ) -> None:
         self.bar.close()
 
-    def __call__(self, number: int, sites: Sites) -> None:
+    def __call__(self, number: int, sites: SiteEntries) -> None:
         """Shows the latest of a round's answers."""
         name = next(reversed(sites))
         loss = sites[name].get("loss", "failed" if "error" in sites[name] else "kept at the site")

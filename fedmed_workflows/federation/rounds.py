@@ -16,7 +16,7 @@ from fedmed_workflows.errors import UpdateError, reported_error
 from fedmed_workflows.exchange.manifest import Manifest
 from fedmed_workflows.exchange.privacy.accounting import accounted
 from fedmed_workflows.exchange.privacy.gaussian_update import GaussianUpdate
-from fedmed_workflows.exchange.weights import FileWeights, Forms, Update
+from fedmed_workflows.exchange.weights import FileWeights, TensorSpecs, Update
 from fedmed_workflows.federation.engine import Engine
 from fedmed_workflows.federation.run_folder import RunFolder
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 Tensors = Mapping[str, torch.Tensor]
 
-Sites = dict[str, dict[str, Any]]
+SiteEntries = dict[str, dict[str, Any]]
 """A round's entry of each site that answered, by the site's name."""
 
 
@@ -63,7 +63,7 @@ class Rounds:
     privacy: GaussianUpdate | None = None
 
     def run(
-        self, show: Callable[[int, Sites], None], committed: Callable[[dict[str, Any]], None] = lambda entry: None
+        self, show: Callable[[int, SiteEntries], None], committed: Callable[[dict[str, Any]], None] = lambda entry: None
     ) -> tuple[Tensors, list[dict[str, Any]]]:
         """Runs the rounds that are left; the last aggregate and the history.
 
@@ -101,18 +101,18 @@ class Rounds:
             return None
         weights, history = kept
         self._before(weights, history[-1]["round"])
-        return self.engine.carried(weights, self.folder.file(history[-1]["round"])), history
+        return self.engine.to_transport(weights, self.folder.file(history[-1]["round"])), history
 
     def _start(self) -> tuple[Tensors, list[dict[str, Any]]]:
         initial = self.engine.initial_weights()
-        weights = self.engine.carried(initial, self.folder.keep(initial, 0))
+        weights = self.engine.to_transport(initial, self.folder.keep(initial, 0))
         history: list[dict[str, Any]] = [{"round": 0, "validation": self.engine.validate(weights, 0)}]
         self.folder.commit(history, self.manifest)
         return weights, history
 
     @property
-    def _forms(self) -> Forms:
-        return self.aggregation.state_forms(self.manifest)
+    def _forms(self) -> TensorSpecs:
+        return self.aggregation.state_specs(self.manifest)
 
     def _before(self, weights: Tensors, number: int) -> Before:
         """What the server has after a round."""
@@ -122,14 +122,14 @@ class Rounds:
         """The aggregate of a round as the engine carries it to its validation and the next, once it is on the disk."""
         aggregated = self.aggregation.aggregate(updates, self._before(weights, number - 1))
         file = self.folder.keep_aggregated(aggregated, self.manifest, self._forms, number)
-        return self.engine.carried(FileWeights(file), file)
+        return self.engine.to_transport(FileWeights(file), file)
 
     def _round(
-        self, weights: Tensors, number: int, show: Callable[[int, Sites], None]
+        self, weights: Tensors, number: int, show: Callable[[int, SiteEntries], None]
     ) -> tuple[Tensors, dict[str, Any]]:
         started = time.monotonic()
         updates: dict[str, Update] = {}
-        sites: Sites = {}
+        sites: SiteEntries = {}
         for name, result in self.engine.train(weights, number):
             sites[name] = self._accept(name, result, updates)
             show(number, sites)
@@ -153,7 +153,7 @@ class Rounds:
         updates[name] = result
         return {**received, "samples": result.samples, "sent_bytes": self.manifest.bytes, **result.metrics}
 
-    def _check(self, number: int, sites: Sites, updates: Mapping[str, Update]) -> None:
+    def _check(self, number: int, sites: SiteEntries, updates: Mapping[str, Update]) -> None:
         if len(updates) < self.min_sites:
             failed = {name: entry["error"] for name, entry in sorted(sites.items()) if "error" in entry}
             raise FederationError(

@@ -19,7 +19,7 @@ from fedmed_transforms.whole_file import whole_file, write_whole
 from fedmed_workflows.aggregation import Aggregated
 from fedmed_workflows.exchange.manifest import Manifest
 from fedmed_workflows.exchange.tensor_file import TensorFile
-from fedmed_workflows.exchange.weights import FileWeights, Forms, Weights
+from fedmed_workflows.exchange.weights import FileWeights, TensorSpecs, Weights
 
 KEPT_CHECKPOINTS = 3
 """Aggregates that stay on disk besides the last."""
@@ -125,7 +125,7 @@ class RunFolder:
         return file
 
     def keep_aggregated(
-        self, aggregated: Iterable[Aggregated], manifest: Manifest, state: Forms, number: int
+        self, aggregated: Iterable[Aggregated], manifest: Manifest, state: TensorSpecs, number: int
     ) -> Path:
         """Writes the aggregate of a round and the aggregation's state as they are computed, tensor by tensor.
 
@@ -145,7 +145,7 @@ class RunFolder:
         """The file of an aggregation's state after a round."""
         return self.path / "checkpoints" / f"state_{number:05d}.safetensors"
 
-    def state(self, number: int, forms: Forms) -> Mapping[str, torch.Tensor]:
+    def state(self, number: int, forms: TensorSpecs) -> Mapping[str, torch.Tensor]:
         """An aggregation's state after a round, read when it is asked for; nothing before round 1.
 
         Raises
@@ -175,7 +175,7 @@ class RunFolder:
                 old.unlink()
 
 
-def _tensor_file(files: ExitStack, path: Path, forms: Forms) -> TensorFile:
+def _tensor_file(files: ExitStack, path: Path, forms: TensorSpecs) -> TensorFile:
     temporary = files.enter_context(whole_file(path))
     return files.enter_context(TensorFile(files.enter_context(temporary.open("wb")), forms))
 

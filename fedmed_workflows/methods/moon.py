@@ -12,7 +12,7 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from fedmed_workflows.exchange.trainable import trains
+from fedmed_workflows.exchange.trainable import trainable_tensors
 from fedmed_workflows.methods.added_loss import add_to_loss
 
 State = dict[str, torch.Tensor]
@@ -102,10 +102,10 @@ class MOON:
             self._step.append((inputs, features))
 
     def _receive(self, _: Engine) -> None:
-        self._received = {name: value.detach().clone() for name, value in trains(self.module).items()}
+        self._received = {name: value.detach().clone() for name, value in trainable_tensors(self.module).items()}
 
     def _keep(self, _: Engine) -> None:
-        self._previous = {name: value.detach().clone() for name, value in trains(self.module).items()}
+        self._previous = {name: value.detach().clone() for name, value in trainable_tensors(self.module).items()}
         self._received, self._step = {}, []
 
 
@@ -115,7 +115,7 @@ def _submodule(network: nn.Module, name: str) -> nn.Module:
     except AttributeError as error:
         known = [child for child, _ in network.named_children()]
         raise ValueError(f"submodule: {type(network).__name__} has no {name!r}, only {known} and theirs") from error
-    if not trains(module):
+    if not trainable_tensors(module):
         raise ValueError(f"submodule {name!r} of {type(network).__name__}: found nothing in it that trains")
     return module
 

@@ -183,11 +183,11 @@ def data_digest(paths: Mapping[str, Path], items: Mapping[str, Mapping[str, Sequ
 
 def _described(part: Any, site: Path) -> str:
     if isinstance(part, Path):
-        return f"{within(str(part), site)} {content_digest(part)}"
+        return f"{relative_to_site(str(part), site)} {content_digest(part)}"
     return str(part)
 
 
-def within(image: str, site: Path) -> str:
+def relative_to_site(image: str, site: Path) -> str:
     """A path without the part that differs from machine to machine."""
     folder = site if site.is_dir() else site.parent
     return image.removeprefix(f"{folder}{os.sep}")

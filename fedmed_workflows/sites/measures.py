@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from monai.data import MetaTensor
 
-from fedmed_transforms.image_metadata import file_of, values_of
+from fedmed_transforms.image_metadata import file_of, plain_tensor
 
 INTENSITY = "intensity"
 AXES = ("x", "y", "z")
@@ -35,12 +35,12 @@ class Moments(NamedTuple):
     greatest: float
 
 
-def exactly(value: float) -> Moments:
+def moments_of_value(value: float) -> Moments:
     """The moments of a single number."""
     return Moments(value, value * value, value, value)
 
 
-def together(parts: Iterable[Moments]) -> Moments:
+def pooled_moments(parts: Iterable[Moments]) -> Moments:
     """The moments of several images, each of the same weight."""
     listed = list(parts)
     return Moments(
@@ -51,7 +51,7 @@ def together(parts: Iterable[Moments]) -> Moments:
     )
 
 
-def measured(image: MetaTensor) -> dict[str, Moments]:
+def image_moments(image: MetaTensor) -> dict[str, Moments]:
     """Moments of an image's quantities by name.
 
     Parameters
@@ -70,14 +70,14 @@ def measured(image: MetaTensor) -> dict[str, Moments]:
     ValueError
         A value is not finite; the message names the file.
     """
-    sizes = {f"size {axis}": exactly(float(size)) for axis, size in zip(AXES, image.shape[1:])}
+    sizes = {f"size {axis}": moments_of_value(float(size)) for axis, size in zip(AXES, image.shape[1:])}
     spacings = image.pixdim.tolist() if image.ndim == 4 else []
-    spaced = {f"spacing {axis}": exactly(spacing) for axis, spacing in zip(AXES, spacings)}
+    spaced = {f"spacing {axis}": moments_of_value(spacing) for axis, spacing in zip(AXES, spacings)}
     return {INTENSITY: _intensity(image), **spaced, **sizes}
 
 
 def _intensity(image: MetaTensor) -> Moments:
-    values = values_of(image).flatten()
+    values = plain_tensor(image).flatten()
     sums = [(part.double().sum().item(), part.double().square().sum().item()) for part in values.split(PART)]
     total, squares = (math.fsum(part) / len(values) for part in zip(*sums, strict=True))
     if not math.isfinite(total):

@@ -8,7 +8,7 @@ from typing import Any
 
 from fedmed_transforms.patients.split import FRACTIONS, PATIENT, check_apart, patient_of, split_by_patient
 from fedmed_workflows.sites.datalist import SECTIONS, read_patients
-from fedmed_workflows.sites.federation_sites import within
+from fedmed_workflows.sites.federation_sites import relative_to_site
 
 Items = list[dict[str, Any]]
 """``{"image": path, "label": ...}`` an image."""
@@ -79,4 +79,4 @@ def patients_of(path: Path, images: Iterable[str], pattern: str | None = None) -
     """
     named = read_patients(path)
     items = [{"image": image, PATIENT: named.get(image, "")} for image in images]
-    return {item["image"]: within(patient_of(item, pattern), path) for item in items}
+    return {item["image"]: relative_to_site(patient_of(item, pattern), path) for item in items}

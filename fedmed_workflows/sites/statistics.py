@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fedmed_transforms.image_metadata import values_of
+from fedmed_transforms.image_metadata import plain_tensor
 from fedmed_workflows.errors import refusal
 from fedmed_workflows.sites.cases import Case, Counts, Read
-from fedmed_workflows.sites.measures import INTENSITY, Moments, exactly, measured, together
+from fedmed_workflows.sites.measures import INTENSITY, Moments, image_moments, moments_of_value, pooled_moments
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ class SiteStatistics:
     def _measured(self, case: Case) -> _Image | None:
         try:
             image, counts = self._read(case)
-            return _Image(case.patient, counts, measured(image))
+            return _Image(case.patient, counts, image_moments(image))
         except Exception as error:
             logger.warning("left out: %s", refusal(error, case.image, case.label))
             return None
@@ -125,7 +125,7 @@ class SiteStatistics:
         images = Counter(case.patient for case in self._cases)
         counts = np.zeros(bins)
         for case in self._cases:
-            values = values_of(self._read(case)[0]).numpy()
+            values = plain_tensor(self._read(case)[0]).numpy()
             counts += np.histogram(values, bins, (low, high))[0] / values.size / images[case.patient]
         return counts
 
@@ -147,6 +147,6 @@ def _of_patient(images: Sequence[_Image]) -> dict[str, Moments]:
         totals.update(image.counts)
     measures = dict.fromkeys(name for image in images for name in image.moments)
     return {
-        **{name: exactly(float(total)) for name, total in totals.items()},
-        **{name: together(image.moments[name] for image in images if name in image.moments) for name in measures},
+        **{name: moments_of_value(float(total)) for name, total in totals.items()},
+        **{name: pooled_moments(image.moments[name] for image in images if name in image.moments) for name in measures},
     }

@@ -71,7 +71,7 @@ class Grid:
         return LPS_FROM_RAS @ affine
 
 
-def arrange(slices: list[Slice], rules: SeriesRules, single: bool = False) -> Grid:
+def build_grid(slices: list[Slice], rules: SeriesRules, single: bool = False) -> Grid:
     """Puts slices in order and measures their grid.
 
     Parameters
@@ -141,7 +141,7 @@ def check_regular(grid: Grid, rules: SeriesRules) -> None:
     Raises
     ------
     ValueError
-        As :func:`arrange`.
+        As :func:`build_grid`.
     """
     if not grid.upright and rules.tilt == "refuse":
         worst = int(abs(grid.shifts).max(axis=1).argmax())
@@ -165,7 +165,7 @@ def check_regular(grid: Grid, rules: SeriesRules) -> None:
         )
 
 
-def duplicates(grid: Grid) -> list[list[int]]:
+def duplicate_positions(grid: Grid) -> list[list[int]]:
     """Indices of slices that are at the same position, in groups of two or more."""
     groups: list[list[int]] = [[0]]
     for index, step in enumerate(np.diff(grid.distances), start=1):
@@ -176,18 +176,18 @@ def duplicates(grid: Grid) -> list[list[int]]:
     return [group for group in groups if len(group) > 1]
 
 
-def only(grid: Grid, kept: Sequence[int], rules: SeriesRules) -> Grid:
+def select_slices(grid: Grid, kept: Sequence[int], rules: SeriesRules) -> Grid:
     """The grid of the slices of these indices, measured anew."""
     return _measure([grid.slices[index] for index in kept], grid.distances[list(kept)], rules, single=False)
 
 
-def _thickness(only: Slice, rules: SeriesRules, single: bool) -> float:
-    if only.thickness is not None:
-        return only.thickness
+def _thickness(single_slice: Slice, rules: SeriesRules, single: bool) -> float:
+    if single_slice.thickness is not None:
+        return single_slice.thickness
     if rules.assume_spacing is not None:
         return float(rules.assume_spacing[2])
     if single:
         return 1.0  # an image has no third axis
     raise ValueError(
-        f"{only.name}: found one slice without a thickness; the rule assume_spacing=(x, y, z) assumes it in mm"
+        f"{single_slice.name}: found one slice without a thickness; the rule assume_spacing=(x, y, z) assumes it in mm"
     )

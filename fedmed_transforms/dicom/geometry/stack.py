@@ -29,7 +29,7 @@ def one_stack(slices: list[Slice], rules: SeriesRules, single: bool) -> list[Sli
     Parameters
     ----------
     slices, rules, single
-        As of :func:`fedmed_transforms.dicom.geometry.grid.arrange`.
+        As of :func:`fedmed_transforms.dicom.geometry.grid.build_grid`.
 
     Raises
     ------
@@ -44,14 +44,14 @@ def one_stack(slices: list[Slice], rules: SeriesRules, single: bool) -> list[Sli
     return slices
 
 
-def has_place(item: Slice) -> bool:
+def has_position(item: Slice) -> bool:
     """Whether an image has a place in the patient, or must have one; a photograph or a radiograph has none."""
     return item.position is not None or item.file.header.get("Modality") in PLACED_MODALITIES
 
 
 def _as_picture(item: Slice) -> Slice:
     """An image without a place lies at the origin, in its own spacing or in pixels."""
-    if has_place(item):
+    if has_position(item):
         return item
     spacing = np.ones(2) if item.spacing is None else item.spacing
     return replace(item, position=np.zeros(3), directions=AXIAL, spacing=spacing)

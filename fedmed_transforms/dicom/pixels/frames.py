@@ -23,7 +23,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from fedmed_transforms.dicom.damage import code_of, decoder_said
+from fedmed_transforms.dicom.damage import decoder_error_text, safe_code
 from fedmed_transforms.dicom.dicom_file import DicomFile, samples_of
 from fedmed_transforms.dicom.header_index import UNDEFINED_LENGTH
 from fedmed_transforms.dicom.pixels.codestream import Codestream, read_codestream, without_container
@@ -117,7 +117,8 @@ def encoded_frames(file: DicomFile) -> list[bytes]:
     try:
         frames = _split(file)
     except Exception as error:
-        raise ValueError(f"{file.name}: expected compressed frames, found damage: {decoder_said(error)}") from error
+        found = decoder_error_text(error)
+        raise ValueError(f"{file.name}: expected compressed frames, found damage: {found}") from error
     if len(frames) != file.frames:
         raise ValueError(f"{file.name}: expected {file.frames} frames, found {len(frames)}")
     return frames
@@ -149,8 +150,8 @@ def decode(file: DicomFile, encoded: bytes) -> Words:
         return _as_colours(_pydicom(_image_pixel(file, encapsulate([encoded]))), file)
     except Exception as error:  # decoders raise whatever they like
         syntax = file.transfer_syntax.name
-        syntax = code_of(syntax) if syntax == file.transfer_syntax else syntax
-        raise ValueError(f"{file.name}: the frame does not decode as {syntax}: {decoder_said(error)}") from error
+        syntax = safe_code(syntax) if syntax == file.transfer_syntax else syntax
+        raise ValueError(f"{file.name}: the frame does not decode as {syntax}: {decoder_error_text(error)}") from error
 
 
 def decode_native(file: DicomFile, frame: int) -> Words:
@@ -167,7 +168,7 @@ def decode_native(file: DicomFile, frame: int) -> Words:
             raise ValueError("frames that begin within a word")
         return _as_colours(_pydicom(_image_pixel(file, content + b"\0" * (len(content) % 2))), file)
     except Exception as error:
-        raise ValueError(f"{file.name}: the frame does not decode: {decoder_said(error)}") from error
+        raise ValueError(f"{file.name}: the frame does not decode: {decoder_error_text(error)}") from error
 
 
 def _single_bits(file: DicomFile, frame: int) -> Words:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from pydicom.dataset import Dataset
 
-from fedmed_transforms.dicom.damage import Damaged, code_of
+from fedmed_transforms.dicom.damage import Damaged, safe_code
 from fedmed_transforms.dicom.pixels.scaling import Array, cast, put, scale_into, swap_bytes, view
 from fedmed_transforms.dicom.planes import Slice
 
@@ -105,7 +105,8 @@ def pixel_format(header: Dataset, keyword: str, native: bool) -> PixelFormat:
         raise Damaged(f"expected Rows and Columns of at least 1, found {rows} and {columns}")
     photometric = header.get("PhotometricInterpretation")
     if photometric not in PHOTOMETRIC:
-        raise Damaged(f"expected a PhotometricInterpretation of {', '.join(PHOTOMETRIC)}, found {code_of(photometric)}")
+        found = safe_code(photometric)
+        raise Damaged(f"expected a PhotometricInterpretation of {', '.join(PHOTOMETRIC)}, found {found}")
     if keyword != "PixelData":
         bits = 32 if keyword == "FloatPixelData" else 64
         return PixelFormat(rows, columns, bits, bits, bits - 1, signed=True, floating=True)

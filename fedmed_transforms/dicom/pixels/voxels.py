@@ -13,7 +13,7 @@ from itertools import groupby
 import numpy as np
 import torch
 
-from fedmed_transforms.dicom.damage import said
+from fedmed_transforms.dicom.damage import error_text
 from fedmed_transforms.dicom.dicom_file import DicomFile, is_coloured, samples_of
 from fedmed_transforms.dicom.pixels import gpu_frames
 from fedmed_transforms.dicom.pixels.frames import (
@@ -204,6 +204,7 @@ def _frame(item: Slice, keep_padding: bool, encoded: dict[int, list[bytes]]) -> 
         pixels = pixel_format(item.file.header, item.file.keyword, native)
         meaning = meaning_of(item, keep_padding)
     except Exception as error:  # an element of several values, or of none
-        raise ValueError(f"{item.file.name}: expected readable elements of its pixels, found {said(error)}") from error
+        found = error_text(error)
+        raise ValueError(f"{item.file.name}: expected readable elements of its pixels, found {found}") from error
     swap = native and not item.file.transfer_syntax.is_little_endian
     return Frame(item, pixels, meaning, native, swap, _bytes_of(item, encoded))

@@ -36,7 +36,7 @@ def may_pass(error: BaseException) -> bool:
         return True
     if isinstance(error, requests.HTTPError):
         return error.response.status_code in PASSING
-    return isinstance(error, BROKEN) and not is_not_vouched_for(error)
+    return isinstance(error, BROKEN) and not is_untrusted_certificate(error)
 
 
 def is_damaged(error: BaseException) -> bool:
@@ -45,7 +45,7 @@ def is_damaged(error: BaseException) -> bool:
     return others or isinstance(error, requests.JSONDecodeError)
 
 
-def is_not_vouched_for(error: BaseException) -> bool:
+def is_untrusted_certificate(error: BaseException) -> bool:
     """Whether the server's certificate is of no authority that is trusted here."""
     return isinstance(_first_cause(error), ssl.SSLCertVerificationError)
 

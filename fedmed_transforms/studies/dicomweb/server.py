@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 
 import requests
 
-from fedmed_transforms.dicom.unquoted import unquoted
+from fedmed_transforms.dicom.silenced_parsers import silenced_parsers
 from fedmed_transforms.studies.dicomweb.errors import (
     PASSING,
     UnexpectedAnswer,
     is_damaged,
-    is_not_vouched_for,
+    is_untrusted_certificate,
     may_pass,
     reason,
 )
@@ -140,7 +140,7 @@ class DicomWebServer:
         """
         kind: type[ValueError] = ValueError
         try:
-            with unquoted():
+            with silenced_parsers():
                 return self._retrying()(request, self._client)
         except UnexpectedAnswer as error:
             found, expected = error.args
@@ -152,7 +152,7 @@ class DicomWebServer:
         except requests.RequestException as error:
             kind = ServerUnreachable
             found, expected = f"{reason(error)} for {self.patience:g} s", "a DICOMweb server that answers"
-            if is_not_vouched_for(error):
+            if is_untrusted_certificate(error):
                 found, expected = "a certificate that nobody vouches for", "one of an authority that is trusted here"
         except OSError:  # of this machine's disk
             raise

@@ -11,7 +11,7 @@ import pydicom
 import requests
 from pydicom.dataset import Dataset
 
-from fedmed_transforms.dicom.unquoted import unquoted_errors
+from fedmed_transforms.dicom.silenced_parsers import without_parser_texts
 from fedmed_transforms.studies.dicomweb.server import PLACE, DicomWebServer, checked_uid
 from fedmed_transforms.studies.dicomweb.unreachable import ServerUnreachable
 
@@ -69,7 +69,7 @@ def store_results(server: DicomWebServer, files: Sequence[str | Path]) -> list[P
 
 def _store(server: DicomWebServer, file: Path) -> bool:
     """Whether it was not there before."""
-    with unquoted_errors(file, "a DICOM file"):
+    with without_parser_texts(file, "a DICOM file"):
         dicom = pydicom.dcmread(file)
         place = [checked_uid(dicom.get(keyword, ""), keyword) for keyword in PLACE]
     subject = f"study {place[0]}, instance {place[2]}"

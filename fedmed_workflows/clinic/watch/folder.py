@@ -148,7 +148,7 @@ class WatchedFolder:
         gone = [part for part, version in versions.items() if not version]
         if gone:
             logger.warning("%s: %d of its %d files are gone before it was taken", key, len(gone), len(versions))
-            self.parts.lose(gone)
+            self.parts.mark_missing(gone)
             for part in gone:
                 self._listed.pop(Path(part.place), None)  # the same file may come back
         return all(part.version == version for part, version in versions.items())

@@ -93,7 +93,7 @@ class StudyLedger(LedgerFile):
         Folder of the ledger.
     """
 
-    def take_up(self) -> None:
+    def resume(self) -> None:
         """Takes up what an earlier process left in hand.
 
         A study that ended the process ``ATTEMPTS`` times is set aside; one that did so less often waits again.

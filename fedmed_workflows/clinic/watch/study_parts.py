@@ -81,7 +81,7 @@ class StudyParts(LedgerFile):
                 again.update(_see(database, part))
         return sorted(again)
 
-    def lose(self, parts: Iterable[Part]) -> None:
+    def mark_missing(self, parts: Iterable[Part]) -> None:
         """Forgets parts of studies that wait, which are gone; a study goes with its last one."""
         with self.changing() as database:
             for part in parts:

@@ -108,7 +108,7 @@ class Watch:
         try:
             with self._folder:
                 self.ledger.make()
-                self.ledger.take_up()
+                self.ledger.resume()
                 evaluator.add_event_handler(Events.ITERATION_COMPLETED, self._ended)
                 evaluator.run()
                 self.status.write(self._trouble, "ended")

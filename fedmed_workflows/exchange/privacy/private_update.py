@@ -17,7 +17,7 @@ from fedmed_networks.weights import tensor_digest
 from fedmed_transforms.whole_file import write_whole
 from fedmed_workflows.exchange.privacy.gaussian_update import GaussianUpdate
 from fedmed_workflows.exchange.privacy.noise_secret import NoiseSecret
-from fedmed_workflows.exchange.trainable import travels
+from fedmed_workflows.exchange.trainable import exchanged_tensors
 
 RECEIVED, ROUND = "received_weights", "round"
 """What the filter finds in MONAI's ``extra``: the tensors that the site received, and the number of the round."""
@@ -49,7 +49,8 @@ class PrivateUpdate(Filter):
 
     def __init__(self, privacy: GaussianUpdate, network: nn.Module, folder: Path, begun: bool) -> None:
         self.privacy = privacy
-        self.parameters = [name for name, value in travels(network).items() if isinstance(value, nn.Parameter)]
+        exchanged = exchanged_tensors(network)
+        self.parameters = [name for name, value in exchanged.items() if isinstance(value, nn.Parameter)]
         hold_statistics(network)
         self.secret = NoiseSecret(folder / "noise.secret", begun)
         self.file = folder / "answers.txt"
@@ -82,7 +83,7 @@ class PrivateUpdate(Filter):
 
 def hold_statistics(network: nn.Module) -> None:
     """Lets normalisations whose statistics travel normalise by them and leave them as they are, also in training."""
-    exchanged = {id(value) for value in travels(network).values()}
+    exchanged = {id(value) for value in exchanged_tensors(network).values()}
     for module in network.modules():
         if isinstance(module, _NormBase) and id(module.running_mean) in exchanged:
             module.register_forward_pre_hook(_evaluate)

@@ -11,7 +11,7 @@ from monai.utils import set_determinism
 
 from fedmed_workflows.exchange.local_normalization import keep_normalizations_local
 from fedmed_workflows.exchange.manifest import Manifest
-from fedmed_workflows.exchange.weights import FULL, Weights, put, take
+from fedmed_workflows.exchange.weights import FULL, Weights, get_weights, set_weights
 from fedmed_workflows.federation.bundle.checkpoint import save_network
 from fedmed_workflows.federation.bundle.config import TRAIN_CONFIG, config_files, site_workflow
 
@@ -71,12 +71,12 @@ class BundleNetwork:
 
     def initial_weights(self) -> Weights:
         """The exchanged tensors as the seed made them; the same at every site."""
-        return take(self.network, self.exchange_dtype)
+        return get_weights(self.network, self.exchange_dtype)
 
     def save_model(self, weights: Mapping[str, torch.Tensor], path: Path) -> Path:
         """Writes the whole network with the given weights, as ``{"model": state}``; all of the file or nothing."""
         self.manifest.check(weights, "the federation's result")
-        put(self.network, weights)
+        set_weights(self.network, weights)
         return save_network(self.network, path)
 
     def has_setting(self, name: str) -> bool:

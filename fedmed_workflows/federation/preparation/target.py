@@ -62,8 +62,9 @@ def _features(unseen: SiteAlgo) -> torch.Tensor:
     features: torch.Tensor | None = dataset.features
     if features is None:
         raise ValueError(
-            f"site {unseen.site!r}: expected fixed features to release, found none: {dataset.anew}; random transforms "
-            "belong into train#preprocessing, and a method that trains the encoder has the target 'none'"
+            f"site {unseen.site!r}: expected fixed features to release, found none: {dataset.why_not_cached}; "
+            "random transforms belong into train#preprocessing, and a method that trains the encoder has the target "
+            "'none'"
         )
     return features
 

@@ -29,12 +29,12 @@ class LocalTensors:
         if normalizations:
             keep_normalizations_local(network)
         self._untrained = self._taken()
-        self.take_up()
+        self.load_last()
 
     def __len__(self) -> int:
         return len(self._untrained)
 
-    def take_up(self) -> None:
+    def load_last(self) -> None:
         """From now on, those of the last round whose state is kept."""
         self._last = (self._untrained and self.state.local()) or self._untrained
 

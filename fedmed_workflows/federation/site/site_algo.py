@@ -19,7 +19,7 @@ from monai.utils import set_determinism
 from fedmed_workflows.exchange.manifest import Manifest
 from fedmed_workflows.exchange.privacy.gaussian_update import GaussianUpdate
 from fedmed_workflows.exchange.privacy.private_update import RECEIVED, ROUND, PrivateUpdate
-from fedmed_workflows.exchange.weights import FULL, Update, Weights, put, take
+from fedmed_workflows.exchange.weights import FULL, Update, Weights, get_weights, set_weights
 from fedmed_workflows.federation.bundle.checkpoint import save_network
 from fedmed_workflows.federation.bundle.config import TRAIN_CONFIG, config_files, site_workflow
 from fedmed_workflows.federation.site.local_tensors import LocalTensors
@@ -145,7 +145,7 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
         After either the site's kept state is that of the round before.
         """
         self.state.restore(self.trainer, round_number, self.workflow.device)
-        self.local.take_up()
+        self.local.load_last()
         self._reseed(round_number)
         self.train(ExchangeObject(weights=dict(weights), weight_type=WeightType.WEIGHTS))
         sent = self.get_weights({RECEIVED: weights, ROUND: round_number}).weights
@@ -190,14 +190,14 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
         """Copies of the exchanged tensors, and nothing else; what MONAI's filters make of them where there are any."""
         filters = self.post_weight_filters or []
         dtype = FULL if filters else self.exchange_dtype  # filters compute before the cast
-        data = ExchangeObject(weights=take(self.network, dtype), weight_type=WeightType.WEIGHTS)
+        data = ExchangeObject(weights=get_weights(self.network, dtype), weight_type=WeightType.WEIGHTS)
         for post_filter in filters:
             data = post_filter(data, extra)
         return data
 
     def initial_weights(self) -> Weights:
         """The exchanged tensors as the seed made them; the same at every site."""
-        return take(self.network, self.exchange_dtype)
+        return get_weights(self.network, self.exchange_dtype)
 
     @property
     def samples(self) -> int:
@@ -235,7 +235,7 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
 
     def _receive(self, data: ExchangeObject, untrained: bool = False) -> None:
         self.manifest.check(data.weights, f"site {self.site!r}: received weights")
-        put(self.network, data.weights)
+        set_weights(self.network, data.weights)
         self.local.put(untrained)
 
     def _reseed(self, round_number: int) -> None:

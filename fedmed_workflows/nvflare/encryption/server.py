@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save
 from fedmed_transforms.whole_file import write_whole
 from fedmed_workflows.errors import SiteError
 from fedmed_workflows.nvflare.server.controller import INITIAL
-from fedmed_workflows.nvflare.wire.messages import values_of
+from fedmed_workflows.nvflare.wire.messages import message_values
 
 GENERATOR = "shareable_generator"
 """Id of the component that makes a task of an aggregate."""
@@ -62,7 +62,7 @@ class LastAggregate(ResponseProcessor):  # type: ignore[misc]
     def process_client_response(self, client: Client, task_name: str, response: Shareable, fl_ctx: FLContext) -> bool:
         """Takes up a site's score; a site that has none is named in it."""
         try:
-            self._scores[client.name] = json.loads(values_of(response, client.name)["score"])
+            self._scores[client.name] = json.loads(message_values(response, client.name)["score"])
         except SiteError as error:
             self._scores[client.name] = {"error": str(error)}
         return True

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedmed_workflows.federation.engine import Outcome
-from fedmed_workflows.federation.progress import RoundsShown
+from fedmed_workflows.federation.progress import RoundProgress
 from fedmed_workflows.federation.rounds import FederationError
 from fedmed_workflows.federation.run_folder import RunFolder
 from fedmed_workflows.nvflare.job.federation_job import network_of, write_job
@@ -87,7 +87,7 @@ class Production:
         network = network_of(federation)
         with (
             tempfile.TemporaryDirectory() as temporary,
-            RoundsShown(federation.rounds, len(federation.sites.folders)) as shown,
+            RoundProgress(federation.rounds, len(federation.sites.folders)) as shown,
         ):
             job = write_job(federation, network, self.name, Path(temporary))
             with AdministratorSession(self.startup_kit) as server:

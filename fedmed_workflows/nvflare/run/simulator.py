@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors.torch import load_file
 
 from fedmed_workflows.federation.engine import Outcome
-from fedmed_workflows.federation.progress import RoundsShown
+from fedmed_workflows.federation.progress import RoundProgress
 from fedmed_workflows.federation.rounds import FederationError
 from fedmed_workflows.federation.run_folder import RunFolder
 from fedmed_workflows.nvflare.job.federation_job import network_of, write_job
@@ -84,7 +84,7 @@ def read_outcome(folder: Path, checkpoints: Path, network: BundleNetwork) -> Out
 
 def _watch(process: subprocess.Popen[bytes], federation: Federation, folder: RunFolder) -> None:
     """Shows the rounds as the server commits them, until the simulator ends."""
-    with RoundsShown(federation.rounds, len(federation.sites.folders), folder.rounds_done) as shown:
+    with RoundProgress(federation.rounds, len(federation.sites.folders), folder.rounds_done) as shown:
         while process.poll() is None:
             time.sleep(POLL_SECONDS)
             shown.catch_up(folder.history)

@@ -25,8 +25,8 @@ from fedmed_workflows.exchange.privacy.gaussian_update import GaussianUpdate
 from fedmed_workflows.exchange.weights import FileWeights, weights_digest
 from fedmed_workflows.federation.rounds import Rounds
 from fedmed_workflows.federation.run_folder import RunFolder
-from fedmed_workflows.nvflare.server.opened_sites import OpenedSites
 from fedmed_workflows.nvflare.server.returned_memory import return_freed_memory
+from fedmed_workflows.nvflare.server.site_registry import SiteRegistry
 from fedmed_workflows.nvflare.server.sites import NVFlareSites
 from fedmed_workflows.nvflare.server.tasks import SiteTasks
 from fedmed_workflows.nvflare.server.tracking import RoundEvents
@@ -99,7 +99,7 @@ class FederationController(Controller):  # type: ignore[misc]
         job, manifest = self._job, Manifest.from_json(self._job["manifest"])
         initial = FileWeights(self._config / INITIAL)
         manifest.check(initial, "the job's initial tensors")
-        opened = OpenedSites(
+        opened = SiteRegistry(
             job["sites"], job["unseen"], manifest, weights_digest(initial), job["min_sites"], _known_data(folder.path)
         )
         sites = NVFlareSites(

@@ -16,10 +16,18 @@ from safetensors import SafetensorError
 
 from fedmed_workflows.errors import SiteError, reported_error
 from fedmed_workflows.exchange.weights import FileWeights, Update
-from fedmed_workflows.nvflare.server.opened_sites import OpenedSites
+from fedmed_workflows.nvflare.server.site_registry import SiteRegistry
 from fedmed_workflows.nvflare.server.tasks import SiteTasks
 from fedmed_workflows.nvflare.wire.files import SOURCE
-from fedmed_workflows.nvflare.wire.messages import OPEN, SAMPLES, SCORE, TRAIN, VALIDATE, filtered_update, values_of
+from fedmed_workflows.nvflare.wire.messages import (
+    OPEN,
+    SAMPLES,
+    SCORE,
+    TRAIN,
+    VALIDATE,
+    filtered_update,
+    message_values,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +61,7 @@ class NVFlareSites:
     def __init__(
         self,
         tasks: SiteTasks,
-        opened: OpenedSites,
+        opened: SiteRegistry,
         initial: FileWeights,
         seconds: float | None,
         incoming: Path,
@@ -87,7 +95,7 @@ class NVFlareSites:
         """The exchanged tensors before round 1."""
         return self.initial
 
-    def carried(self, weights: Mapping[str, torch.Tensor], file: Path) -> FileWeights:
+    def to_transport(self, weights: Mapping[str, torch.Tensor], file: Path) -> FileWeights:
         """The file: sites fetch it, and nothing of it stays in the server's memory."""
         return FileWeights(file)
 
@@ -100,7 +108,7 @@ class NVFlareSites:
         for site in (name for name in self.opened.names if name not in self.opened.ready):
             self._wait_for(site)
             if site != self.opened.unseen:
-                yield site, SiteError(f"site {site!r}: {self.opened.said.get(site, 'is away')}")
+                yield site, SiteError(f"site {site!r}: {self.opened.reasons.get(site, 'is away')}")
         shutil.rmtree(self.incoming, ignore_errors=True)
         asked = self._ask_holding(TRAIN, weights, round_number - 1, present, round=round_number)
         with ThreadPoolExecutor(FETCHED_AT_A_TIME) as pool:
@@ -149,10 +157,10 @@ class NVFlareSites:
             if said is not None and said.get("needs_weights"):
                 lost.append(site)
             else:
-                yield site, answer if said is not None else SiteError(self.opened.said[site])
+                yield site, answer if said is not None else SiteError(self.opened.reasons[site])
         for site, answer in self.tasks.ask(name, task, lost, self.seconds, _file(weights)):
             said = self._values(site, answer)
-            yield site, answer if said is not None else SiteError(self.opened.said[site])
+            yield site, answer if said is not None else SiteError(self.opened.reasons[site])
 
     def _open(self, sites: Sequence[str], contributed: Mapping[str, int]) -> None:
         task = self._open_task(contributed)
@@ -167,7 +175,7 @@ class NVFlareSites:
         if values is None:
             return
         try:
-            self.opened.take_up(site, values)
+            self.opened.register(site, values)
         except Exception as error:
             self._lost(site, error)
 
@@ -190,7 +198,7 @@ class NVFlareSites:
                 return answer
             if self.filtered:
                 return filtered_update(answer, site, weights)
-            values = values_of(answer, site)
+            values = message_values(answer, site)
             if SOURCE not in values:
                 raise SiteError("its answer holds no update")
             sent = FileWeights(self.tasks.fetch(values[SOURCE], self.incoming))
@@ -205,7 +213,7 @@ class NVFlareSites:
         try:
             if isinstance(answer, Exception):
                 raise answer
-            return values_of(answer, site)
+            return message_values(answer, site)
         except Exception as error:
             self._lost(site, error)
             return None
@@ -213,7 +221,7 @@ class NVFlareSites:
     def _lost(self, site: str, error: Exception) -> None:
         logger.warning("site %s: %s", site, error)
         self._holding.pop(site, None)
-        self.opened.lose(site, reported_error(error))
+        self.opened.mark_missing(site, reported_error(error))
 
 
 def _contributed(history: Sequence[Mapping[str, Any]]) -> dict[str, int]:
@@ -224,5 +232,5 @@ def _contributed(history: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def _file(weights: Mapping[str, torch.Tensor]) -> Path:
-    assert isinstance(weights, FileWeights)  # as carried by this engine
+    assert isinstance(weights, FileWeights)  # as to_transport by this engine
     return weights.path

@@ -38,8 +38,8 @@ from fedmed_workflows.nvflare.wire.messages import (
     VALIDATE,
     failure,
     message,
+    message_values,
     register_tensors,
-    values_of,
     with_difference,
 )
 
@@ -76,7 +76,7 @@ class SiteExecutor(Executor):  # type: ignore[misc]
             return failure(f"site {site!r}: {reported_error(error).removeprefix(f'site {site!r}: ')}")
 
     def _open(self, site: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
-        task = values_of(shareable, "server")
+        task = message_values(shareable, "server")
         joined = self._join(site, fl_ctx, task.get("files", {}), task.get("settings", {}))
         contributed = task.get("contributed", {}).get(site)
         if contributed and not joined.algo.state.file(contributed).is_file():
@@ -119,7 +119,7 @@ class SiteExecutor(Executor):  # type: ignore[misc]
         if not self._has(shareable):
             return message(needs_weights=True)
         received = self._weights(shareable, fl_ctx, abort_signal)
-        update = algo.fit_round(received, values_of(shareable, "server")["round"])
+        update = algo.fit_round(received, message_values(shareable, "server")["round"])
         values = {"metrics": update.metrics, SAMPLES: update.samples}
         if not self._filtered:
             return message(**self._offered(update.weights, fl_ctx), **values)
@@ -135,7 +135,7 @@ class SiteExecutor(Executor):  # type: ignore[misc]
 
     def _score(self, site: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
         algo = self._join(site, fl_ctx, {}, {}).algo
-        initial = values_of(shareable, "server").get("initial")
+        initial = message_values(shareable, "server").get("initial")
         if not initial and not self._has(shareable):
             return message(needs_weights=True)
         weights = self._initial if initial else self._weights(shareable, fl_ctx, abort_signal)
@@ -143,11 +143,11 @@ class SiteExecutor(Executor):  # type: ignore[misc]
 
     def _has(self, shareable: Shareable) -> bool:
         """Whether the aggregate that a task is about comes with it, or is here from the task before."""
-        task = values_of(shareable, "server")
+        task = message_values(shareable, "server")
         return SOURCE in task or (self._held is not None and self._held[0] == task["aggregate"])
 
     def _weights(self, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Weights:
-        task = values_of(shareable, "server")
+        task = message_values(shareable, "server")
         if SOURCE in task:
             self._held = None  # its memory is free before the next one comes
             cell = fl_ctx.get_engine().get_cell()

@@ -51,7 +51,7 @@ def failure(text: str) -> Shareable:
     return reply
 
 
-def values_of(shareable: Shareable, sender: str) -> dict[str, Any]:
+def message_values(shareable: Shareable, sender: str) -> dict[str, Any]:
     """The plain values of a message.
 
     Raises
@@ -78,9 +78,9 @@ def filtered_update(shareable: Shareable, site: str, received: Mapping[str, torc
     Raises
     ------
     SiteError, ManifestError
-        As :func:`values_of`, or the message holds no difference of the aggregate's tensors.
+        As :func:`message_values`, or the message holds no difference of the aggregate's tensors.
     """
-    dxo, values = _content(shareable, site), values_of(shareable, site)
+    dxo, values = _content(shareable, site), message_values(shareable, site)
     if dxo.data_kind != DataKind.WEIGHT_DIFF:
         raise SiteError(f"site {site!r}: its answer is no difference that filters were applied to")
     weights = FilteredWeights(received, dxo.data, f"site {site!r}")

@@ -51,8 +51,8 @@ class EncodedDataset(Dataset[dict[str, Any]]):
     ----------
     features
         (N, D), one a sample; None where samples are pictures.
-    anew
-        Why samples are pictures, encoded anew in every pass; empty where they are features.
+    why_not_cached
+        Why samples are pictures, encoded in every pass; empty where they are features.
 
     Raises
     ------
@@ -72,10 +72,10 @@ class EncodedDataset(Dataset[dict[str, Any]]):
             raise ValueError("data: found no image, expected at least one to train on, and one to validate by")
         self.data = [_with_class(entry, network) for entry in data]
         self.transform = transform
-        self.anew = _why_anew(transform, network)
+        self.why_not_cached = _why_not_cached(transform, network)
         self.features: torch.Tensor | None = None
-        if self.anew:
-            logger.info("%s: images are encoded anew in every pass, no features are kept", self.anew)
+        if self.why_not_cached:
+            logger.info("%s: images are encoded anew in every pass, no features are kept", self.why_not_cached)
             self._stored = None if cache_dir is None or is_random(transform) else StoredPictures(cache_dir, transform)
             counts = [self._count(entry) for entry in tqdm(self.data, PICTURES, leave=False)]
         else:
@@ -113,7 +113,7 @@ class EncodedDataset(Dataset[dict[str, Any]]):
         return plain
 
 
-def _why_anew(transform: Any, network: Any) -> str:
+def _why_not_cached(transform: Any, network: Any) -> str:
     if any(value.requires_grad for value in network.visual.parameters()):
         return "the encoder trains"
     return "random augmentation" if is_random(transform) else ""

@@ -119,8 +119,8 @@ def _by_value(pool: Pool, values: dict[str, str], what: str) -> Division:
     if len(sites) - len(empty) < 2:
         raise ValueError(f"{pool.source}: {what}: found one value of all patients, expected two or more")
     texts = {name: [value for value in name_of if name_of[value] == name] for name in sites}
-    told = {"values": texts, "images_with_their_patients": moved, "without_patients": empty}
-    return Division({name: samples for name, samples in sites.items() if samples}, told)
+    details = {"values": texts, "images_with_their_patients": moved, "without_patients": empty}
+    return Division({name: samples for name, samples in sites.items() if samples}, details)
 
 
 def _site_names(values: list[str], where: str) -> dict[str, str]:

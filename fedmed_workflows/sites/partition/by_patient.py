@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from fedmed_workflows.sites.partition.division import Division, drawn
+from fedmed_workflows.sites.partition.division import Division, draw_until_valid
 from fedmed_workflows.sites.partition.pool import Pool
-from fedmed_workflows.sites.partition.shares import dealt
+from fedmed_workflows.sites.partition.shares import assign_by_share
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class ByPatient:
 
     def divide(self, pool: Pool, seed: int) -> Division:
         """As :meth:`fedmed_workflows.sites.partition.division.Scheme.divide`."""
-        return drawn(
+        return draw_until_valid(
             pool, seed, self.sites, self.min_images,
-            lambda random: dealt(pool, np.full(self.sites, 1 / self.sites), random),
+            lambda random: assign_by_share(pool, np.full(self.sites, 1 / self.sites), random),
         )  # fmt: skip

@@ -27,12 +27,12 @@ class Division:
     ----------
     sites
         By name, the images of the site, in the order of the pool.
-    told
+    details
         What there is to know of how they came to be, besides the scheme's settings; plain values.
     """
 
     sites: dict[str, list[Sample]]
-    told: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
 
 
 class Scheme(Protocol):
@@ -67,7 +67,7 @@ def check_sites(pool: Pool, sites: int) -> None:
         )
 
 
-def drawn(
+def draw_until_valid(
     pool: Pool, seed: int, sites: int, min_images: int, draw: Callable[[np.random.RandomState], dict[str, int]]
 ) -> Division:
     """The first draw after which every site can be trained on.

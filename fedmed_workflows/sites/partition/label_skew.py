@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from fedmed_workflows.sites.partition.division import Division, drawn
+from fedmed_workflows.sites.partition.division import Division, draw_until_valid
 from fedmed_workflows.sites.partition.pool import Pool
 from fedmed_workflows.sites.partition.shares import check_concentration, dirichlet, shuffled_by_class
 
@@ -50,7 +50,7 @@ class LabelSkew:
         if len(pool.class_names) < 2:
             found = pool.class_names or "a segmentation"
             raise ValueError(f"{pool.source}: label_skew: found {found}, expected images of two classes or more")
-        return drawn(pool, seed, self.sites, self.min_images, lambda random: self._draw(pool, random))
+        return draw_until_valid(pool, seed, self.sites, self.min_images, lambda random: self._draw(pool, random))
 
     def _draw(self, pool: Pool, random: np.random.RandomState) -> dict[str, int]:
         count = Counter(sample.label for sample in pool.samples)

@@ -65,5 +65,5 @@ def _colors(count: int) -> list[Any]:
 
 def _title(record: Mapping[str, Any]) -> str:
     settings = record["settings"]
-    told = [f"{name} {settings[name]}" for name in ("alpha", "keyword", "column") if name in settings]
-    return shorten(", ".join([record["by"].replace("_", " "), *told, f"seed {record['seed']}"]), 90)
+    details = [f"{name} {settings[name]}" for name in ("alpha", "keyword", "column") if name in settings]
+    return shorten(", ".join([record["by"].replace("_", " "), *details, f"seed {record['seed']}"]), 90)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fedmed_workflows.sites.class_folders import read_site
 from fedmed_workflows.sites.datalist import SECTIONS, datalist_of, read_patients
-from fedmed_workflows.sites.federation_sites import within
+from fedmed_workflows.sites.federation_sites import relative_to_site
 from fedmed_workflows.sites.segmentation_sites import read_pairs
 from fedmed_workflows.sites.split import patients_of
 
@@ -88,7 +88,7 @@ class Pool:
 
     def name_of(self, image: str) -> str:
         """An image's path within the source, the same on every machine."""
-        return Path(within(image, self.source)).as_posix()
+        return Path(relative_to_site(image, self.source)).as_posix()
 
 
 def _patient(sample: Sample) -> str:
@@ -129,8 +129,8 @@ def read_pool(source: str | Path, patient_pattern: str | None = None) -> Pool:
 
 def patient_count(pool: Pool, samples: list[Sample]) -> int | None:
     """How many patients there are; None where nothing says whose any of the images is."""
-    told = any(sample.patient != within(sample.image, pool.source) for sample in samples)
-    return len({sample.patient for sample in samples}) if told else None
+    known = any(sample.patient != relative_to_site(sample.image, pool.source) for sample in samples)
+    return len({sample.patient for sample in samples}) if known else None
 
 
 def class_counts(samples: list[Sample], class_names: list[str]) -> dict[str, int]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fedmed_workflows.sites.partition.division import Division, drawn
+import numpy as np
+
+from fedmed_workflows.sites.partition.division import Division, draw_until_valid
 from fedmed_workflows.sites.partition.pool import Pool
-from fedmed_workflows.sites.partition.shares import check_concentration, dealt, dirichlet
+from fedmed_workflows.sites.partition.shares import assign_by_share, check_concentration, dirichlet
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class QuantitySkew:
     def divide(self, pool: Pool, seed: int) -> Division:
         """As :meth:`fedmed_workflows.sites.partition.division.Scheme.divide`."""
         alphas = [self.alpha] * self.sites
-        return drawn(
-            pool, seed, self.sites, self.min_images, lambda random: dealt(pool, dirichlet(alphas, random), random)
-        )
+
+        def draw(random: np.random.RandomState) -> dict[str, int]:
+            return assign_by_share(pool, dirichlet(alphas, random), random)
+
+        return draw_until_valid(pool, seed, self.sites, self.min_images, draw)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from fedmed_workflows.sites.partition.pool import Pool
 
 
-def dealt(pool: Pool, shares: npt.NDArray[np.float64], random: np.random.RandomState) -> dict[str, int]:
+def assign_by_share(pool: Pool, shares: npt.NDArray[np.float64], random: np.random.RandomState) -> dict[str, int]:
     """The place of every patient's site.
 
     Patients are shuffled within their classes and dealt class by class, each to the site that is farthest behind its

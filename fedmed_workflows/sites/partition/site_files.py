@@ -64,7 +64,7 @@ def write_partition(pool: Pool, scheme: Scheme, seed: int, output_dir: str | Pat
         "settings": dict(vars(scheme)),
         "seed": seed,
         "patient_pattern": pool.patient_pattern,
-        **division.told,
+        **division.details,
         "class_names": pool.class_names,
         "sites": {site: _described(pool, samples, texts[site]) for site, samples in division.sites.items()},
     }

@@ -14,7 +14,7 @@ from fedmed_networks import FACMIC, FineTunedCLIP
 from fedmed_networks.clip.class_names import checkpoint_class_names
 from fedmed_networks.clip.foundation import shared_clip
 from fedmed_workflows.exchange.manifest import Manifest
-from fedmed_workflows.exchange.trainable import travels
+from fedmed_workflows.exchange.trainable import exchanged_tensors
 from fedmed_workflows.methods.image_prompt_pairs import PairInferer, PairLoss
 
 CLASSES = ["no tumour", "glioma", "méningiome"]
@@ -44,10 +44,10 @@ def test_all_of_it_travels_and_every_tensor_of_that_gets_a_gradient(
     network: FineTunedCLIP, pictures: torch.Tensor
 ) -> None:
     expected = {f"clip.{name}" for name, _ in network.clip.named_parameters()}
-    assert set(travels(network.train())) == expected
+    assert set(exchanged_tensors(network.train())) == expected
     assert {"clip.logit_scale", "clip.token_embedding.weight", "clip.visual.conv1.weight"} <= expected
     PairLoss()(PairInferer()(pictures, network), torch.tensor([0, 1, 2, 0, 1])).backward()
-    without = [name for name, value in travels(network).items() if value.grad is None or not value.grad.any()]
+    without = [name for name, value in exchanged_tensors(network).items() if value.grad is None or not value.grad.any()]
     assert without == []
 
 
@@ -62,8 +62,8 @@ def test_what_no_answer_depends_on_stays() -> None:
     }  # fmt: skip
     network = FineTunedCLIP(["a", "b"], clip=coca)
     PairLoss()(PairInferer()(torch.randn(2, 3, 16, 16), network), torch.tensor([0, 1])).backward()
-    assert not any(name.startswith(("clip.text_decoder", "clip.logit_bias")) for name in travels(network))
-    assert [name for name, value in travels(network).items() if value.grad is None] == []
+    assert not any(name.startswith(("clip.text_decoder", "clip.logit_bias")) for name in exchanged_tensors(network))
+    assert [name for name, value in exchanged_tensors(network).items() if value.grad is None] == []
 
 
 def test_it_shares_nothing(network: FineTunedCLIP, small_clip: dict[str, Any], pictures: torch.Tensor) -> None:

@@ -22,7 +22,7 @@ from fedmed_workflows.aggregation import (
     TrimmedMean,
 )
 from fedmed_workflows.exchange.manifest import Manifest
-from fedmed_workflows.exchange.weights import Update, Weights, form
+from fedmed_workflows.exchange.weights import Update, Weights, tensor_spec
 from fedmed_workflows.federation.rounds import Rounds
 from fedmed_workflows.federation.run_folder import KEPT_CHECKPOINTS, RunFolder
 
@@ -33,11 +33,11 @@ START = {
     "norm.count": torch.tensor(0),
 }
 MANIFEST = Manifest(
-    {name: form(value) for name, value in START.items()}, "frozen", frozenset({"norm.running_var", "norm.count"})
+    {name: tensor_spec(value) for name, value in START.items()}, "frozen", frozenset({"norm.running_var", "norm.count"})
 )
 
 ALL = [FedAvg(), FedAvgM(), FedAdam(), FedYogi(), FedBN(), Median(), TrimmedMean(1), Krum(0)]
-WITH_STATE = [each for each in ALL if each.state_forms(MANIFEST)]
+WITH_STATE = [each for each in ALL if each.state_specs(MANIFEST)]
 
 
 class Walks:
@@ -101,7 +101,7 @@ def test_the_state_is_of_parameters_and_goes_with_its_round(tmp_path: Path, aggr
     kept = sorted((tmp_path / "checkpoints").glob("state_*.safetensors"))
     assert [file.stem for file in kept] == [f"state_{number:05d}" for number in range(6 - KEPT_CHECKPOINTS, 7)]
     state = load_file(kept[-1])
-    assert {name: form(value) for name, value in state.items()} == aggregation.state_forms(MANIFEST)
+    assert {name: tensor_spec(value) for name, value in state.items()} == aggregation.state_specs(MANIFEST)
     assert "unrounded.half.weight" in state and not any("norm" in name for name in state)
     sent = load_file(tmp_path / "checkpoints" / "round_00006.safetensors")["half.weight"]
     assert torch.equal(state["unrounded.half.weight"].bfloat16(), sent)

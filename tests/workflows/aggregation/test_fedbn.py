@@ -17,8 +17,8 @@ from torch import nn
 from fedmed_workflows.aggregation import FedBN
 from fedmed_workflows.exchange.local_normalization import keep_normalizations_local
 from fedmed_workflows.exchange.manifest import Manifest
-from fedmed_workflows.exchange.trainable import trainable_parameters, trains, travels
-from fedmed_workflows.exchange.weights import Update, put, take
+from fedmed_workflows.exchange.trainable import exchanged_tensors, trainable_parameters, trainable_tensors
+from fedmed_workflows.exchange.weights import Update, get_weights, set_weights
 from fedmed_workflows.federation.site.site_algo import SiteAlgo
 
 FEDBN = {"_target_": "fedmed_workflows.aggregation.FedBN"}
@@ -57,21 +57,21 @@ def test_aggregate(aggregated: Any, values: list[Any], samples: list[int], expec
     ],
 )
 def test_normalizations_train_and_stay_and_all_else_that_trains_travels(network: nn.Module, local: set[str]) -> None:
-    before, digest = set(travels(network)), Manifest.of(network).frozen
+    before, digest = set(exchanged_tensors(network)), Manifest.of(network).frozen
     keep_normalizations_local(network)
-    assert set(travels(network)) == before - local == {"0.weight", "0.bias"}
-    assert set(trains(network)) == before
+    assert set(exchanged_tensors(network)) == before - local == {"0.weight", "0.bias"}
+    assert set(trainable_tensors(network)) == before
     assert len(trainable_parameters(network)) == 4
     assert Manifest.of(network).frozen == digest  # what stays is not frozen: it differs from site to site
     kept = {name: value.clone() for name, value in network.state_dict().items() if name in local}
-    put(network, {name: value + 1 for name, value in take(network).items()})
+    set_weights(network, {name: value + 1 for name, value in get_weights(network).items()})
     assert all(torch.equal(network.state_dict()[name], value) for name, value in kept.items())
 
 
 def test_a_frozen_normalization_is_none_that_stays() -> None:
     network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2).requires_grad_(False), nn.LayerNorm(2))
     keep_normalizations_local(network)
-    assert set(trains(network)) - set(travels(network)) == {"2.weight", "2.bias"}
+    assert set(trainable_tensors(network)) - set(exchanged_tensors(network)) == {"2.weight", "2.bias"}
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_the_unseen_site_and_the_model_have_the_normalizations_that_the_network_
         str(bundle_root), "unseen", str(sites_dir / "unseen"), str(tmp_path / "own"), settings=settings, held_out=True
     )  # no word of FedBN: the model is a network like any other
     unseen.initialize()
-    assert unseen.score({name: whole[name] for name in travels(unseen.network)}) == result["final"]["unseen"]
+    assert unseen.score({name: whole[name] for name in exchanged_tensors(unseen.network)}) == result["final"]["unseen"]
     assert not (folder / "sites" / "unseen" / "model.pt").exists()
 
 

@@ -11,7 +11,7 @@ import torch
 from fedmed_workflows.aggregation import Before, FedAdam, FedAvg, FedAvgM, FedYogi
 from fedmed_workflows.aggregation import aggregation as pieces
 from fedmed_workflows.exchange.manifest import Manifest
-from fedmed_workflows.exchange.weights import Update, form
+from fedmed_workflows.exchange.weights import Update, tensor_spec
 
 WEIGHT, VARIANCE, COUNT = "layer.weight", "norm.running_var", "norm.num_batches_tracked"
 
@@ -133,14 +133,14 @@ def test_statistics_and_counts_are_averaged_and_leave_no_state(aggregated: Any, 
 @pytest.mark.parametrize("aggregation", [FedAvgM(), FedAdam(), FedYogi()])
 def test_the_state_is_the_one_announced(aggregation: Any, dtype: torch.dtype) -> None:
     tensors = {WEIGHT: torch.ones(2, 3, dtype=dtype), VARIANCE: torch.ones(3), COUNT: torch.tensor(1)}
-    manifest = Manifest({name: form(value) for name, value in tensors.items()}, "", frozenset({VARIANCE, COUNT}))
+    manifest = Manifest({name: tensor_spec(value) for name, value in tensors.items()}, "", frozenset({VARIANCE, COUNT}))
     before = Before(tensors, {}, manifest.statistics)
     kept = {}
     for tensor in aggregation.aggregate({"a": Update(tensors, 1)}, before):
         kept |= tensor.state
-        assert form(tensor.value) == manifest.tensors[tensor.name]
-    assert {name: form(value) for name, value in kept.items()} == aggregation.state_forms(manifest)
-    assert list(kept) == list(aggregation.state_forms(manifest))
+        assert tensor_spec(tensor.value) == manifest.tensors[tensor.name]
+    assert {name: tensor_spec(value) for name, value in kept.items()} == aggregation.state_specs(manifest)
+    assert list(kept) == list(aggregation.state_specs(manifest))
 
 
 def test_small_steps_are_not_lost_where_half_the_bytes_are_sent() -> None:

@@ -55,7 +55,7 @@ def test_attempts(ledger: StudyLedger, tmp_path: Path) -> None:
         ledger.put_back("a", error)
         assert attempts(tmp_path) == {"a": count}
     assert ledger.begin("a")
-    StudyLedger(tmp_path).take_up()
+    StudyLedger(tmp_path).resume()
     assert "the process ended 3 times" in errors(tmp_path)["a"]
     assert ledger.retry() == 1 and attempts(tmp_path) == {"a": 0}
     for _ in range(3):

@@ -30,11 +30,11 @@ REFUSED: list[tuple[Callable[[Path], dict[str, Any]], str]] = [
         "method 'b': aggregation Krum: found rounds of 2 sites",
     ),
     (
-        lambda folder: {"methods": method(folder, **{"folders#sites": ["site_a", "unseen"]})},
+        lambda folder: {"methods": method(folder, **{"federation_sites#sites": ["site_a", "unseen"]})},
         "methods 'b' and 'a': they would run on different data: sites: found ['site_a', 'unseen']",
     ),
     (
-        lambda folder: {"methods": method(folder, **{"folders#class_names": ["dots", "stripes", "other"]})},
+        lambda folder: {"methods": method(folder, **{"federation_sites#class_names": ["dots", "stripes", "other"]})},
         "they would run on different data: class_names",
     ),
     (

@@ -15,8 +15,8 @@ from torch import nn
 from fedmed_networks import FACMIC
 from fedmed_workflows import FACMICLoss
 from fedmed_workflows.exchange.manifest import Manifest
-from fedmed_workflows.exchange.trainable import trainable_parameters, travels
-from fedmed_workflows.exchange.weights import FULL, HALF, Weights, put, take
+from fedmed_workflows.exchange.trainable import exchanged_tensors, trainable_parameters
+from fedmed_workflows.exchange.weights import FULL, HALF, Weights, get_weights, set_weights
 from fedmed_workflows.methods.facmic import AdaptationInferer
 
 PARAMETERS = {f"attention.{layer}.{kind}" for layer in (0, 1, 3) for kind in ("weight", "bias")}
@@ -29,21 +29,22 @@ def network(small_clip: dict[str, Any]) -> FACMIC:
 
 
 def test_the_attention_travels_and_nothing_else(network: FACMIC) -> None:
-    assert set(travels(network)) == PARAMETERS | STATISTICS
-    assert all(travels(network)[name] is network.get_parameter(name) for name in PARAMETERS)
+    assert set(exchanged_tensors(network)) == PARAMETERS | STATISTICS
+    assert all(exchanged_tensors(network)[name] is network.get_parameter(name) for name in PARAMETERS)
     expected = {id(network.get_parameter(name)) for name in PARAMETERS}
     assert {id(value) for value in trainable_parameters(network)} == expected
-    assert set(travels(network)) <= set(network.state_dict())
+    assert set(exchanged_tensors(network)) <= set(network.state_dict())
 
 
 def test_a_frozen_normalisation_stays() -> None:
     unlearned = [nn.BatchNorm2d(2, affine=False), nn.InstanceNorm2d(2)]
     network = nn.Sequential(nn.BatchNorm2d(2), nn.Conv2d(2, 2, 1), *unlearned)
-    assert set(travels(network[0])) == {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
+    learned = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
+    assert set(exchanged_tensors(network[0])) == learned
     network[0].requires_grad_(False)
-    assert set(travels(network)) == {"1.weight", "1.bias"}
+    assert set(exchanged_tensors(network)) == {"1.weight", "1.bias"}
     network[1].bias.requires_grad_(False)
-    assert set(travels(network)) == {"1.weight"}
+    assert set(exchanged_tensors(network)) == {"1.weight"}
 
 
 @pytest.mark.parametrize("pictures", [True, False], ids=["pictures", "features"])
@@ -89,7 +90,7 @@ def test_both_losses_reach_the_attention(network: FACMIC) -> None:
 
 
 def test_taken_weights_are_copies(network: FACMIC) -> None:
-    taken = take(network)
+    taken = get_weights(network)
     before = {name: value.clone() for name, value in taken.items()}
     with torch.no_grad():
         network.attention[0].weight.add_(1)
@@ -103,15 +104,15 @@ def test_taken_weights_are_copies(network: FACMIC) -> None:
 
 def test_put_weights_are_copies(network: FACMIC, small_clip: dict[str, Any]) -> None:
     other = FACMIC(["a", "b", "c"], clip=small_clip)
-    given = {name: torch.full_like(value, 3) for name, value in take(other).items()}
+    given = {name: torch.full_like(value, 3) for name, value in get_weights(other).items()}
     parameters = {name: network.get_parameter(name) for name in PARAMETERS}
-    put(network, {name: value.numpy() for name, value in given.items()})
-    assert all(torch.equal(value, given[name]) for name, value in take(network).items())
+    set_weights(network, {name: value.numpy() for name, value in given.items()})
+    assert all(torch.equal(value, given[name]) for name, value in get_weights(network).items())
     assert all(network.get_parameter(name) is value and value.requires_grad for name, value in parameters.items())
-    put(network, given)
+    set_weights(network, given)
     for value in given.values():
         value.zero_()
-    assert all(bool((value == 3).all()) for value in take(network).values())
+    assert all(bool((value == 3).all()) for value in get_weights(network).values())
     assert not torch.equal(other.attention[3].weight, network.attention[3].weight)
 
 
@@ -121,13 +122,13 @@ def test_bfloat16_halves_what_real_numbers_weigh(network: FACMIC) -> None:
     assert half.tensors[count] == full.tensors[count] == ([], "int64")
     assert {dtype for name, (_, dtype) in half.tensors.items() if name != count} == {"bfloat16"}
     assert half.bytes - 8 == (full.bytes - 8) / 2 and half.frozen == full.frozen
-    sent = take(network, HALF)
+    sent = get_weights(network, HALF)
     half.check(sent, "site 'a'")
     with pytest.raises(ValueError, match="tensor attention.*bfloat16"):
         full.check(sent, "site 'a'")
-    before = take(network)
-    put(network, sent)
-    for name, value in take(network).items():
+    before = get_weights(network)
+    set_weights(network, sent)
+    for name, value in get_weights(network).items():
         assert value.dtype == before[name].dtype  # the network stays in float32
         torch.testing.assert_close(value, before[name], rtol=2**-8, atol=0)
     assert not torch.equal(network.attention[0].weight, before["attention.0.weight"])
@@ -139,9 +140,9 @@ def test_the_manifest_of_a_network(network: FACMIC) -> None:
     assert manifest.tensors["attention.0.weight"] == ([16, 16], "float32")
     assert manifest.tensors["attention.1.num_batches_tracked"] == ([], "int64")
     assert manifest.bytes == 4 * (2 * (16 * 16 + 16) + 4 * 16) + 8
-    assert manifest.bytes == sum(value.numel() * value.element_size() for value in take(network).values())
-    manifest.check(take(network), "site")
-    manifest.check({name: value.numpy() for name, value in take(network).items()}, "site")
+    assert manifest.bytes == sum(value.numel() * value.element_size() for value in get_weights(network).values())
+    manifest.check(get_weights(network), "site")
+    manifest.check({name: value.numpy() for name, value in get_weights(network).items()}, "site")
 
 
 def test_a_manifest_survives_json(network: FACMIC) -> None:
@@ -150,7 +151,7 @@ def test_a_manifest_survives_json(network: FACMIC) -> None:
     assert content["bytes"] == manifest.bytes
     again = Manifest.from_json(content)
     assert again == manifest
-    again.check(take(network), "site")
+    again.check(get_weights(network), "site")
     manifest.check_same(again, "site")
 
 
@@ -177,7 +178,7 @@ def value(number: float) -> Callable[[Weights], Any]:
     ],
 )  # fmt: skip
 def test_other_tensors_are_refused(network: FACMIC, spoil: Callable[[Weights], Any], named: str) -> None:
-    weights = take(network)
+    weights = get_weights(network)
     spoil(weights)
     with pytest.raises(ValueError, match=f"^site 'north': sent weights: .*{named}"):
         Manifest.of(network).check(weights, "site 'north': sent weights")

@@ -11,8 +11,8 @@ from torch import nn
 from fedmed_networks import FACMIC, FedCLIP, LinearHeadCLIP, LoraCLIP, ZeroShotCLIP
 from fedmed_workflows import FACMICLoss
 from fedmed_workflows.exchange.manifest import Manifest
-from fedmed_workflows.exchange.trainable import travels
-from fedmed_workflows.exchange.weights import take
+from fedmed_workflows.exchange.trainable import exchanged_tensors
+from fedmed_workflows.exchange.weights import get_weights
 from fedmed_workflows.methods.faa_clip import AdversarialInferer, FAACLIPLoss
 from fedmed_workflows.methods.facmic import AdaptationInferer, FeatureInferer
 from fedmed_workflows.methods.image_prompt_pairs import PairInferer, PairLoss
@@ -40,13 +40,13 @@ def test_what_travels_gets_a_gradient_and_nothing_else_does(method: str, small_c
     loss_of(network)(step, torch.arange(6) % 3).backward()
     reached = {name for name, value in network.named_parameters() if value.grad is not None and value.grad.any()}
     moved = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
-    assert reached | moved == set(travels(network)) == set(take(network))
+    assert reached | moved == set(exchanged_tensors(network)) == set(get_weights(network))
     assert bool(moved) == (kind is FACMIC)
 
 
 def test_of_zero_shot_clip_nothing_travels(small_clip: dict[str, Any]) -> None:
     network = ZeroShotCLIP(["a", "b"], clip=small_clip)
-    assert not travels(network)
+    assert not exchanged_tensors(network)
     manifest = Manifest.of(network)
     assert not manifest.tensors and manifest.bytes == 0
     with pytest.raises(ValueError, match="its frozen weights have digest"):

@@ -9,8 +9,8 @@ from torch import nn
 from fedmed_networks import FedMSA, FedSAM, FedUNet, LoraSAM
 from fedmed_workflows.exchange.local_normalization import keep_normalizations_local
 from fedmed_workflows.exchange.manifest import Manifest
-from fedmed_workflows.exchange.trainable import local_tensors, trains, travels
-from fedmed_workflows.exchange.weights import put, take
+from fedmed_workflows.exchange.trainable import exchanged_tensors, local_tensors, trainable_tensors
+from fedmed_workflows.exchange.weights import get_weights, set_weights
 
 SMALL = {
     "width": 32, "depth": 3, "heads": 4, "window_size": 3, "global_blocks": [1], "patch_size": 16, "neck": 16,
@@ -34,20 +34,20 @@ def test_what_travels_gets_a_gradient_and_nothing_else_does(name: str, classes: 
     network = build(classes)
     random = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for value in travels(network).values():
+        for value in exchanged_tensors(network).values():
             if isinstance(value, nn.Parameter):
                 value.add_(0.1 * torch.randn(value.shape, generator=random))  # leave layers that start at zero
     before = {name: value.clone() for name, value in network.state_dict().items()}
     network(torch.rand(2, 3, 64, 64, generator=random)).square().sum().backward()
     got = {name: value.grad for name, value in network.named_parameters() if value.grad is not None}
     statistics = ("running_mean", "running_var", "num_batches_tracked")
-    parameters = {name for name in travels(network) if not name.endswith(statistics)}
+    parameters = {name for name in exchanged_tensors(network) if not name.endswith(statistics)}
     assert set(got) == parameters
     assert all(bool(gradient.any()) for name, gradient in got.items() if not name.endswith(".bias")), {
         name for name, gradient in got.items() if not gradient.any()
     }
     moved = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
-    assert moved == set(travels(network)) - parameters
+    assert moved == set(exchanged_tensors(network)) - parameters
     assert bool(moved) == ("BatchNorm2d" in normalizations)
 
 
@@ -55,13 +55,13 @@ def test_what_travels_gets_a_gradient_and_nothing_else_does(name: str, classes: 
 def test_normalizations_that_stay_get_a_gradient_and_do_not_travel(name: str) -> None:
     build, normalizations = NETWORKS[name]
     network = build(1)
-    before = set(trains(network))
+    before = set(trainable_tensors(network))
     keep_normalizations_local(network)
     owners = {name.rpartition(".")[0] for name in local_tensors(network)}
     kinds = {type(network.get_submodule(owner)).__name__ for owner in owners}
     assert kinds == normalizations
-    assert set(travels(network)) | set(local_tensors(network)) == before == set(trains(network))
-    assert not set(travels(network)) & set(local_tensors(network))
+    assert set(exchanged_tensors(network)) | set(local_tensors(network)) == before == set(trainable_tensors(network))
+    assert not set(exchanged_tensors(network)) & set(local_tensors(network))
     network(torch.rand(2, 3, 64, 64)).square().sum().backward()
     assert all(value.grad is not None for value in local_tensors(network).values() if isinstance(value, nn.Parameter))
 
@@ -72,12 +72,12 @@ def test_what_travels_makes_two_networks_equal(name: str, classes: int) -> None:
     torch.manual_seed(0)
     one, other = (NETWORKS[name][0](classes) for _ in range(2))
     with torch.no_grad():
-        for value in travels(one).values():
+        for value in exchanged_tensors(one).values():
             value.add_(1)
     manifest = Manifest.of(one)
     manifest.check_same(Manifest.of(other), "other")
-    manifest.check(take(one), "one")
-    put(other, take(one))
+    manifest.check(get_weights(one), "one")
+    set_weights(other, get_weights(one))
     state = other.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in one.state_dict().items())
 

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from fedmed_workflows.exchange.tensor_file import DTYPES, TensorFile
-from fedmed_workflows.exchange.weights import form
+from fedmed_workflows.exchange.weights import tensor_spec
 
 TENSORS = {
     "ä \"name\"": torch.arange(12.0).reshape(3, 4).t(),  # not contiguous
@@ -18,7 +18,7 @@ TENSORS = {
     "none": torch.zeros(0, 3),
     "after none": torch.tensor([0.1], dtype=torch.bfloat16),
 }
-FORMS = {name: form(value) for name, value in TENSORS.items()}
+FORMS = {name: tensor_spec(value) for name, value in TENSORS.items()}
 
 
 @pytest.mark.parametrize("order", [list(TENSORS), list(reversed(TENSORS))])

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from fedmed_networks import FACMIC
 from fedmed_workflows import ContrastiveLoss
-from fedmed_workflows.exchange.trainable import trainable_parameters, travels
+from fedmed_workflows.exchange.trainable import exchanged_tensors, trainable_parameters
 from fedmed_workflows.methods.faa_clip import AdversarialInferer, FAACLIPLoss
 
 
@@ -77,7 +77,7 @@ def test_the_classifier_trains_with_the_network_and_does_not_travel(network: FAC
     assert {id(value) for value in optimised} == {
         id(value) for value in (*network.attention.parameters(), *loss.parameters())
     }
-    assert all(name.startswith("attention.") for name in travels(network))
+    assert all(name.startswith("attention.") for name in exchanged_tensors(network))
     loss(AdversarialInferer()(features, network, target=target), labels).backward()
     assert all(value.grad is not None for value in optimised)
 

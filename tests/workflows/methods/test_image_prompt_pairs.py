@@ -53,7 +53,7 @@ def test_an_encoder_that_trains_gets_pictures_and_an_image_is_read_once(
     chain = Compose(steps)
     data = [{"image": volume, "label": 1}]
     plain = EncodedDataset(data, chain, network)
-    assert plain.features is None and plain.anew == "the encoder trains" and len(plain) == 5
+    assert plain.features is None and plain.why_not_cached == "the encoder trains" and len(plain) == 5
     expected = [plain[index]["image"] for index in range(5)]
     reads = []
     load = LoadMedicalImaged.__call__

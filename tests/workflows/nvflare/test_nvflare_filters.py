@@ -22,7 +22,7 @@ from torch import nn
 
 from fedmed_workflows.errors import ManifestError, SiteError
 from fedmed_workflows.exchange.filtered_update import FilteredWeights, difference
-from fedmed_workflows.exchange.weights import Update, Weights, take
+from fedmed_workflows.exchange.weights import Update, Weights, get_weights
 from fedmed_workflows.federation.preparation.target import Preparation
 from fedmed_workflows.nvflare.site.executor import SiteExecutor
 from fedmed_workflows.nvflare.site.joined_site import Joined
@@ -50,7 +50,7 @@ def changed(weights: Weights) -> Weights:
 
 
 def test_what_enters_a_filter_is_the_difference_of_the_parameters_and_no_statistic() -> None:
-    received = take(network())
+    received = get_weights(network())
     trained = changed(received)
     sent = difference(network(), trained, received)
     assert set(sent) == {"0.weight", "0.bias", "1.weight", "1.bias"}
@@ -63,7 +63,7 @@ def test_what_enters_a_filter_is_the_difference_of_the_parameters_and_no_statist
 
 
 def test_a_difference_in_half_the_bytes_comes_back_in_their_type() -> None:
-    received = take(network(), "bfloat16")
+    received = get_weights(network(), "bfloat16")
     trained = {name: value.to(received[name].dtype) for name, value in changed(received).items()}
     back = FilteredWeights(received, difference(network(), trained, received), "site 'a'")
     assert torch.equal(back["0.weight"], trained["0.weight"]) and back["0.weight"].dtype == torch.bfloat16
@@ -71,7 +71,7 @@ def test_a_difference_in_half_the_bytes_comes_back_in_their_type() -> None:
 
 def through(filter_of_nvflare: Any) -> tuple[Weights, FilteredWeights, np.ndarray[Any, Any]]:
     """What was received, what the server has after a filter, and the differences that entered it."""
-    received = take(network())
+    received = get_weights(network())
     sent = difference(network(), changed(received), received)
     answer = filter_of_nvflare.process(with_difference(sent, **{SAMPLES: 10}), FLContext())
     update = filtered_update(answer, "a", received)
@@ -112,11 +112,11 @@ def test_an_excluded_tensor_stays_as_it_was_received() -> None:
 )
 def test_what_is_no_difference_of_the_manifest_s_tensors_is_refused(sent: dict[str, Any], said: str) -> None:
     with pytest.raises(ManifestError, match=said):
-        FilteredWeights(take(network()), sent, "site 'a'")
+        FilteredWeights(get_weights(network()), sent, "site 'a'")
 
 
 def test_an_answer_that_no_filter_saw_is_refused_where_filters_are_expected() -> None:
-    received = take(network())
+    received = get_weights(network())
     with pytest.raises(SiteError, match="site 'a': its answer is no difference"):
         filtered_update(message(source={"host": "a", "file": "R1"}, **{SAMPLES: 3}), "a", received)
 
@@ -136,7 +136,7 @@ class Trained:
 def test_a_site_answers_with_a_difference_whose_noise_nobody_can_draw_again(filtered: bool) -> None:
     executor = SiteExecutor()
     executor._joined = Joined(Trained(), "data", Preparation({}, []))  # type: ignore[arg-type]
-    executor._filtered, executor._held = filtered, (0, take(network()))
+    executor._filtered, executor._held = filtered, (0, get_weights(network()))
     executor._offered = lambda weights, fl_ctx: {}  # type: ignore[method-assign]  # no server fetches it here
     context = SimpleNamespace(get_identity_name=lambda: "a")
     draws = set()

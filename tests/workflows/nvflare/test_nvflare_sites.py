@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from fedmed_workflows.errors import SiteError
 from fedmed_workflows.exchange.manifest import Manifest
 from fedmed_workflows.exchange.weights import FileWeights, Update, weights_digest
-from fedmed_workflows.nvflare.server.opened_sites import OpenedSites
+from fedmed_workflows.nvflare.server.site_registry import SiteRegistry
 from fedmed_workflows.nvflare.server.sites import NVFlareSites
 from fedmed_workflows.nvflare.wire.messages import SAMPLES, failure, message
 
@@ -71,7 +71,7 @@ def sound(name: str, site: str, data: dict[str, Any]) -> Shareable | SiteError:
 
 
 def engine(tasks: Scripted, min_sites: int = 1, data: dict[str, str] | None = None) -> NVFlareSites:
-    opened = OpenedSites(["b", "a"], "u", MANIFEST, weights_digest(START), min_sites, data or {})
+    opened = SiteRegistry(["b", "a"], "u", MANIFEST, weights_digest(START), min_sites, data or {})
     return NVFlareSites(tasks, opened, INITIAL, 9.0, Path(FOLDER.name) / "incoming")  # type: ignore[arg-type]
 
 

@@ -70,7 +70,7 @@ def test_quantity_skew_takes_the_shares_that_it_draws_and_the_classes_of_all() -
     pool, scheme = pool_of(160, 80, 40), QuantitySkew(4, 0.7)
     for seed in range(5):
         division = scheme.divide(pool, seed)
-        shares = dirichlet([0.7] * 4, np.random.RandomState([seed, division.told["draw"]]))
+        shares = dirichlet([0.7] * 4, np.random.RandomState([seed, division.details["draw"]]))
         found = table(pool, scheme, seed)
         np.testing.assert_allclose(found.sum(axis=1), 280 * shares, atol=2)
         np.testing.assert_allclose(found, np.outer(shares, [160, 80, 40]), atol=2.5)
@@ -90,7 +90,7 @@ def test_patients_are_dealt_alike() -> None:
 def test_draws_are_repeated_until_every_site_is_large_enough() -> None:
     pool = pool_of(60, 60)
     draws = [QuantitySkew(3, 0.3, 15).divide(pool, seed) for seed in range(10)]
-    assert max(draw.told["draw"] for draw in draws) > 1
+    assert max(draw.details["draw"] for draw in draws) > 1
     assert min(len(site) for draw in draws for site in draw.sites.values()) >= 15
 
 

@@ -9,7 +9,7 @@ from fedmed_workflows.errors import ManifestError, SiteError
 from fedmed_workflows.exchange.manifest import Manifest
 
 
-class OpenedSites:
+class SiteRegistry:
     """The sites of a run and what each of them said when it joined.
 
     Parameters
@@ -31,7 +31,7 @@ class OpenedSites:
     ----------
     ready
         Sites that answered last time they were asked.
-    said
+    reasons
         Why a site is not ready, by its name.
     """
 
@@ -49,14 +49,14 @@ class OpenedSites:
         self.data = dict(data)
         self.answers: dict[str, dict[str, Any]] = {}
         self.ready: set[str] = set()
-        self.said: dict[str, str] = {}
+        self.reasons: dict[str, str] = {}
 
     @property
     def names(self) -> list[str]:
         """All sites, the unseen one last."""
         return [*self.training, *([self.unseen] if self.unseen else [])]
 
-    def take_up(self, site: str, answer: Mapping[str, Any]) -> None:
+    def register(self, site: str, answer: Mapping[str, Any]) -> None:
         """Takes up a site that joined, or came back.
 
         Raises
@@ -74,12 +74,12 @@ class OpenedSites:
             raise SiteError(f"site {site!r}: its images or labels are not those that the run began with")
         self.answers[site] = dict(answer)
         self.ready.add(site)
-        self.said.pop(site, None)
+        self.reasons.pop(site, None)
 
-    def lose(self, site: str, why: str) -> None:
+    def mark_missing(self, site: str, why: str) -> None:
         """A site did not answer, or not well."""
         self.ready.discard(site)
-        self.said[site] = why.removeprefix(f"site {site!r}: ")
+        self.reasons[site] = why.removeprefix(f"site {site!r}: ")
 
     def check_unseen(self) -> None:
         """Refuses to begin without the unseen site.
@@ -90,7 +90,8 @@ class OpenedSites:
             The message says what it said.
         """
         if self.unseen is not None and self.unseen not in self.ready:
-            raise SiteError(f"the unseen site {self.unseen!r} is not ready: {self.said.get(self.unseen, 'no answer')}")
+            reason = self.reasons.get(self.unseen, "no answer")
+            raise SiteError(f"the unseen site {self.unseen!r} is not ready: {reason}")
 
     def check_enough(self) -> None:
         """Refuses to begin with too few sites.
@@ -100,7 +101,7 @@ class OpenedSites:
         SiteError
             The message says what each missing site said.
         """
-        missing = {site: self.said.get(site, "no answer") for site in self.training if site not in self.ready}
+        missing = {site: self.reasons.get(site, "no answer") for site in self.training if site not in self.ready}
         ready = [site for site in self.training if site in self.ready]
         if len(ready) < self.min_sites:
             raise SiteError(f"{len(ready)} sites joined, expected at least {self.min_sites}; not ready: {missing}")

@@ -33,7 +33,7 @@ for _name in QUOTING:
 
 
 @contextmanager
-def unquoted() -> Iterator[None]:
+def silenced_parsers() -> Iterator[None]:
     """Silences their log records of this thread, and their warnings while any thread is inside."""
     _count(1)
     _here.depth = getattr(_here, "depth", 0) + 1
@@ -61,7 +61,7 @@ def _count(change: int) -> None:
 
 
 @contextmanager
-def unquoted_errors(source: str | Path, expected: str) -> Iterator[None]:
+def without_parser_texts(source: str | Path, expected: str) -> Iterator[None]:
     """Keeps back also the texts of a block's errors.
 
     Parameters
@@ -77,7 +77,7 @@ def unquoted_errors(source: str | Path, expected: str) -> Iterator[None]:
         Instead of any error in the block; the message names the file, and the kind and the place of the error.
     """
     try:
-        with unquoted():
+        with silenced_parsers():
             yield
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
