@@ -92,6 +92,7 @@ def test_documents_name_nothing_but_public_names() -> None:
     ("path", "expected"),
     [
         ("fedmed_workflows.moon.MOON", "fedmed_workflows.MOON"),
+        ("fedmed_workflows.federation.Federation", "fedmed_workflows.Federation"),
         ("fedmed_workflows.evaluation.ScoreFile", "fedmed_workflows.ScoreFile"),
         ("fedmed_workflows.sites.ClassificationSites", "fedmed_workflows.ClassificationSites"),
         ("fedmed_workflows.exchange.trainable_parameters", "fedmed_workflows.trainable_parameters"),
