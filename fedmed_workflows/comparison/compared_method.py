@@ -10,7 +10,7 @@ from monai.bundle import ConfigParser
 
 from fedmed_workflows.errors import refusal
 from fedmed_workflows.exchange.local_normalization import keep_normalizations_local
-from fedmed_workflows.federation.bundle.config import existing_files
+from fedmed_workflows.federation.bundle.config import component, existing_files
 from fedmed_workflows.federation.bundle.overlays import merged
 from fedmed_workflows.federation.federation import Federation
 from fedmed_workflows.federation.preparation.target import UNSEEN
@@ -104,6 +104,6 @@ def check_method(name: str, federation: Federation) -> None:
 
 def _built(parser: ConfigParser) -> list[str]:
     """Entries besides the network that a method's settings go into: loss, optimiser, handlers of the network."""
-    handlers = enumerate(parser.get(HANDLERS, []))
-    own = [f"{HANDLERS}#{place}" for place, handler in handlers if handler.get("network") == "@network"]
+    handlers = [component(handler, parser) for handler in parser.get(HANDLERS, [])]
+    own = [f"{HANDLERS}#{place}" for place, handler in enumerate(handlers) if handler.get("network") == "@network"]
     return [*(entry for entry in ("loss", "optimizer") if entry in parser), *own]

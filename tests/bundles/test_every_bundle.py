@@ -77,13 +77,14 @@ def test_keys_that_the_model_zoo_asks_for(bundle_root: Path) -> None:
 
 def test_inference_is_the_same_in_every_bundle_but_for_what_it_writes(bundle_root: Path) -> None:
     first, own = (configs(root)["inference.json"] for root in (BUNDLES[0], bundle_root))
-    shared = ("bundle_root", "dicomweb", "study", "series_rules", "algorithm", "dataset", "dataloader", "handlers",
-              "evaluator", "run")  # fmt: skip
+    shared = ("bundle_root", "dicomweb", "study", "series_rules", "algorithm", "dataset", "dataloader", "ckpt_loader",
+              "handlers", "evaluator", "run")  # fmt: skip
     for key in shared:
         expected = json.loads(json.dumps(first[key]).replace(BUNDLES[0].name, bundle_root.name))
         assert own[key] == expected, key
     loader, results, store, refused = own["handlers"]
-    assert results == "@results" and [handler["_target_"] for handler in (loader, store, refused)] == [
+    assert (loader, results) == ("%ckpt_loader", "@results")
+    assert [handler["_target_"] for handler in (own["ckpt_loader"], store, refused)] == [
         "fedmed_workflows.NamedCheckpointLoader", "fedmed_workflows.StoredResults",
         "fedmed_workflows.RefusedStudies",
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The configuration of a site: which files, which entries replaced, which handlers switched off."""
+"""The configuration of a site: which files, which entries replaced, which handlers left out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai.bundle import ConfigWorkflow
+from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle.utils import ID_REF_KEY, MACRO_KEY
 
 from fedmed_workflows.federation.bundle.overlays import check_overlays
 
@@ -20,7 +21,7 @@ SINGLE_SITE_HANDLERS = (
     "TensorBoard",
     "ValidationHandler",
 )
-"""Handlers of a bundle's training that a federation switches off: it keeps, shows and judges the aggregate itself."""
+"""Handlers of a bundle's training that a federation leaves out: it keeps, shows and judges the aggregate itself."""
 
 
 def config_files(bundle_root: str, names: Sequence[str]) -> list[str]:
@@ -76,8 +77,32 @@ def site_workflow(files: list[str], overrides: Mapping[str, Any]) -> ConfigWorkf
         if id_ not in workflow.parser:
             raise ValueError(f"setting {id_!r}: {files[0]} has no such entry; it has {sorted(workflow.parser.get())}")
         workflow.parser[id_] = value
-    for handlers in ("train#handlers", "validate#handlers"):
-        for handler in workflow.parser.get(handlers, default=[]):
-            if any(name in str(handler.get("_target_")) for name in SINGLE_SITE_HANDLERS):
-                handler["_disabled_"] = True
+    for id_ in ("train#handlers", "validate#handlers"):
+        if id_ in workflow.parser:
+            handlers = workflow.parser[id_]
+            workflow.parser[id_] = [handler for handler in handlers if not _is_of_one_site(handler, workflow.parser)]
     return workflow
+
+
+def component(entry: Any, parser: ConfigParser) -> Mapping[str, Any]:
+    """Returns the component that an element of a list is or refers to, as ``@loss_watch`` or ``%loss_watch``.
+
+    Parameters
+    ----------
+    entry
+        Element of a list in the configuration, for example of the handlers.
+    parser
+        The configuration.
+
+    Returns
+    -------
+    Mapping
+        The component's entries, not parsed. Empty for an expression, and for a name that the configuration lacks.
+    """
+    if isinstance(entry, str) and entry.startswith((ID_REF_KEY, MACRO_KEY)):
+        return component(parser.get(entry[1:]), parser)
+    return entry if isinstance(entry, Mapping) else {}
+
+
+def _is_of_one_site(handler: Any, parser: ConfigParser) -> bool:
+    return any(name in str(component(handler, parser).get("_target_")) for name in SINGLE_SITE_HANDLERS)

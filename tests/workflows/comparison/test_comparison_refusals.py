@@ -95,6 +95,17 @@ def test_settings_that_do_not_build_are_refused_before_training(
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_handler_that_is_an_entry_of_its_own_is_built_before_training(
+    comparison: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SiteAlgo, "fit_round", lambda *_: pytest.fail("trained"))
+    handler = {"_target_": "fedmed_workflows.FedProx", "network": "@network", "mu": -1}
+    train = write_json(tmp_path, "t.json", {"nearby": handler, "+train#handlers": ["@nearby"]})
+    with pytest.raises(RuntimeError) as refused:
+        compare(comparison, methods=method(tmp_path, **{"+train_config": [train]}), output_dir=str(tmp_path / "runs"))
+    assert str(refused.value.__cause__).startswith("method 'b': mu: expected a number of at least 0, found -1")
+
+
 def test_a_target_that_there_is_not_is_refused_before_training(comparison: dict[str, Any], tmp_path: Path) -> None:
     names = ("bundle_root", "methods", "dataset_dir", "overrides")
     compared = Comparison(**{name: comparison[name] for name in names}, output_dir=str(tmp_path / "runs"))
