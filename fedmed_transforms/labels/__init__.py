@@ -1,4 +1,4 @@
-"""Label maps: the labels of an image, on the image's grid."""
+"""The room brings label maps and masks onto the grid of their image."""
 
 from fedmed_faces import moved_names
 

@@ -1,1 +1,1 @@
-"""Preprocessing between a loaded image and a network, and its inverse."""
+"""The room prepares loaded images for a network, and takes its results back to the images."""

@@ -1,1 +1,1 @@
-"""Simulation: phantoms of several hospitals, their scanners, and shifts of single sites."""
+"""The room simulates phantoms of several hospitals, their scanners, and the shifts of single sites."""
