@@ -5,7 +5,7 @@ A script calls :func:`load_image`; a bundle's ``Compose`` calls :class:`LoadMedi
     image = load_image("scan.nii.gz", device="cuda")
     image = load_image("series_folder", uneven="resample")
     image = load_image("study.zip", series={"Modality": "CT"}, localisers="drop")
-    data = LoadMedicalImaged(["image", "label"], rules={"tilt": "shear"})({"image": "series_folder", "label": "seg.dcm"})
+    load = LoadMedicalImaged(["image", "label"], rules={"tilt": "shear"})
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def load_image(path: PathLike | Sequence[PathLike], device: str | torch.device =
     - The slices of a DICOM series have one orientation and one spacing, with no missing and no duplicate slice, or a
       rule says how to correct them.
     - The slices of a DICOM series state position, orientation and pixel spacing, or the rule ``assume_spacing`` does.
-    - A NIfTI file has at most four axes longer than 1, real numbers or RGB as voxels, and an affine that can be inverted.
+    - A NIfTI file has at most four axes longer than 1, real numbers or colours as voxels, and an invertible affine.
 
     Parameters
     ----------
