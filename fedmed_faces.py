@@ -48,17 +48,17 @@ def attach_face(
     return load_name, names_of, names
 
 
-def moved_names(room: str, moved: Collection[str] = ()) -> Callable[[str], Any]:
-    """Builds the ``__getattr__`` of a room (a folder of a package) with the name of an old module or with `moved`."""
-    package = room.partition(".")[0]
+def moved_names(subpackage: str, moved: Collection[str] = ()) -> Callable[[str], Any]:
+    """Builds the ``__getattr__`` of a subpackage that has the name of an old module, or held the modules `moved`."""
+    package = subpackage.partition(".")[0]
 
     def refuse_name(name: str) -> Any:
         names = import_module(package).__all__
         if name in moved:
-            return _MovedModule(package, f"{room}.{name}", names)
+            return _MovedModule(package, f"{subpackage}.{name}", names)
         if name in names:
-            raise UnknownNameError(_moved_text(package, room, name))
-        raise AttributeError(f"module {room!r} has no attribute {name!r}")
+            raise UnknownNameError(_moved_text(package, subpackage, name))
+        raise AttributeError(f"module {subpackage!r} has no attribute {name!r}")
 
     return refuse_name
 

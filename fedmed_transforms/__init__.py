@@ -1,4 +1,4 @@
-"""The package loads files as tensors on a device, transforms them, and saves results as files.
+"""Loads files as tensors on a device, transforms them, and saves results as files.
 
 The package depends on no network and on no federation.
 """

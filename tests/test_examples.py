@@ -100,7 +100,7 @@ fedmed_workflows.aggregation.Krum
 fedmed_workflows.aggregation.Median
 fedmed_workflows.aggregation.TrimmedMean
 """.split()
-"""Names that need a server, a run or a checkpoint, and names whose example is still to be written."""
+"""Names without an example: classes that need a server or a run."""
 
 PUBLIC_NAMES = [f"{face}.{name}" for face in FACES for name in import_module(face).__all__]
 

@@ -1,4 +1,4 @@
-"""The room brings label maps and masks onto the grid of their image."""
+"""Converts label maps and masks, and checks that they lie on the grid of their image."""
 
 from fedmed_faces import moved_names
 

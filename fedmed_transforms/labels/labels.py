@@ -63,7 +63,7 @@ class LabelsToChannels(Transform):
         self.known = sorted({0, *map(int, ignored)}.union(*(rule for rule in self.rules if not isinstance(rule, str))))
 
     def __call__(self, label: torch.Tensor) -> torch.Tensor:
-        """Whole numbers (1, X, Y) or (1, X, Y, Z) of any type -> float32 (n, X, Y) or (n, X, Y, Z)."""
+        """Converts whole numbers (1, X, Y) or (1, X, Y, Z) of any type -> float32 (n, X, Y) or (n, X, Y, Z)."""
         if label.ndim not in (3, 4) or label.shape[0] != 1:
             raise ValueError(f"{file_of(label)}: expected labels (1, X, Y) or (1, X, Y, Z), found {tuple(label.shape)}")
         values = plain_tensor(label).float()
@@ -123,7 +123,7 @@ class ChannelsToLabels(Transform):
     """
 
     def __call__(self, masks: torch.Tensor) -> torch.Tensor:
-        """0 and 1, (n, X, Y, Z) -> uint8 (1, X, Y, Z); for a picture (n, X, Y) -> (X, Y), as MONAI Label writes it.
+        """Converts 0 and 1, (n, X, Y, Z) -> uint8 (1, X, Y, Z); for a picture (n, X, Y) -> (X, Y), as in MONAI Label.
 
         Raises
         ------

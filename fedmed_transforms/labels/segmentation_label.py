@@ -78,7 +78,7 @@ def _is_segments(label: torch.Tensor) -> bool:
 
 
 def _masks_of_volume(segments: MetaTensor, image: torch.Tensor) -> torch.Tensor:
-    """(n, X, Y, Z) of the slices with segments -> (n, X, Y, Z) of all slices of the image."""
+    """Places (n, X, Y, Z) of the slices with segments -> (n, X, Y, Z) of all slices of the image."""
     affine, shape = np.asarray(segments.affine.cpu()), segments.shape[1:]
     own = np.asarray(image.affine.cpu()) if isinstance(image, MetaTensor) else affine
     planes = planes_of_volume(own, image.shape[1:])
@@ -94,7 +94,7 @@ def _masks_of_volume(segments: MetaTensor, image: torch.Tensor) -> torch.Tensor:
 
 
 def _masks_of_picture(segments: MetaTensor, image: torch.Tensor) -> torch.Tensor:
-    """(n, X, Y, 1) of an image without a position -> (n, X, Y)."""
+    """Converts (n, X, Y, 1) of an image without a position -> (n, X, Y)."""
     if segments.shape[1:] != (*image.shape[1:], 1):
         found = f"{tuple(segments.shape[1:])} and {tuple(image.shape[1:])}"
         raise ValueError(f"{file_of(segments)} and {file_of(image)}: found the shapes {found}, expected one picture's")

@@ -1,1 +1,1 @@
-"""The room loads files of every format as tensors with true values and a true affine."""
+"""Loads files of every format as tensors with true values and a true affine."""

@@ -132,9 +132,9 @@ def _log_device(device: str) -> None:
         logger.info("images are read, decoded and scaled on the CPU by %d threads", threads())
         return
     compressed = (
-        "on the device by nvImageCodec where it can" if is_available() else "on the CPU (no nvImageCodec found)"
+        "on the device by nvImageCodec if possible" if is_available() else "on the CPU (no nvImageCodec found)"
     )
-    logger.info("images go to %s as they lie in their files; compressed frames are decoded %s", device, compressed)
+    logger.info("images are copied to %s as the files store them; compressed frames are decoded %s", device, compressed)
 
 
 class LoadMedicalImaged(LoadImaged):  # type: ignore[misc]

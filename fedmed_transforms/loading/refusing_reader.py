@@ -1,4 +1,4 @@
-"""Base class of the readers for MONAI: no other reader loads a path that one of them refused."""
+"""Defines the base class of the readers for MONAI: no other reader loads a path that such a reader refused."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The room keeps the images of a patient together in splits, and finds identifiers that files must not contain."""
+"""Keeps the images of a patient together in splits, and finds identifiers that files must not contain."""

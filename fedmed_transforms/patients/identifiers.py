@@ -23,7 +23,7 @@ from fedmed_transforms.patients.identifying_elements import identifying_elements
 
 @dataclass(frozen=True)
 class Finding:
-    """A kind of identifier that was found.
+    """Describes a kind of identifier that was found.
 
     Attributes
     ----------

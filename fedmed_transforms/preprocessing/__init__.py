@@ -1,1 +1,1 @@
-"""The room prepares loaded images for a network, and takes its results back to the images."""
+"""Prepares loaded images for a network, and converts the network's results back to the grid of the images."""

@@ -49,7 +49,7 @@ class ClipPreprocess(Transform):
         self.std = tuple(float(value) for value in std)
 
     def __call__(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Pictures in [0, 1], (N, 1 or 3, H, W) -> (N, 3, S, S).
+        """Prepares pictures in [0, 1], (N, 1 or 3, H, W) -> (N, 3, S, S).
 
         Raises
         ------

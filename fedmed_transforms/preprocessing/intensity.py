@@ -47,7 +47,7 @@ class ScaleToUnit(Transform):
         self.upper = upper
 
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
-        """Any shape, float values in and out."""
+        """Scales an image of any shape, float values in and out."""
         image = image.float()
         meta = image.meta if isinstance(image, MetaTensor) else {}
         if FULL_SCALE in meta:

@@ -42,7 +42,7 @@ class ToPictures(Transform):
     """
 
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
-        """(C, X, Y) or (C, X, Y, Z) -> (N, C, H, W) with C of 1 or 3.
+        """Converts (C, X, Y) or (C, X, Y, Z) -> (N, C, H, W) with C of 1 or 3.
 
         Raises
         ------
@@ -77,7 +77,7 @@ class ToPicturesd(MapTransform):
 
 @dataclass(frozen=True)
 class Cut:
-    """The flips and the permutation that convert a volume to upright pictures; their inverse is exact.
+    """Holds the flips and the permutation that convert a volume to upright pictures; their inverse is exact.
 
     Attributes
     ----------
@@ -91,13 +91,13 @@ class Cut:
     order: tuple[int, int, int]
 
     def pictures(self, volume: torch.Tensor) -> torch.Tensor:
-        """(C, X, Y, Z) -> (N, C, H, W)."""
+        """Cuts a volume (C, X, Y, Z) -> (N, C, H, W)."""
         slices, rows, columns = (axis + 1 for axis in self.order)
         flipped = volume.flip([axis + 1 for axis in self.flipped])
         return flipped.permute(slices, 0, rows, columns).contiguous()  # (C, X, Y, Z) -> (N, C, H, W)
 
     def volume(self, pictures: torch.Tensor) -> torch.Tensor:
-        """(N, C, H, W) -> (C, X, Y, Z): the inverse of :meth:`pictures`."""
+        """Puts pictures (N, C, H, W) -> (C, X, Y, Z): the inverse of :meth:`pictures`."""
         axes = [(0, 2, 3)[self.order.index(axis)] for axis in range(3)]
         volume = pictures.permute(1, *axes)  # (N, C, H, W) -> (C, X, Y, Z)
         return volume.flip([axis + 1 for axis in self.flipped]).contiguous()

@@ -53,7 +53,7 @@ class SamPreprocess(Transform):
         self.normalize = normalize
 
     def __call__(self, pictures: torch.Tensor) -> MetaTensor:
-        """Pictures in [0, 1], (N, 1 or 3, H, W) -> (N, 3, S, S), with (H, W) in the metadata for SamPostprocessd.
+        """Scales pictures in [0, 1], (N, 1 or 3, H, W) -> (N, 3, S, S); the metadata keeps H, W for SamPostprocessd.
 
         One picture (1 or 3, H, W) becomes (3, S, S).
 

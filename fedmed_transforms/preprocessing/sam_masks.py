@@ -40,7 +40,7 @@ class SamLabels(Transform):
         self.label_size = checked_size("label_size", image_size // 4 if label_size is None else label_size)
 
     def __call__(self, labels: torch.Tensor) -> torch.Tensor:
-        """Labels of any type, (N, C, H, W) -> (N, C, L, L); labels of one picture, (C, H, W) -> (C, L, L).
+        """Scales labels of any type, (N, C, H, W) -> (N, C, L, L), or of one picture, (C, H, W) -> (C, L, L).
 
         Raises
         ------
@@ -114,7 +114,7 @@ class SamPostprocess(Transform):
         self.image_size = checked_size("image_size", image_size)
 
     def __call__(self, logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-        """Logits (N, C, L, L) of the whole square -> (N, C, H, W) with `size` = (H, W).
+        """Scales logits (N, C, L, L) of the whole square -> (N, C, H, W) with `size` = (H, W).
 
         Raises
         ------

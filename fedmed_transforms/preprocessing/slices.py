@@ -44,7 +44,7 @@ class VolumeToSlices(Transform):
         self.neighbours = neighbours
 
     def __call__(self, image: torch.Tensor, kept: Sequence[int] | None = None) -> MetaTensor:
-        """(C, X, Y, Z) or (C, X, Y) -> (N, 3, H, W), or (N, C, H, W) for several channels.
+        """Cuts (C, X, Y, Z) or (C, X, Y) -> (N, 3, H, W), or (N, C, H, W) for several channels.
 
         Parameters
         ----------
@@ -152,7 +152,7 @@ class SlicesToVolume(Transform):
     """
 
     def __call__(self, results: torch.Tensor, slices: torch.Tensor) -> MetaTensor:
-        """(N, C, H, W) -> (C, X, Y, Z), or (C, X, Y) for a picture, with affine and metadata; left-out slices are 0.
+        """Puts (N, C, H, W) -> (C, X, Y, Z), or (C, X, Y) of a picture, with its metadata; left-out slices are 0.
 
         Parameters
         ----------

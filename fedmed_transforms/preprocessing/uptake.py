@@ -60,7 +60,7 @@ class ToUptake(Transform):
     """
 
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
-        """Any shape, float values in and out."""
+        """Converts an image of any shape, float values in and out."""
         _check(image, "Modality", required(image, "Modality", PURPOSE), ["PT"])
         _check(image, "Units", required(image, "Units", PURPOSE), ["BQML", "GML"])
         if dicom_of(image)["Units"] == "GML":

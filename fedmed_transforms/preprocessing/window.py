@@ -69,7 +69,7 @@ class Window(Transform):
         self.window = window
 
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
-        """Any shape, float values out."""
+        """Scales an image of any shape, float values out."""
         low, high = self._range(image)
         image = image.float()
         if low == high:

@@ -1,1 +1,1 @@
-"""The room simulates phantoms of several hospitals, their scanners, and the shifts of single sites."""
+"""Simulates phantoms of several hospitals, their scanners, and the shifts of single sites."""

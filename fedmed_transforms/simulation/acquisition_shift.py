@@ -76,7 +76,7 @@ class AcquisitionShift(Transform):
         self.seed = seed
 
     def __call__(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Pictures in [0, 1], (N, C, H, W) -> (N, C, H, W); the N pictures are the slices of one shaded volume."""
+        """Changes pictures in [0, 1], (N, C, H, W) -> (N, C, H, W); N pictures are the slices of one shaded volume."""
         values = plain_tensor(pictures).float()
         volume = values.transpose(0, 1)  # (C, N, H, W)
         random = np.random.RandomState(self._seed_of(values))

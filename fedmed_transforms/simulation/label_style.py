@@ -44,7 +44,7 @@ class LabelStyle(Transform):
         self.dilation, self.smoothing = int(dilation), smoothing
 
     def __call__(self, labels: torch.Tensor) -> torch.Tensor:
-        """Labels of 0 and 1, (N, n, H, W) -> (N, n, H, W) of the same type."""
+        """Changes labels of 0 and 1, (N, n, H, W) -> (N, n, H, W) of the same type."""
         masks = plain_tensor(labels).float().flatten(0, 1)  # (N n, H, W)
         if self.dilation:
             change = dilate if self.dilation > 0 else erode

@@ -13,7 +13,7 @@ Image: TypeAlias = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Scanner:
-    """A hospital's scanner, and the share of each class in its images."""
+    """Describes a hospital's scanner, and the share of each class in its images."""
 
     manufacturer: str
     model: str

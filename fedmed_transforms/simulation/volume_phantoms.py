@@ -31,7 +31,7 @@ BODY, ORGAN, VESSEL = 0.3, 0.7, 1.0
 
 @dataclass(frozen=True)
 class Volume:
-    """The volume of a patient.
+    """Holds the volume of a patient.
 
     Attributes
     ----------

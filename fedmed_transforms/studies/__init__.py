@@ -1,4 +1,4 @@
-"""The room finds the studies of folders and DICOMweb servers, and the series of each study to process."""
+"""Finds the studies of folders and DICOMweb servers, and the series of each study to process."""
 
 from fedmed_faces import moved_names
 

@@ -30,9 +30,9 @@ def name_results(items: Iterable[dict[str, Any]], sources: Sequence[Path]) -> li
     items = list(items)
     images = [item for item in items if "image" in item]
     names = [_short(Path(item["path"]), root) for item in images]
-    taken = Counter(names)
+    counts = Counter(names)
     for item, name in zip(images, names, strict=True):
-        item["name"] = name if taken[name] == 1 else _long(Path(item["path"]), item["series"], root)
+        item["name"] = name if counts[name] == 1 else _long(Path(item["path"]), item["series"], root)
     return items
 
 

@@ -31,7 +31,7 @@ Rule: TypeAlias = str | Mapping[str, str] | None
 
 @dataclass(frozen=True)
 class Instance:
-    """The part of a DICOM file that the choice of a series needs; memory holds all files of a study.
+    """Describes a DICOM file for the choice of a series; memory holds the descriptions of all files of a study.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class Instance:
 
 @dataclass(frozen=True)
 class Choice:
-    """The chosen series of a study.
+    """Describes the chosen series of a study.
 
     Attributes
     ----------

@@ -17,7 +17,7 @@ from fedmed_transforms.studies.series_choice import Instance, Rule, read_instanc
 
 @dataclass
 class StudyFiles:
-    """The files found, in the order of the search.
+    """Holds the files of a search in the order of the search.
 
     Attributes
     ----------

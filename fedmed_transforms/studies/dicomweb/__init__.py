@@ -1,1 +1,1 @@
-"""The room queries DICOMweb servers, fetches studies from them, and stores results on them."""
+"""Queries DICOMweb servers, fetches studies from them, and stores results on them."""

@@ -85,7 +85,7 @@ def _fetch_series(server: DicomWebServer, uids: tuple[str, str], listing: Datase
 
 
 class _SeriesDownload:
-    """The download of a series; the instances received so far stay when the connection breaks."""
+    """Downloads a series; the instances received so far stay when the connection breaks."""
 
     def __init__(self, uids: tuple[str, str], instances: Sequence[str], folder: Path) -> None:
         self.uids, self.folder = uids, folder

@@ -89,7 +89,7 @@ class PlainWildcards(requests.adapters.HTTPAdapter):
 
 
 class DicomWebServer:
-    """The DICOMweb services of a server: QIDO-RS, WADO-RS and STOW-RS below one address.
+    """Connects to the DICOMweb services of a server: QIDO-RS, WADO-RS and STOW-RS below one address.
 
     The name and password of a user come from ``~/.netrc`` (or the file that NETRC names), a bearer token from the
     environment variable DICOMWEB_TOKEN. For https, the system or the file that REQUESTS_CA_BUNDLE names must trust the
