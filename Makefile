@@ -22,8 +22,8 @@ demo: .venv/installed
 	@echo "The reports: runs/demo/report.html and runs/segmentation_demo/report.html"
 
 test: .venv/installed
-	$(BIN)/flake8 fedmed_networks fedmed_workflows fedmed_transforms fedmed_faces.py tests benchmarks
-	$(BIN)/isort --check-only fedmed_networks fedmed_workflows fedmed_transforms fedmed_faces.py tests benchmarks
+	$(BIN)/flake8 fedmed_networks fedmed_workflows fedmed_transforms fedmed_faces.py conftest.py tests benchmarks
+	$(BIN)/isort --check-only fedmed_networks fedmed_workflows fedmed_transforms fedmed_faces.py conftest.py tests benchmarks
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 

@@ -1,7 +1,7 @@
-"""The faces of the packages: public names, each loaded when it is asked for, refusals of other names, and commands.
+"""Builds the faces of the packages: public names that load at their first use, refusals of other names, and commands.
 
-Configurations, policies and documents name classes by a face alone (``fedmed_workflows.StoredResults``): the files
-below a face may move, its names stay.
+The face of a package is its list of public names. Configurations, policies and documents name a class only by a face
+(``fedmed_workflows.StoredResults``): the files below a face may move, its names stay.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ import lazy_loader
 
 
 class UnknownNameError(ImportError):
-    """A name that a package does not export; the message says which names there are, or which is the new one."""
+    """A package does not export a name; the message lists the public names, or has the name's new path."""
 
 
 def attach_face(
     package: str, file: str, moved: Collection[str] = ()
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
-    """The ``__getattr__``, ``__dir__`` and ``__all__`` of a package, from the stub (``.pyi``) beside its file.
+    """Builds the ``__getattr__``, ``__dir__`` and ``__all__`` of a package from the stub (``.pyi``) beside its file.
 
     Parameters
     ----------
     package, file
         The package's ``__name__`` and ``__file__``.
     moved
-        Names of modules that configurations named classes by, before only the faces did.
+        Names of old modules by whose paths configurations named classes before the faces.
     """
     load, names_of, names = lazy_loader.attach_stub(package, file)
 
@@ -48,17 +48,17 @@ def attach_face(
     return load_name, names_of, names
 
 
-def moved_names(room: str, moved: Collection[str] = ()) -> Callable[[str], Any]:
-    """The ``__getattr__`` of a room that has the name of an old module, or had the modules `moved`."""
-    package = room.partition(".")[0]
+def moved_names(subpackage: str, moved: Collection[str] = ()) -> Callable[[str], Any]:
+    """Builds the ``__getattr__`` of a subpackage that has the name of an old module, or held the modules `moved`."""
+    package = subpackage.partition(".")[0]
 
     def refuse_name(name: str) -> Any:
         names = import_module(package).__all__
         if name in moved:
-            return _MovedModule(package, f"{room}.{name}", names)
+            return _MovedModule(package, f"{subpackage}.{name}", names)
         if name in names:
-            raise UnknownNameError(_moved_text(package, room, name))
-        raise AttributeError(f"module {room!r} has no attribute {name!r}")
+            raise UnknownNameError(_moved_text(package, subpackage, name))
+        raise AttributeError(f"module {subpackage!r} has no attribute {name!r}")
 
     return refuse_name
 
@@ -69,7 +69,7 @@ def refuse(package: str, name: str, names: Collection[str]) -> NoReturn:
     Raises
     ------
     UnknownNameError
-        The message has the nearest names, and all of them.
+        Always; the message has similar public names, and the list of all public names.
     """
     near = get_close_matches(name, names, 3, 0.6)
     meant = f"; did you mean {' or '.join(f'{package}.{found}' for found in near)}?" if near else ""
@@ -77,7 +77,7 @@ def refuse(package: str, name: str, names: Collection[str]) -> NoReturn:
 
 
 class _MovedModule:
-    """Stands where a module was: every name below it is refused with the name that took its place."""
+    """Replaces an old module: refuses every name below it with an error message that has the new name."""
 
     def __init__(self, package: str, path: str, names: Collection[str]) -> None:
         self._package, self._path, self._names = package, path, names
@@ -97,14 +97,14 @@ def _moved_text(package: str, path: str, name: str) -> str:
 
 
 def run_command(package: str, commands: Mapping[str, str]) -> int | None:
-    """Runs ``python -m PACKAGE COMMAND ...``: the command's function with the arguments after the command's name.
+    """Runs the function of ``python -m PACKAGE COMMAND ...`` with the arguments after the command's name.
 
     Parameters
     ----------
     package
         Name of the package.
     commands
-        ``module:function`` by the command's name. The function reads ``sys.argv``.
+        ``module:function`` by the name of the command. The function reads ``sys.argv``.
 
     Returns
     -------

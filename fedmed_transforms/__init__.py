@@ -1,4 +1,7 @@
-"""Transforms: files to tensors on a device, and results back to files. Knows nothing of networks or rounds."""
+"""Loads files as tensors on a device, transforms them, and saves results as files.
+
+The package depends on no network and on no federation.
+"""
 
 from fedmed_faces import attach_face
 
@@ -8,7 +11,7 @@ MOVED = (
     "save_segmentation", "segmentation_label", "segmentation_object", "series_rules", "site_shift", "slices",
     "structured_report", "uptake", "window",
 )  # fmt: skip
-"""Modules by whose paths configurations named classes before only this face did."""
+"""Old modules: configurations named classes by their paths before the package exported its public names."""
 
-# Imports what is asked for: a server that aggregates loads no foundation, a reader of files no network.
+# A name is imported at its first use: a server that aggregates loads no foundation model, a reader of files no network.
 __getattr__, __dir__, __all__ = attach_face(__name__, __file__, MOVED)

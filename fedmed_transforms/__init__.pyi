@@ -19,12 +19,12 @@ from .preprocessing.intensity import ScaleToUnit as ScaleToUnit
 from .preprocessing.intensity import ScaleToUnitd as ScaleToUnitd
 from .preprocessing.pictures import ToPictures as ToPictures
 from .preprocessing.pictures import ToPicturesd as ToPicturesd
-from .preprocessing.sam import SamLabels as SamLabels
-from .preprocessing.sam import SamLabelsd as SamLabelsd
-from .preprocessing.sam import SamPostprocess as SamPostprocess
-from .preprocessing.sam import SamPostprocessd as SamPostprocessd
 from .preprocessing.sam import SamPreprocess as SamPreprocess
 from .preprocessing.sam import SamPreprocessd as SamPreprocessd
+from .preprocessing.sam_masks import SamLabels as SamLabels
+from .preprocessing.sam_masks import SamLabelsd as SamLabelsd
+from .preprocessing.sam_masks import SamPostprocess as SamPostprocess
+from .preprocessing.sam_masks import SamPostprocessd as SamPostprocessd
 from .preprocessing.slices import SlicesToVolume as SlicesToVolume
 from .preprocessing.slices import SlicesToVolumed as SlicesToVolumed
 from .preprocessing.slices import VolumeToSlices as VolumeToSlices

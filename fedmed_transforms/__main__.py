@@ -1,4 +1,4 @@
-"""The commands ``python -m fedmed_transforms identifiers``, ``phantoms`` and ``volume_phantoms``."""
+"""Runs the commands ``python -m fedmed_transforms identifiers``, ``phantoms`` and ``volume_phantoms``."""
 
 import sys
 

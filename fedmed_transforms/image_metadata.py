@@ -1,4 +1,4 @@
-"""What an image brings along beside its values: its file, its affine, the DICOM elements it was read with."""
+"""Defines the metadata of an image: its file, its affine, and the DICOM elements of its file."""
 
 from __future__ import annotations
 
@@ -14,36 +14,40 @@ from monai.data import MetaTensor
 from monai.utils.enums import MetaKeys, SpaceKeys
 
 Loaded: TypeAlias = tuple[torch.Tensor, dict[str, Any]]
-"""Values, channel first, and what :func:`metadata_of` says of them, as every loader of a format gives them."""
+"""The values, channel first, and the metadata of :func:`metadata_of`, as the loader of every format returns them."""
 
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-"""DICOM's axes run to the patient's left and posterior, those of MONAI's affines to the right and anterior."""
+"""Matrix between DICOM's axes (to the patient's left and posterior) and MONAI's axes (to the right and anterior)."""
 
 DICOM = "dicom"
-"""Entry of an image's metadata: DICOM elements by keyword, in DICOM's own text form: several values are separated by a
-backslash, what is absent is empty. Text alone, and the same keywords for every image, so that images form batches."""
+"""Entry of an image's metadata with DICOM elements by keyword, in DICOM's own text form: several values are separated
+by a backslash, a missing value is empty. All values are text and all images have the same keywords, so that images form
+batches."""
 
 SOURCE_INSTANCES = "source_instances"
-"""Entry of an image's metadata: SOPInstanceUIDs of the files that its voxels come from, separated by backslashes."""
+"""Entry of an image's metadata with the SOPInstanceUIDs of the voxels' files, separated by backslashes."""
 
 RESAMPLED = "resampled"
-"""Entry of an image's metadata: "yes" of a DICOM volume that a rule made regular, whose voxels are not its slices'."""
+"""Entry of an image's metadata: "yes" for a DICOM volume that a rule made regular, so that its voxels are resampled."""
 
 SOURCE_FILES = "source_files"
-"""Entry of an image's metadata: paths of the DICOM files that its voxels come from, as JSON; empty of a zip."""
+"""Entry of an image's metadata with the paths of the voxels' DICOM files as JSON; empty for a zip."""
+
+FULL_SCALE = "full_scale"
+"""Entry of an image's metadata with the largest value of its file format, set by readers of pictures."""
 
 
 def metadata_of(path: Path, affine: npt.NDArray[np.float64], shape: Sequence[int]) -> dict[str, Any]:
-    """What MONAI's spatial transforms, ``Invertd`` and ``SaveImaged`` need of an image whose channels come first.
+    """Returns the metadata of a channel-first image for MONAI's spatial transforms, ``Invertd`` and ``SaveImaged``.
 
     Parameters
     ----------
     path
-        What it was read from.
+        The path of the image.
     affine
         (4, 4), voxels to mm, RAS.
     shape
-        Without channels.
+        The spatial shape, without channels.
     """
     return {
         MetaKeys.AFFINE: affine,
@@ -56,48 +60,48 @@ def metadata_of(path: Path, affine: npt.NDArray[np.float64], shape: Sequence[int
 
 
 def file_of(image: torch.Tensor) -> str:
-    """The file that an image was read from, for messages; ``"image"`` where none is known."""
+    """Returns the file of an image for error messages; ``"image"`` if the file is unknown."""
     return str(image.meta.get("filename_or_obj", "image")) if isinstance(image, MetaTensor) else "image"
 
 
 def plain_tensor(image: torch.Tensor) -> torch.Tensor:
-    """The values alone, without a copy."""
+    """Returns the values without metadata and without a copy."""
     return image.as_tensor() if isinstance(image, MetaTensor) else image
 
 
 def with_metadata_of(image: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """Values with the metadata of the image they were made from; plain where that image was plain."""
+    """Returns values with the metadata of their image; a plain tensor if the image is a plain tensor."""
     return MetaTensor(values, meta=dict(image.meta)) if isinstance(image, MetaTensor) else values
 
 
 def dicom_of(image: torch.Tensor) -> Mapping[str, str]:
-    """The DICOM elements that an image was read with; none for an image of another format."""
+    """Returns the DICOM elements of an image; an empty mapping for an image of another format."""
     elements = image.meta.get(DICOM) if isinstance(image, MetaTensor) else None
     return elements if isinstance(elements, Mapping) else {}
 
 
 def source_files(image: torch.Tensor) -> list[Path]:
-    """The DICOM files that an image's voxels come from, bottom slice first; none where they are not known."""
+    """Lists the DICOM files of an image's voxels, bottom slice first; an empty list if the files are unknown."""
     text = image.meta.get(SOURCE_FILES) if isinstance(image, MetaTensor) else None
     return [Path(name) for name in json.loads(text)] if text else []
 
 
 def required(image: torch.Tensor, keyword: str, purpose: str) -> str:
-    """One DICOM element of an image.
+    """Returns a DICOM element of an image, which must have a value.
 
     Parameters
     ----------
     image
-        With the entry :data:`DICOM` in its metadata.
+        An image with the entry :data:`DICOM` in its metadata.
     keyword
-        As DICOM PS3.6 spells it.
+        Keyword of the element as in DICOM PS3.6.
     purpose
-        What it is needed for, for the message.
+        Purpose of the element, for the error message.
 
     Raises
     ------
     ValueError
-        The image has no such element, or an empty one; the message names its file and the keyword.
+        The image has no such element, or an empty element; the message names the file and the keyword.
     """
     value = dicom_of(image).get(keyword, "").strip()
     if not value:
@@ -106,7 +110,7 @@ def required(image: torch.Tensor, keyword: str, purpose: str) -> str:
 
 
 def number(image: torch.Tensor, keyword: str, purpose: str) -> float:
-    """One DICOM element as a number, the first of several.
+    """Returns a DICOM element of an image as a number; the first of several values.
 
     Raises
     ------
@@ -118,7 +122,3 @@ def number(image: torch.Tensor, keyword: str, purpose: str) -> float:
         return float(first)
     except ValueError as error:
         raise ValueError(f"{file_of(image)}: {keyword}: found {first!r}, expected a number") from error
-
-
-FULL_SCALE = "full_scale"
-"""Entry of an image's metadata: the largest value that its file format can hold, set by readers of pictures."""

@@ -1,4 +1,4 @@
-"""Files and folders that readers see whole or not at all."""
+"""Writes files and folders so that a reader sees all of their content or nothing."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pathlib import Path
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary name in the same folder, with the same ending, that takes the file's name once it is written.
+    """Yields a temporary path in the same folder with the same ending; the complete file then gets its name.
 
     Parameters
     ----------
     path
-        The file to write. Folders above it are made; an older file of this name is replaced.
+        The file to write. Missing folders above it are created; an older file of this name is replaced.
 
     Yields
     ------
     Path
-        Where to write. If the block ends with an error, what was written there is removed.
+        The temporary path to write. If the block ends with an error, the temporary file is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{secrets.token_hex(8)}{path.name[-8:]}")  # the ending tells writers the format
@@ -36,27 +36,27 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def is_new_or_empty(folder: Path) -> bool:
-    """Whether nothing would be lost by writing a folder of this name."""
+    """Checks whether a folder is missing or empty, so that writing it destroys no file."""
     return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
 
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """A folder of a temporary name beside the place of another that takes its name once it is written.
+    """Yields a temporary folder beside the folder to write; the complete folder then gets its name.
 
     Parameters
     ----------
     path
-        The folder to write, by one process at a time. Folders above it are made; an older folder of this name is
-        replaced.
+        The folder to write, by one process at a time. Missing folders above it are created; an older folder of this
+        name is replaced.
 
     Yields
     ------
     Path
-        Where to write: an empty folder. If the block ends with an error, what was written there is removed.
+        The empty temporary folder to write. If the block ends with an error, the temporary folder is removed.
     """
     temporary, old = (path.with_name(f".{path.name}.{state}") for state in ("new", "old"))
-    shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
+    shutil.rmtree(temporary, ignore_errors=True)  # a killed process may have left its folder
     temporary.mkdir(parents=True)
     try:
         yield temporary
@@ -70,6 +70,6 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
-    """Writes a file under a temporary name, flushes it, and renames it: readers see all of it or nothing."""
+    """Writes a file under a temporary name, flushes and renames it: readers see all of its content or nothing."""
     with whole_file(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)

@@ -38,6 +38,18 @@ def read_segmentation(path: str | Path | bytes, name: str = "") -> tuple[torch.T
     ------
     ValueError
         The file is no binary segmentation, or its slices are not evenly spaced; the message names it.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from fedmed_transforms import load_image, read_segmentation, write_segmentation
+    >>> from pydicom.data import get_testdata_file
+    >>> source = get_testdata_file("CT_small.dcm")
+    >>> with TemporaryDirectory() as folder:
+    ...     file = write_segmentation(load_image(source) > 0, source, f"{folder}/seg.dcm", ["tissue"])
+    ...     mask, affine, labels = read_segmentation(file)
+    >>> mask.shape, affine.shape, labels
+    (torch.Size([1, 128, 128, 1]), torch.Size([4, 4]), ['tissue'])
     """
     content = BytesIO(path) if isinstance(path, bytes) else path
     with without_parser_texts(name or str(path), "a binary DICOM segmentation of evenly spaced slices"):

@@ -51,6 +51,12 @@ class SeriesRules:
     ------
     ValueError
         A rule says something unknown.
+
+    Examples
+    --------
+    >>> from fedmed_transforms import SeriesRules
+    >>> SeriesRules(tilt="shear", uneven="resample").tilt
+    'shear'
     """
 
     series: str | Mapping[str, str] | None = None

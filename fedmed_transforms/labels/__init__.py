@@ -1,4 +1,4 @@
-"""Label maps: the labels of an image, on the image's grid."""
+"""Converts label maps and masks, and checks that they lie on the grid of their image."""
 
 from fedmed_faces import moved_names
 

@@ -1,4 +1,4 @@
-"""Label maps to channels, one map of 0 and 1 for every structure that a network segments, and back to one map."""
+"""Converts label maps to channels, one mask of 0 and 1 for each structure that a network segments, and back."""
 
 from __future__ import annotations
 
@@ -12,36 +12,43 @@ from monai.transforms import MapTransform, Transform
 from fedmed_transforms.image_metadata import file_of, plain_tensor, with_metadata_of
 
 NONZERO = "nonzero"
-"""Instead of label values: every value above zero, for labels that number instances (nuclei 1, 2, 3, ...)."""
+"""Stands for every value above zero, for labels that number instances (nuclei 1, 2, 3, ...)."""
 
 Values: TypeAlias = Sequence[int] | str
 
 MOST_VALUES_SHOWN = 10
 
 MOST_CHANNELS = 255
-"""Labels that fit 8 bits beside the background."""
+"""The largest number of labels that 8 bits hold beside the background."""
 
 
 class LabelsToChannels(Transform):
-    """Takes a label map to channels of 0 and 1, which may overlap: a disc includes its cup.
+    """Converts a label map to channels of 0 and 1; channels may overlap: a disc includes its cup.
 
     Parameters
     ----------
     channels
-        The label values of each channel, or ``"nonzero"``: a mapping by the channel's name, or a list of them.
+        The label values of each channel, or ``"nonzero"``: a mapping by the channel's name, or a list.
     ignored
-        Values that may occur and belong to no channel; 0, the background, always may.
+        Values that may occur and belong to no channel; 0, the background, is always allowed.
 
     Attributes
     ----------
     names
-        The channels' names, in their order; numbers from 0 for a list.
+        The names of the channels in order; numbers from 0 for a list.
 
     Raises
     ------
     ValueError
-        No channel, or one without values; a label map of several channels, or one with a value that is neither in a
-        channel nor ignored (the message names its file and the values).
+        There is no channel, or a channel has no values; a label map has several channels, or a value that is neither in
+        a channel nor ignored (the message names the file and the values).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_transforms import LabelsToChannels
+    >>> LabelsToChannels({"disc": [1, 2], "cup": [2]})(torch.tensor([[[0, 1, 2]]])).tolist()
+    [[[0.0, 1.0, 1.0]], [[0.0, 0.0, 1.0]]]
     """
 
     def __init__(self, channels: Mapping[str, Values] | Sequence[Values], ignored: Sequence[int] = ()) -> None:
@@ -56,20 +63,20 @@ class LabelsToChannels(Transform):
         self.known = sorted({0, *map(int, ignored)}.union(*(rule for rule in self.rules if not isinstance(rule, str))))
 
     def __call__(self, label: torch.Tensor) -> torch.Tensor:
-        """Whole numbers (1, X, Y) or (1, X, Y, Z) of any type -> float32 (n, X, Y) or (n, X, Y, Z)."""
+        """Converts whole numbers (1, X, Y) or (1, X, Y, Z) of any type -> float32 (n, X, Y) or (n, X, Y, Z)."""
         if label.ndim not in (3, 4) or label.shape[0] != 1:
             raise ValueError(f"{file_of(label)}: expected labels (1, X, Y) or (1, X, Y, Z), found {tuple(label.shape)}")
         values = plain_tensor(label).float()
         self._check(label, values)
-        return with_metadata_of(label, torch.cat([_belongs(values, rule) for rule in self.rules]).float())
+        return with_metadata_of(label, torch.cat([_is_in(values, rule) for rule in self.rules]).float())
 
     def _check(self, label: torch.Tensor, values: torch.Tensor) -> None:
-        expected = _belongs(values, self.known)
+        expected = _is_in(values, self.known)
         if NONZERO in self.rules:
             expected |= (values > 0) & (values == values.round())
         if not bool(expected.all()):
-            strange = values[~expected]
-            found = strange[~strange.isnan()].unique().tolist() + [float("nan")] * bool(strange.isnan().any())
+            unknown = values[~expected]
+            found = unknown[~unknown.isnan()].unique().tolist() + [float("nan")] * bool(unknown.isnan().any())
             shown = ", ".join(f"{value:g}" for value in found[:MOST_VALUES_SHOWN])
             more = f" and {len(found) - MOST_VALUES_SHOWN} more" if len(found) > MOST_VALUES_SHOWN else ""
             above = " and above" if NONZERO in self.rules else ""
@@ -77,7 +84,15 @@ class LabelsToChannels(Transform):
 
 
 class LabelsToChannelsd(MapTransform):
-    """Dictionary form of :class:`LabelsToChannels`."""
+    """Converts the label maps of a dictionary as :class:`LabelsToChannels` does.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_transforms import LabelsToChannelsd
+    >>> LabelsToChannelsd("label", ["nonzero"])({"label": torch.tensor([[[0, 7, 9]]])})["label"].tolist()
+    [[[0.0, 1.0, 1.0]]]
+    """
 
     def __init__(
         self,
@@ -90,46 +105,61 @@ class LabelsToChannelsd(MapTransform):
         self.to_channels = LabelsToChannels(channels, ignored)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Takes every key's label map to channels."""
+        """Converts the label map of every key to channels."""
         return {**data, **{key: self.to_channels(data[key]) for key in self.key_iterator(data)}}
 
 
 class ChannelsToLabels(Transform):
-    """Takes masks, a channel each, to one map of labels, as viewers and MONAI Label show it: k + 1 is channel k.
+    """Converts masks, one channel each, to one label map for viewers and MONAI Label: label k + 1 is channel k.
 
-    Where channels overlap, the later one lies on top: of a disc and then its cup, both stay visible.
+    Where channels overlap, the later channel covers the earlier one: a disc and then its cup both stay visible.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_transforms import ChannelsToLabels
+    >>> ChannelsToLabels()(torch.tensor([[[0, 1, 1]], [[0, 0, 1]]])).tolist()
+    [[0, 1, 2]]
     """
 
     def __call__(self, masks: torch.Tensor) -> torch.Tensor:
-        """0 and 1, (n, X, Y, Z) -> uint8 (1, X, Y, Z); of a picture (n, X, Y) -> (X, Y), as MONAI Label writes it.
+        """Converts 0 and 1, (n, X, Y, Z) -> uint8 (1, X, Y, Z); for a picture (n, X, Y) -> (X, Y), as in MONAI Label.
 
         Raises
         ------
         ValueError
             The masks have another number of axes, no or more than 255 channels, or values besides 0 and 1; the message
-            names their file.
+            names the file.
         """
         if masks.ndim not in (3, 4) or not 1 <= masks.shape[0] <= MOST_CHANNELS:
             expected = f"masks (n, X, Y) or (n, X, Y, Z) of 1 to {MOST_CHANNELS} channels"
             raise ValueError(f"{file_of(masks)}: expected {expected}, found {tuple(masks.shape)}")
         values = plain_tensor(masks)
-        if not bool(_belongs(values, [0, 1]).all()):
+        if not bool(_is_in(values, [0, 1]).all()):
             raise ValueError(f"{file_of(masks)}: expected masks of 0 and 1, found other values")
         labels = torch.zeros(values.shape[1:], dtype=torch.uint8, device=values.device)
         for label, mask in enumerate(values, start=1):
             labels[mask > 0] = label
-        return with_metadata_of(masks, labels[None] if masks.ndim == 4 else labels)
+        return with_metadata_of(masks, labels[None] if masks.ndim == 4 else labels)  # (1, X, Y, Z) or (X, Y)
 
 
 class ChannelsToLabelsd(MapTransform):
-    """Dictionary form of :class:`ChannelsToLabels`."""
+    """Converts the masks of a dictionary as :class:`ChannelsToLabels` does.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_transforms import ChannelsToLabelsd
+    >>> ChannelsToLabelsd("mask")({"mask": torch.ones(2, 4, 4, 3)})["mask"].shape
+    torch.Size([1, 4, 4, 3])
+    """
 
     def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)
         self.to_labels = ChannelsToLabels()
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Takes every key's masks to labels."""
+        """Converts the masks of every key to a label map."""
         return {**data, **{key: self.to_labels(data[key]) for key in self.key_iterator(data)}}
 
 
@@ -139,7 +169,7 @@ def _is_rule(values: Any) -> bool:
     return len(values) > 0 and all(value == int(value) for value in values)
 
 
-def _belongs(values: torch.Tensor, rule: Values) -> torch.Tensor:
+def _is_in(values: torch.Tensor, rule: Values) -> torch.Tensor:
     if isinstance(rule, str):
         return values > 0
     found = torch.zeros_like(values, dtype=torch.bool)

@@ -1,1 +1,1 @@
-"""Loading: files of every format become tensors with true values and a true affine."""
+"""Loads files of every format as tensors with true values and a true affine."""

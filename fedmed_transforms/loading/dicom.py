@@ -1,4 +1,4 @@
-"""A DICOM file or series to a tensor with true values and a true affine."""
+"""Loads a DICOM file or series as a tensor with true values and a true affine."""
 
 from __future__ import annotations
 
@@ -40,42 +40,42 @@ ELEMENTS = (
     *("Units", "CorrectedImage", "DecayCorrection", "SeriesDate", "SeriesTime", "AcquisitionDate", "AcquisitionTime"),
     *("SUVType", "PatientWeight", "PatientSize", "PatientSex"),
 )
-"""Elements that transforms need; none of them names a patient."""
+"""DICOM elements that transforms need; none of them names a patient."""
 
 RADIOPHARMACEUTICALS = "RadiopharmaceuticalInformationSequence"
 RADIOPHARMACEUTICAL = (
     *("RadiopharmaceuticalStartTime", "RadiopharmaceuticalStartDateTime", "RadionuclideTotalDose"),
     "RadionuclideHalfLife",
 )
-"""Elements of that sequence's first item, likewise."""
+"""DICOM elements that transforms need of the first item of that sequence."""
 
 
 def load_dicom(
     path: Path, device: torch.device, rules: SeriesRules, files: Sequence[Path] | None = None
 ) -> Loaded:
-    """A file, folder, DICOMDIR or zip to values and metadata.
+    """Loads the values and the metadata of a file, folder, DICOMDIR or zip.
 
     Parameters
     ----------
     path
-        What to read, and what messages call it.
+        The path to read; error messages name it.
     device
-        Where the values are to be.
+        The device of the values.
     rules
-        What to do with a series that is no regular volume.
+        The rules for a series that is no regular volume.
     files
-        Of one series, where they are known: nothing else of the path is looked at.
+        The files of one series, if the caller knows them: the loader then reads these files only.
 
     Returns
     -------
     tuple
-        (C, X, Y) for one picture without a place in the patient, (C, X, Y, Z) for everything else, float32, C = 1 or 3;
-        the metadata that MONAI's transforms need, with an affine from voxels to mm, RAS.
+        (C, X, Y) for one picture without a position in the patient, (C, X, Y, Z) for everything else, float32,
+        C = 1 or 3; the metadata that MONAI's transforms need, with an affine from voxels to mm, RAS.
 
     Raises
     ------
     ValueError
-        The path holds no image, several series, or what is no regular volume and no rule says what to do with it.
+        The path holds no image or several series, or the series is no regular volume and no rule applies.
     """
     try:
         with silenced_parsers():
@@ -88,7 +88,7 @@ def load_dicom(
     except OSError as error:
         found = f"{type(error).__name__}: {error.strerror} ({error.filename})"
         raise ValueError(f"{path}: expected readable files, found {found}") from error
-    except Exception as error:  # whatever a damaged file led to that nothing nearer the file has met
+    except Exception as error:  # a damaged file can raise any error of the parsers
         raise ValueError(f"{path}: expected readable DICOM, found {error_text(error)}") from error
 
 
@@ -107,18 +107,18 @@ def _load(path: Path, device: torch.device, rules: SeriesRules, known: Sequence[
 
 
 def _load_segmentation(path: Path, files: list[DicomFile], device: torch.device) -> Loaded:
-    """A DICOM segmentation: a channel a segment, 0 or 1, on the slices from the first to the last that it holds."""
+    """Loads a DICOM segmentation: one channel of 0 and 1 for each segment, on its slices from the first to the last."""
     if len(files) > 1:
         raise ValueError(f"{path}: found {len(files)} segmentations in one series, expected one file")
-    read_slices(files[0])  # refuses one whose frames contradict each other
+    read_slices(files[0])  # refuses a segmentation whose frames contradict each other
     mask, affine, _ = read_segmentation(files[0].source, files[0].name)
     values = mask.to(device=device, dtype=torch.float32)
     meta = {**metadata_of(path, affine.numpy(), values.shape[1:]), SOURCE_FILES: _paths(files)}
-    return values, _with_elements(meta, files[0].header)
+    return values, _with_elements(meta, files[0].header)  # values (n, X, Y, Z)
 
 
 def _read_unique(grid: Grid, rules: SeriesRules, device: torch.device) -> tuple[Grid, torch.Tensor]:
-    """Values of the slices that are to stay; what no rule mends is refused before a pixel is read."""
+    """Reads the slices that the rules keep; refuses an irregular grid before any pixel is read."""
     same = duplicate_positions(grid)
     if not same:
         check_regular(grid, rules)
@@ -141,9 +141,9 @@ def _read_unique(grid: Grid, rules: SeriesRules, device: torch.device) -> tuple[
 
 
 def _channel_first(values: torch.Tensor, flat: bool) -> torch.Tensor:
-    """(slices, rows, columns[, 3]) to (C, X, Y[, Z]), as a view."""
-    volume = values[..., None] if values.ndim == 3 else values
-    volume = volume.permute(3, 2, 1, 0)
+    """Returns a view of the values with the channels first."""
+    volume = values[..., None] if values.ndim == 3 else values  # (slices, rows, columns, C)
+    volume = volume.permute(3, 2, 1, 0)  # (C, X, Y, Z)
     return volume[..., 0] if flat else volume
 
 
@@ -164,7 +164,7 @@ def _metadata(path: Path, values: torch.Tensor, grid: Grid, flat: bool) -> dict[
 
 
 def _paths(files: Iterable[DicomFile]) -> str:
-    """Paths as JSON; empty for members of a zip."""
+    """Returns the paths as JSON; the text is empty for members of a zip."""
     paths = dict.fromkeys(str(file.source) if isinstance(file.source, Path) else "" for file in files)
     return "" if "" in paths else json.dumps(list(paths))
 
@@ -182,9 +182,16 @@ class DicomReader(RefusingReader):
     Parameters
     ----------
     device
-        Where the values are to be.
+        The device of the values.
     **rules
-        As of :class:`fedmed_transforms.SeriesRules`.
+        Keywords of :class:`fedmed_transforms.SeriesRules`.
+
+    Examples
+    --------
+    >>> from monai.transforms import LoadImage
+    >>> from pydicom.data import get_testdata_file
+    >>> LoadImage("fedmed_transforms.DicomReader", image_only=True)(get_testdata_file("CT_small.dcm")).shape
+    torch.Size([1, 128, 128, 1])
     """
 
     def __init__(self, device: str | torch.device = "cpu", **rules: Any) -> None:
@@ -192,16 +199,16 @@ class DicomReader(RefusingReader):
         self.rules = SeriesRules.of(rules)
 
     def reads(self, path: Path) -> bool:
-        """Whether a path is a folder, a zip, a DICOMDIR, or a file with DICOM's suffix or content."""
+        """Checks whether a path is a folder, a zip, a DICOMDIR, or a file with DICOM's suffix or content."""
         return is_dicom_path(path)
 
     def load(self, path: Path) -> Loaded:
-        """Values (C, X, Y[, Z]) and metadata of a path."""
+        """Loads the values (C, X, Y[, Z]) and the metadata of a path."""
         return load_dicom(path, self.device, self.rules)
 
 
 def is_dicom_path(path: Path) -> bool:
-    """Whether a path is to be read as DICOM: a folder, or a file by its name or its magic bytes."""
+    """Checks whether a path is read as DICOM: a folder, or a file with DICOM's name or magic bytes."""
     if path.is_dir() or is_archive(path) or path.name.upper() == DIRECTORY_NAME:
         return True
     return path.name.lower().endswith(DICOM_SUFFIXES) or (path.is_file() and is_dicom(path))

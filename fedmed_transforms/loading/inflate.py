@@ -1,4 +1,4 @@
-"""Bytes of a NIfTI file, inflated where it is gzip, in pieces, with a bound on what it may hold."""
+"""Reads the bytes of a NIfTI file in pieces: gzip files are inflated, and their size has a bound."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from isal import isal_zlib
 from fedmed_transforms.dicom.archive import LARGEST_RATIO
 
 PIECE = 2**22
-"""Bytes that are handed on together."""
+"""Number of bytes in a piece."""
 
 READ_AT_ONCE = 2**18
 GZIP = b"\x1f\x8b"
-GZIP_WITH_CHECK = 31  # zlib's window bits for a gzip member whose checksum is verified
+GZIP_WITH_CHECKSUM = 31  # zlib's window bits for a gzip member whose checksum is verified
 
 Piece: TypeAlias = npt.NDArray[np.uint8]
 
 
 def read_pieces(path: Path, offset: int, length: int) -> Iterator[Piece]:
-    """Bytes of a file from an offset, in pieces of ``PIECE`` bytes but for the last.
+    """Reads the bytes of a file from an offset, in pieces of ``PIECE`` bytes; the last piece may be shorter.
 
-    Members of a gzip file count as one; what follows the voxels is passed over.
+    Members of a gzip file count as one; the bytes after the voxels are skipped.
 
     Parameters
     ----------
     path
-        The file; gzip is known by its first bytes.
+        The file; a gzip file is recognized by its first bytes.
     offset, length
-        Where to begin, and how many bytes to give.
+        The first byte, and the number of bytes to read.
 
     Raises
     ------
@@ -46,12 +46,12 @@ def read_pieces(path: Path, offset: int, length: int) -> Iterator[Piece]:
 
 
 def check_size(path: Path, needed: int) -> None:
-    """Refuses a file that cannot hold so many bytes, before memory is taken for them.
+    """Refuses a file that cannot hold the bytes needed, before memory is reserved for them.
 
     Raises
     ------
     ValueError
-        It is too short, even if it were compressed as much as gzip can.
+        The file is too short, even at gzip's highest compression.
     """
     with path.open("rb") as file:
         zipped, size = file.read(2) == GZIP, file.seek(0, 2)
@@ -60,7 +60,7 @@ def check_size(path: Path, needed: int) -> None:
 
 
 def read_start(path: Path, length: int) -> bytes:
-    """The first bytes of a file, inflated where it is gzip; fewer if it holds fewer."""
+    """Reads the first bytes of a file, inflated if it is gzip; fewer if the file holds fewer."""
     with path.open("rb") as file:
         zipped = file.read(2) == GZIP
         file.seek(0)
@@ -80,10 +80,10 @@ def _plain(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _inflate(file: BinaryIO) -> Iterator[bytes]:
-    """All members of a gzip file; zeros and garbage after the last are passed over, as gzip does."""
+    """Inflates all members of a gzip file; skips zeros and garbage after the last member, as gzip does."""
     held, first = file.read(READ_AT_ONCE), True
     while held and (first or held[:2] == GZIP):
-        inflater: Any = isal_zlib.decompressobj(GZIP_WITH_CHECK)
+        inflater: Any = isal_zlib.decompressobj(GZIP_WITH_CHECKSUM)
         first = False
         while not inflater.eof:
             if not held:
@@ -98,7 +98,7 @@ def _inflate(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _cut(chunks: Iterator[bytes], offset: int, length: int) -> Iterator[Piece]:
-    """The bytes wanted, in pieces; the chunks are read to their end."""
+    """Cuts the bytes from an offset into pieces; reads the chunks to their end."""
     skip, left = offset, length
     piece: Piece = np.empty(min(left, PIECE), dtype=np.uint8)
     filled = 0
@@ -120,6 +120,6 @@ def _cut(chunks: Iterator[bytes], offset: int, length: int) -> Iterator[Piece]:
 
 
 def _verify_end(chunks: Iterator[bytes]) -> None:
-    """Reads on to the end of the member, so that its checksum is verified; not endlessly where more follows."""
+    """Reads to the end of the gzip member, so that its checksum is verified; stops if many more bytes follow."""
     for _, _chunk in zip(range(4), chunks):
         pass

@@ -1,4 +1,12 @@
-"""Any image file of a clinic or a picture collection to a tensor: which reader a path needs."""
+"""Loads any image file of a clinic or a picture collection as a tensor, with the reader that its path needs.
+
+A script calls :func:`load_image`; a bundle's ``Compose`` calls :class:`LoadMedicalImaged`::
+
+    image = load_image("scan.nii.gz", device="cuda")
+    image = load_image("series_folder", uneven="resample")
+    image = load_image("study.zip", series={"Modality": "CT"}, localisers="drop")
+    load = LoadMedicalImaged(["image", "label"], rules={"tilt": "shear"})
+"""
 
 from __future__ import annotations
 
@@ -28,41 +36,59 @@ logger = logging.getLogger(__name__)
 def load_image(path: PathLike | Sequence[PathLike], device: str | torch.device = "cpu", **rules: Any) -> MetaTensor:
     """Loads an image with true values and a true affine onto a device.
 
+    The image must meet these conditions; the loader refuses every other image:
+
+    - The device is a device of this machine.
+    - The path exists and can be read; a list is not empty and names files of one series.
+    - The file has the suffix or the content of a format below, and is not damaged.
+    - A folder, DICOMDIR or zip holds one DICOM series, or the rule ``series`` chooses one.
+    - The slices of a DICOM series have one orientation and one spacing, with no missing and no duplicate slice, or a
+      rule says how to correct them.
+    - The slices of a DICOM series state position, orientation and pixel spacing, or the rule ``assume_spacing`` does.
+    - A NIfTI file has at most four axes longer than 1, real numbers or colours as voxels, and an invertible affine.
+
     Parameters
     ----------
     path
-        A DICOM file, a folder with all below it, a DICOMDIR or a zip with one DICOM series (or several, and the rule
-        ``series``), a NIfTI file, a jpg, png or bmp; or a list of the DICOM files of one series.
+        A DICOM file, a folder with all folders below it, a DICOMDIR, a zip, a NIfTI file, a jpg, png or bmp; or a list
+        of the DICOM files of one series.
     device
-        Where the tensor is to be; what it is asked to do gives what the CPU gives.
+        The device of the tensor; the values are the same on every device.
     **rules
-        What to do with a DICOM series that is no regular volume: keywords of :class:`fedmed_transforms.SeriesRules`.
+        Rules for a DICOM series that is no regular volume: keywords of :class:`fedmed_transforms.SeriesRules`.
 
     Returns
     -------
     MetaTensor
-        (C, X, Y) for a picture, and for one DICOM image without a place in the patient; (C, X, Y, Z) for everything
-        else, a single slice too (a file that does not say its thickness: 1 mm). float32; X counts columns. The affine
-        goes from voxels to mm, RAS; ``meta`` holds what MONAI's spatial transforms, ``Invertd`` and ``SaveImaged``
-        need, and of DICOM the elements in ``meta["dicom"]``.
+        (C, X, Y) for a picture, and for one DICOM image without a position in the patient; (C, X, Y, Z) for everything
+        else, also for a single slice (1 mm thick if the file states no thickness). float32; X counts columns. The
+        affine maps voxels to mm, RAS; ``meta`` holds the entries that MONAI's spatial transforms, ``Invertd`` and
+        ``SaveImaged`` need, and for DICOM the elements in ``meta["dicom"]``.
 
     Raises
     ------
     ValueError
-        The path is missing, holds no image, a damaged one, or a series that is no regular volume and no rule says what
-        to do with it; the message names the files and what was measured.
+        The image does not meet a condition above; the message names the files and the measured values.
+
+    Examples
+    --------
+    >>> from fedmed_transforms import load_image
+    >>> from pydicom.data import get_testdata_file
+    >>> image = load_image(get_testdata_file("CT_small.dcm"))
+    >>> image.shape, image.meta["dicom"]["Modality"]
+    (torch.Size([1, 128, 128, 1]), 'CT')
     """
     return _load(path, torch.device(device), SeriesRules.of(rules))
 
 
 def _load(source: PathLike | Sequence[PathLike], device: torch.device, rules: SeriesRules) -> MetaTensor:
     _check_device(device)
-    _tell_path(device.type)
+    _log_device(device.type)
     if isinstance(source, (list, tuple)) and source:
-        files = [_existing(file) for file in source]
+        files = [_existing_path(file) for file in source]
         values, meta = load_dicom(Path(os.path.commonpath(files)), device, rules, files)
         return MetaTensor(values, meta=meta)
-    path = _existing(source)
+    path = _existing_path(source)
     name = path.name.lower()
     if path.is_file() and name.endswith(PICTURE_SUFFIXES):
         values, meta = load_picture(path, device)
@@ -77,13 +103,13 @@ def _load(source: PathLike | Sequence[PathLike], device: torch.device, rules: Se
     return MetaTensor(values, meta=meta)
 
 
-def _existing(source: Any) -> Path:
+def _existing_path(source: Any) -> Path:
     if not isinstance(source, (str, Path)) or not str(source):
         raise ValueError(f"expected the path of an image, found {source!r}")
     path = Path(source)
     try:
         exists = path.exists()
-    except OSError as error:  # a name that is too long, a folder that may not be entered
+    except OSError as error:  # the name is too long, or the folder may not be entered
         raise ValueError(f"{path}: expected a path that can be read, found {error.strerror}") from error
     if not exists:
         raise ValueError(f"{path}: no such file or folder")
@@ -100,35 +126,45 @@ def _check_device(device: torch.device) -> None:
 
 
 @lru_cache
-def _tell_path(device: str) -> None:
-    """Says once which way images take to a kind of device."""
+def _log_device(device: str) -> None:
+    """Logs once for each kind of device where images are decoded and scaled."""
     if device == "cpu":
         logger.info("images are read, decoded and scaled on the CPU by %d threads", threads())
         return
     compressed = (
-        "on the device by nvImageCodec where it can" if is_available() else "on the CPU (no nvImageCodec found)"
+        "on the device by nvImageCodec if possible" if is_available() else "on the CPU (no nvImageCodec found)"
     )
-    logger.info("images go to %s as they lie in their files; compressed frames are decoded %s", device, compressed)
+    logger.info("images are copied to %s as the files store them; compressed frames are decoded %s", device, compressed)
 
 
 class LoadMedicalImaged(LoadImaged):  # type: ignore[misc]
-    """Dictionary form of :func:`load_image`; a ``LoadImaged``, which servers that replace the input look for.
+    """Loads the images of a dictionary as :func:`load_image` does.
+
+    The class is a ``LoadImaged``, because inference servers search for one when they replace the input.
 
     Parameters
     ----------
     keys
         Entries of the data that hold paths.
     device
-        Where the tensors are to be.
+        The device of the tensors.
     allow_missing_keys
         Whether data may lack a key.
     rules
-        What to do with a DICOM series that is no regular volume: keywords of :class:`fedmed_transforms.SeriesRules`.
+        Rules for a DICOM series that is no regular volume: keywords of :class:`fedmed_transforms.SeriesRules`.
 
     Raises
     ------
     ValueError
         As :func:`load_image`.
+
+    Examples
+    --------
+    >>> from fedmed_transforms import LoadMedicalImaged
+    >>> from pydicom.data import get_testdata_file
+    >>> load = LoadMedicalImaged("image", rules={"uneven": "resample"})
+    >>> load({"image": get_testdata_file("MR_small.dcm")})["image"].shape
+    torch.Size([1, 64, 64, 1])
     """
 
     def __init__(
@@ -139,14 +175,14 @@ class LoadMedicalImaged(LoadImaged):  # type: ignore[misc]
         rules: Mapping[str, Any] | None = None,
     ) -> None:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of optional readers that MONAI registers and this loader does not use
+            warnings.simplefilter("ignore")  # MONAI warns of optional readers that this loader does not use
             super().__init__(keys, ensure_channel_first=True, allow_missing_keys=allow_missing_keys)
         self._loader.readers = []
         self.device = torch.device(device)
         self.rules = SeriesRules.of(rules or {})
 
     def __call__(self, data: Mapping[Any, Any], reader: ImageReader | None = None) -> dict[Any, Any]:
-        """Paths to tensors, (C, X, Y) or (C, X, Y, Z) float32; with a reader, or once one is registered, as MONAI's."""
+        """Loads paths as tensors, (C, X, Y) or (C, X, Y, Z) float32; a given or registered reader loads as in MONAI."""
         if reader is not None or self._loader.readers:
             loaded: dict[Any, Any] = super().__call__(data, reader)
             return loaded

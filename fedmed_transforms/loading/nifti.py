@@ -1,4 +1,4 @@
-"""A NIfTI file to a tensor: nibabel reads the header, the voxels go to the device as they lie in the file."""
+"""Loads a NIfTI file as a tensor: nibabel reads the header, the voxels go to the device as the file stores them."""
 
 from __future__ import annotations
 
@@ -20,38 +20,39 @@ from fedmed_transforms.loading.refusing_reader import RefusingReader
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz")
 
-WORDS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
-"""Words that a voxel may be, by numpy's names."""
+VOXEL_TYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
+"""Data types that a voxel may have, by numpy's names."""
 
 HEADERS = (
     (nib.Nifti1Header, nib.Nifti2Header),
     (nib.nifti1.Nifti1PairHeader, nib.nifti2.Nifti2PairHeader),
 )
-"""nibabel's headers of single files, and of pairs."""
+"""nibabel's header classes for single files, and for pairs."""
 
 COLOURS = {3: "RGB24", 4: "RGBA32"}
 
 
 def load_nifti(path: Path, device: torch.device) -> Loaded:
-    """A NIfTI-1 or NIfTI-2 file, single or pair, compressed or not, to values and metadata.
+    """Loads the values and the metadata of a NIfTI-1 or NIfTI-2 file, single or pair, compressed or not.
 
     Parameters
     ----------
     path
-        The file; of a pair either of the two.
+        The file; either file of a pair.
     device
-        Where the values are to be; byte order and scaling are worked out there.
+        The device of the values; byte order and scaling are applied on the device.
 
     Returns
     -------
     tuple
-        (C, X, Y, Z) float32, one channel a fourth dimension's entry, colours as channels in [0, 255]; the metadata that
-        MONAI's transforms need, with nibabel's choice of sform or qform as affine, mm, RAS.
+        (C, X, Y, Z) float32, one channel for each entry of a fourth axis, colours as channels in [0, 255]; the metadata
+        that MONAI's transforms need, with nibabel's choice of sform or qform as affine, mm, RAS.
 
     Raises
     ------
     ValueError
-        It is no NIfTI file, damaged, shorter than its header says, or of complex numbers; the message names it.
+        The file is no NIfTI file, is damaged, is shorter than its header says, or holds complex numbers; the message
+        names the file.
     """
     try:
         header = _header(path)
@@ -59,17 +60,17 @@ def load_nifti(path: Path, device: torch.device) -> Loaded:
         return values, _metadata(path, header, values)
     except (MemoryError, torch.OutOfMemoryError):
         raise
-    except Exception as error:  # nibabel raises a dozen kinds
+    except Exception as error:  # nibabel raises many kinds of errors
         text = str(error).strip().split("\n")[0]
         raise ValueError(f"{path}: expected a readable NIfTI, found {type(error).__name__}: {text}") from error
 
 
 def _header(path: Path) -> Any:
-    """nibabel's header, checked by it. Extensions are left alone: nibabel would read them whatever their size."""
+    """Reads the header with nibabel's checks. Extensions are not read: nibabel has no limit on their size."""
     if not path.is_file():
         raise ValueError("no such file")
     single = path.name.lower().endswith((".nii", ".nii.gz"))
-    start = read_start(_of_pair(path, "header"), 540)
+    start = read_start(_file_of_pair(path, "header"), 540)
     for kind in HEADERS[0 if single else 1]:
         if kind.may_contain_header(start):
             header = kind(start[: kind.template_dtype.itemsize])
@@ -80,11 +81,11 @@ def _header(path: Path) -> Any:
 
 
 def _voxel_file(path: Path, header: Any) -> Path:
-    return path if header.is_single else _of_pair(path, "image")
+    return path if header.is_single else _file_of_pair(path, "image")
 
 
-def _of_pair(path: Path, part: str) -> Path:
-    """The file of a pair that holds the header, or the image; nibabel knows how they are called."""
+def _file_of_pair(path: Path, part: str) -> Path:
+    """Returns the file of a pair that holds the header or the image, by nibabel's rules of names."""
     if path.name.lower().endswith((".nii", ".nii.gz")):
         return path
     return Path(nib.Nifti1Pair.filespec_to_file_map(path)[part].filename)
@@ -96,7 +97,7 @@ def _read(header: Any, file: Path, device: torch.device) -> torch.Tensor:
     slope, inter = header.get_slope_inter()
     colours = len(dtype.names) if dtype.names else 1
     word = np.dtype(np.uint8) if dtype.names else dtype
-    if word.name not in WORDS or (dtype.names and colours not in COLOURS):
+    if word.name not in VOXEL_TYPES or (dtype.names and colours not in COLOURS):
         raise ValueError(f"voxels of type {dtype}, expected integers, floats, RGB or RGBA")
     if min(shape) < 1:
         raise ValueError(f"shape {shape}, expected at least one voxel along each axis")
@@ -106,19 +107,19 @@ def _read(header: Any, file: Path, device: torch.device) -> torch.Tensor:
     flat = empty_values((voxels * colours,), device)
     _fill(flat, pieces, word, 1.0 if slope is None else slope, 0.0 if inter is None else inter)
     if dtype.names:
-        return flat.reshape(*shape[:3][::-1], colours)[..., :3].permute(3, 2, 1, 0)
-    return flat.reshape(shape[::-1]).permute(0, 3, 2, 1)
+        return flat.reshape(*shape[:3][::-1], colours)[..., :3].permute(3, 2, 1, 0)  # (Z, Y, X, 3) -> (3, X, Y, Z)
+    return flat.reshape(shape[::-1]).permute(0, 3, 2, 1)  # (C, Z, Y, X) -> (C, X, Y, Z)
 
 
 def _fill(flat: torch.Tensor, pieces: Iterator[np.ndarray], word: np.dtype[Any], slope: float, inter: float) -> None:
-    """Fills the values piece by piece, while the next one is inflated."""
-    here = flat.device.type == "cpu"
-    values = flat.numpy() if here else flat
+    """Fills the values piece by piece, while the next piece is inflated."""
+    on_cpu = flat.device.type == "cpu"
+    values = flat.numpy() if on_cpu else flat
     swap = word.byteorder == ">"
 
     def convert(task: tuple[int, np.ndarray]) -> None:
         begin, raw = task
-        placed = raw if here else _upload(raw, flat.device)
+        placed = raw if on_cpu else _upload(raw, flat.device)
         words = view(swap_bytes(placed, word.itemsize) if swap else placed, word.name)
         scale_into(values[begin : begin + len(words)], words, slope, inter)
 
@@ -132,7 +133,7 @@ def _upload(raw: np.ndarray, device: torch.device) -> torch.Tensor:
 
 
 def _four_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """(X, Y, Z, C) of a file's shape: flat files have one slice; further axes than four must be of length one."""
+    """Returns the shape (X, Y, Z, C) of a file: a flat file has one slice; axes after the fourth have length one."""
     if len(shape) > 4:
         long = [side for side in shape[3:] if side != 1]
         if len(long) > 1:
@@ -152,12 +153,21 @@ def _metadata(path: Path, header: Any, values: torch.Tensor) -> dict[str, Any]:
 
 
 class NiftiReader(RefusingReader):
-    """Reads NIfTI for MONAI's ``LoadImage(reader="fedmed_transforms.NiftiReader")``."""
+    """Reads NIfTI for MONAI's ``LoadImage(reader="fedmed_transforms.NiftiReader")``.
+
+    Examples
+    --------
+    >>> from importlib.resources import files
+    >>> from monai.transforms import LoadImage
+    >>> load = LoadImage("fedmed_transforms.NiftiReader", image_only=True)
+    >>> load(files("nibabel") / "tests" / "data" / "anatomical.nii").shape
+    torch.Size([1, 33, 41, 25])
+    """
 
     def reads(self, path: Path) -> bool:
-        """Whether a path ends as NIfTI does."""
+        """Checks whether the name of a path ends as NIfTI does."""
         return path.name.lower().endswith(NIFTI_SUFFIXES)
 
     def load(self, path: Path) -> Loaded:
-        """Values (C, X, Y, Z) and metadata of a path."""
+        """Loads the values (C, X, Y, Z) and the metadata of a path."""
         return load_nifti(path, self.device)

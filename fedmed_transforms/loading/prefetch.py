@@ -1,4 +1,4 @@
-"""The next images while the network works on these."""
+"""Loads the next images while the network works on the current ones."""
 
 from __future__ import annotations
 
@@ -13,23 +13,30 @@ _END: Any = object()
 
 
 class Prefetched(Generic[Item]):
-    """Iterates over a loader of data in a thread of its own, a few items ahead, in the loader's order.
+    """Iterates over a data loader in a separate thread, a few items ahead, in the order of the loader.
 
-    Reading, inflating, decoding and uploads leave Python's lock to the training loop, so a thread is enough, and items
-    may lie on a GPU already. An error of the loader is raised where its item would have come (MONAI's ThreadBuffer ends
-    the epoch there instead, without a word); a loop that is left early stops the thread.
+    Reading, inflating, decoding and uploads release Python's lock for the training loop. One thread is therefore
+    enough, and items may already lie on a GPU. An error of the loader is raised at the position of its item (MONAI's
+    ThreadBuffer ends the epoch there without an error); a loop that ends early stops the thread.
 
     Parameters
     ----------
     loader
-        For example a ``DataLoader`` whose dataset loads onto the device; iterated anew for each epoch.
+        For example a ``DataLoader`` whose dataset loads onto the device; every epoch iterates over it once.
     ahead
-        How many items wait at most, at least 1.
+        The largest number of items that wait, at least 1.
 
     Raises
     ------
     ValueError
         ``ahead`` is less than 1.
+
+    Examples
+    --------
+    >>> from fedmed_transforms import Prefetched
+    >>> loader = Prefetched(["batch 1", "batch 2"], ahead=1)
+    >>> len(loader), list(loader)
+    (2, ['batch 1', 'batch 2'])
     """
 
     def __init__(self, loader: Iterable[Item], ahead: int = 2) -> None:
@@ -39,11 +46,11 @@ class Prefetched(Generic[Item]):
         self.ahead = ahead
 
     def __len__(self) -> int:
-        """Items of an epoch, where the loader knows them."""
+        """Returns the number of items of an epoch, if the loader has a length."""
         return len(self.loader)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Item]:
-        """The loader's items."""
+        """Iterates over the items of the loader."""
         items = iter(self.loader)
         with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as pool:
             pending: deque[Future[Item]] = deque(pool.submit(next, items, _END) for _ in range(self.ahead))

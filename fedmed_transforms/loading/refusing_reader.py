@@ -1,4 +1,4 @@
-"""A reader for MONAI whose refusals hold."""
+"""Defines the base class of the readers for MONAI: no other reader loads a path that such a reader refused."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from fedmed_transforms.image_metadata import Loaded
 
 
 class RefusingReader(ImageReader):  # type: ignore[misc]
-    """Reads one path; what it refuses, no other reader of MONAI gets to read.
+    """Reads one path; no other reader of MONAI reads a path that this reader refused.
 
-    MONAI takes an error of ``read`` for a reason to try its other readers, which take what they make of the path. So
-    :meth:`read` keeps the error, and :meth:`get_data`, whose errors MONAI lets through, raises it.
+    After an error of ``read`` MONAI tries its other readers, which may load the path incorrectly. Therefore
+    :meth:`read` returns the error, and :meth:`get_data`, whose errors MONAI does not catch, raises it.
 
     Parameters
     ----------
     device
-        Where the values are to be.
+        The device of the values.
     """
 
     def __init__(self, device: str | torch.device = "cpu") -> None:
@@ -30,19 +30,19 @@ class RefusingReader(ImageReader):  # type: ignore[misc]
 
     @abstractmethod
     def reads(self, path: Path) -> bool:
-        """Whether a path is for this reader."""
+        """Checks whether this reader reads a path."""
 
     @abstractmethod
     def load(self, path: Path) -> Loaded:
-        """Values, channel first, and metadata of a path; a ValueError where it is refused."""
+        """Loads the values, channel first, and the metadata of a path; raises a ValueError if it refuses the path."""
 
     def verify_suffix(self, filename: Any) -> bool:
-        """Whether this is one path, and for this reader."""
+        """Checks whether `filename` is one path that this reader reads."""
         paths = _paths(filename)
         return len(paths) == 1 and self.reads(paths[0])
 
     def read(self, data: Any, **kwargs: Any) -> Loaded | ValueError:
-        """Values and metadata of a path, or why it was refused."""
+        """Returns the values and the metadata of a path, or the error with which it was refused."""
         paths = _paths(data)
         try:
             if len(paths) != 1:
@@ -52,7 +52,7 @@ class RefusingReader(ImageReader):  # type: ignore[misc]
             return error
 
     def get_data(self, img: Loaded | ValueError) -> Loaded:
-        """What :meth:`read` gave.
+        """Returns the values and the metadata that :meth:`read` returned, or raises its error.
 
         Raises
         ------

@@ -1,1 +1,1 @@
-"""Patients: splits that keep a patient's images together, and identifiers that must not be left in files."""
+"""Keeps the images of a patient together in splits, and finds identifiers that files must not contain."""

@@ -1,4 +1,4 @@
-"""Elements of an image's DICOM header as text: what tells patients, visits and scanners apart. No pixels are read."""
+"""Reads elements of an image's DICOM header as text, to distinguish patients, visits and scanners, without pixels."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from fedmed_transforms.loading.find import first_file
 
 
 def header_elements(image: Path, keywords: Sequence[str]) -> dict[str, str] | None:
-    """Elements of a file, or of the first file of a series' folder.
+    """Reads elements of a file, or of the first file in the folder of a series.
 
     Parameters
     ----------
     image
         A file, or a folder with a DICOM series.
     keywords
-        As DICOM PS3.6 spells them.
+        Keywords of elements as in DICOM PS3.6.
 
     Returns
     -------
     dict or None
-        Text by keyword, several values separated by backslashes, empty where the header has none; None of a file that
-        is no DICOM.
+        Text by keyword, several values separated by backslashes, empty if the header has no value; None for a file
+        that is no DICOM.
 
     Raises
     ------
     ValueError
-        The file is damaged; the message names it.
+        The file is damaged; the message names the file.
     """
     file = first_file(image)
     if not is_dicom(file):

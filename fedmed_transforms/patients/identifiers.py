@@ -1,7 +1,7 @@
-"""Direct identifiers that are left in DICOM files: found by element, counted by file, never quoted.
+"""Finds direct identifiers in DICOM files: lists their elements, counts the files, and never quotes a value.
 
-Run ``python -m fedmed_transforms identifiers FOLDER``: it ends with 0 if there are none, 1 if there are some, and 2 if
-the folder cannot be read.
+Run ``python -m fedmed_transforms identifiers FOLDER``. The exit status is 0 without identifiers, 1 with identifiers,
+and 2 for a folder that cannot be read.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from fedmed_transforms.patients.identifying_elements import identifying_elements
 
 @dataclass(frozen=True)
 class Finding:
-    """One kind of identifier that is left.
+    """Describes a kind of identifier that was found.
 
     Attributes
     ----------
     element
-        The element's keyword, or ``private: CREATOR`` of private elements.
+        The keyword of the element, or ``private: CREATOR`` for private elements.
     files
-        How many files hold it.
+        The number of files with the element.
     first
-        The first of them, in the order of their paths.
+        The first of these files, in the order of their paths.
     """
 
     element: str
@@ -41,23 +41,23 @@ class Finding:
 
 
 def find_identifiers(paths: str | Path | Sequence[str | Path]) -> list[Finding]:
-    """Direct identifiers in DICOM files; which those are says :mod:`fedmed_transforms.patients.identifying_elements`.
+    """Finds direct identifiers in DICOM files, by the rule of :mod:`fedmed_transforms.patients.identifying_elements`.
 
     Parameters
     ----------
     paths
-        Files, zips, and folders with all that is below them; hidden files too, and what links lead to. What is DICOM is
-        told by content; other files are passed over, and no file's name is judged.
+        Files, zips, and folders with all folders below them, including hidden files and the targets of links. DICOM
+        files are recognized by their content; other files are skipped, and names of files are not checked.
 
     Returns
     -------
     list
-        One finding an element, in the order of their names.
+        One finding for each element, in the order of their names.
 
     Raises
     ------
     ValueError
-        A path does not exist, or a DICOM file does not decode; the message names it.
+        A path does not exist, or a DICOM file does not decode; the message names the path.
     """
     given = [paths] if isinstance(paths, (str, Path)) else paths
     files: dict[str, list[Path]] = {}
@@ -68,7 +68,7 @@ def find_identifiers(paths: str | Path | Sequence[str | Path]) -> list[Finding]:
 
 
 def _elements(path: Path) -> Iterator[str]:
-    """What identifies in a file, or in each DICOM file of a zip."""
+    """Lists the identifying elements of a file, or of each DICOM file in a zip."""
     if is_archive(path):
         for _, content in dicom_members(path, images=False):
             yield from identifying_elements(path, content)
@@ -77,7 +77,7 @@ def _elements(path: Path) -> Iterator[str]:
 
 
 def _files(path: Path) -> Iterator[Path]:
-    """A file, or all files below a folder, in the order of their paths; a folder that links repeat is walked once."""
+    """Lists a file, or all files below a folder by path; a folder that links repeat is read once."""
     if not path.exists():
         raise ValueError(f"{path}: no such file or folder")
     if path.is_file():
@@ -98,12 +98,12 @@ def _raise(error: OSError) -> None:
 
 
 def describe(findings: Sequence[Finding]) -> str:
-    """Findings in a sentence, for an error: elements with the number of files, without paths."""
+    """Describes findings for an error message: elements with the number of files, without paths."""
     return ", ".join(f"{found.element} in {found.files} file{'s' * (found.files > 1)}" for found in findings)
 
 
 class CheckIdentifiersd(MapTransform):
-    """Refuses an image's DICOM files that hold direct identifiers; listed before the image is loaded.
+    """Refuses an image whose DICOM files hold direct identifiers; place it before the transform that loads the image.
 
     Parameters
     ----------
@@ -113,14 +113,22 @@ class CheckIdentifiersd(MapTransform):
     Raises
     ------
     ValueError
-        The message names the path and the elements.
+        A file holds direct identifiers; the message names the path and the elements.
+
+    Examples
+    --------
+    >>> from fedmed_transforms import CheckIdentifiersd
+    >>> from pydicom.data import get_testdata_file
+    >>> CheckIdentifiersd("image")({"image": get_testdata_file("CT_small.dcm")})  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: ...CT_small.dcm: expected DICOM without direct identifiers, found InstitutionName in 1 file, ...
     """
 
     def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """The data as they are."""
+        """Checks the files of every key and returns the data unchanged."""
         for key in self.key_iterator(data):
             findings = find_identifiers(data[key])
             if findings:
@@ -129,7 +137,7 @@ class CheckIdentifiersd(MapTransform):
 
 
 def main() -> int:
-    """The command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(prog="python -m fedmed_transforms identifiers", description=__doc__)
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder

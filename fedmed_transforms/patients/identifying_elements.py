@@ -1,10 +1,9 @@
-"""Which elements of a DICOM file identify a person directly, or where and on what device the image was made.
+"""Finds elements of a DICOM file that identify a person directly, or the place and the device of the image.
 
-The rule follows the basic profile of DICOM PS3.15, Annex E, in what names, numbers or addresses somebody: every person
-name, the elements of :data:`IDENTIFYING`, private elements (nobody can tell what is in them) and the flags that say
-that the pixels identify. It is a check before data leave a site and no de-identification: dates other than those of
-birth and death, UIDs, descriptions in free text, overlays and the pixels themselves are not judged. An empty element
-tells nothing and does not count.
+The rule follows the basic profile of DICOM PS3.15, Annex E, for names, numbers and addresses: it finds every person
+name, the elements of :data:`IDENTIFYING`, private elements (their content is unknown) and the flags for identifying
+pixels. The rule is a check before data leave a site, and no de-identification: it does not check dates (except of birth
+and death), UIDs, descriptions in free text, overlays and the pixels themselves. An empty element does not count.
 """
 
 from __future__ import annotations
@@ -46,27 +45,27 @@ IDENTIFYING = frozenset(
         "GeneratorID", "PlateID", "CassetteID",
     )
 )  # fmt: skip
-"""Keywords of what identifies besides person names."""
+"""Keywords of identifying elements other than person names."""
 
 FLAGS = frozenset(("BurnedInAnnotation", "RecognizableVisualFeatures"))
-"""Keywords of what identifies where it says YES: the pixels show a name, or a face."""
+"""Keywords of elements that identify if their value is YES: the pixels show a name or a face."""
 
 PSEUDONYMS = frozenset(("PatientName", "PatientID"))
-"""Keywords of what holds a pseudonym where PatientIdentityRemoved is YES."""
+"""Keywords of elements that hold a pseudonym if PatientIdentityRemoved is YES."""
 
 DEFERRED = 4096
-"""Values of more bytes than this are passed over on the disk: none of them is a name or a number, pixels are."""
+"""Values of more bytes are not read from the disk: such a value is no name and no number, but for example pixels."""
 
 
 def identifying_elements(path: Path, content: bytes | None = None) -> set[str]:
-    """What identifies in a DICOM file, at any depth of its sequences.
+    """Finds the identifying elements of a DICOM file, at any depth of its sequences.
 
     Parameters
     ----------
     path
         The file, or the archive that holds it.
     content
-        The file's bytes, of one in an archive.
+        The bytes of a file in an archive.
 
     Returns
     -------
@@ -76,7 +75,7 @@ def identifying_elements(path: Path, content: bytes | None = None) -> set[str]:
     Raises
     ------
     ValueError
-        The file does not decode; the message names it and quotes nothing.
+        The file does not decode; the message names the file and quotes no value.
     """
     with without_parser_texts(path, "a DICOM file"):
         source, deferred = (path, DEFERRED) if content is None else (BytesIO(content), None)
@@ -85,8 +84,8 @@ def identifying_elements(path: Path, content: bytes | None = None) -> set[str]:
             raise ValueError("no element that DICOM knows")
         found = set(_identifying(dataset))
         removed = str(dataset.get("PatientIdentityRemoved", "")).strip() == "YES"
-        nested = {name for name in PSEUDONYMS & found if removed and not _below(dataset, name)}
-    return found - nested
+        pseudonyms = {name for name in PSEUDONYMS & found if removed and not _is_in_sequence(dataset, name)}
+    return found - pseudonyms
 
 
 def _identifying(dataset: Dataset) -> Iterator[str]:
@@ -106,8 +105,8 @@ def _identifying(dataset: Dataset) -> Iterator[str]:
             yield keyword or "person name"
 
 
-def _below(dataset: Dataset, keyword: str) -> bool:
-    """Whether an element is filled in some sequence, where it may be somebody else's."""
+def _is_in_sequence(dataset: Dataset, keyword: str) -> bool:
+    """Checks whether an element has a value in a sequence, where it may belong to another person."""
     sequences = [tag for tag, element in dataset.items() if not tag.is_private and _vr(element) == "SQ"]
     return any(keyword in _identifying(item) for tag in sequences for item in dataset[tag].value or [])
 
@@ -129,7 +128,7 @@ def _vr(element: DataElement | RawDataElement) -> str:
 
 def _is_filled(element: DataElement | RawDataElement) -> bool:
     if isinstance(element, RawDataElement) and element.value is None:
-        return element.length > 0  # passed over
+        return element.length > 0  # the value was not read
     value = element.value
     if isinstance(value, bytes):
         return bool(value.strip(b" \0^=\\"))

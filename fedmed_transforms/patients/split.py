@@ -1,4 +1,4 @@
-"""Splits that keep a patient's images together."""
+"""Splits images into training, validation and test, and keeps the images of a patient together."""
 
 from __future__ import annotations
 
@@ -13,27 +13,26 @@ from fedmed_transforms.patients.header_elements import header_elements
 FRACTIONS = (0.8, 0.1, 0.1)
 """Training, validation, test: the split of the FACMIC paper."""
 
-
 PATIENT = "patient"
-"""Entry of a datalist's item: the patient, whatever the image's file says."""
+"""Entry of a datalist's item with the patient; it takes precedence over the image's file."""
 
-TOGETHER = {
+GROUPING_ELEMENTS = {
     "PatientID": "patient",
     "StudyInstanceUID": "study",
     "FrameOfReferenceUID": "frame of reference",
     "SeriesInstanceUID": "series",
 }
-"""DICOM elements that keep images together, the first that an image has: where nobody says whose an image is, the
-images of one visit, at least those of one series, are of one patient."""
+"""DICOM elements that keep images together; the first element with a value counts. Without a patient, the images of one
+visit or of one series belong to one patient."""
 
 
 def patient_of(image: str | Path | Mapping[str, Any], pattern: str | None = None) -> str:
-    """What keeps images together in a split.
+    """Returns the patient of an image: images with equal results stay together in a split.
 
-    The patient that a datalist's item names; else what a pattern finds in the file's name; else the DICOM patient,
-    study, frame of reference or series (:data:`TOGETHER`); else the file itself. Images with one PatientID stay
-    together even if anonymisation gave it to everybody: then nothing is left for validation, and a pattern or the
-    datalist has to tell the patients apart.
+    The patient is, in this order: the entry of the datalist's item; the text that a pattern finds in the file's name;
+    the DICOM patient, study, frame of reference or series (:data:`GROUPING_ELEMENTS`); the file itself. Images with one
+    PatientID stay together even if anonymisation gave the same PatientID to every patient: then no image is left for
+    validation, and a pattern or the datalist must distinguish the patients.
 
     Parameters
     ----------
@@ -46,16 +45,16 @@ def patient_of(image: str | Path | Mapping[str, Any], pattern: str | None = None
     Raises
     ------
     ValueError
-        The pattern has not one group or does not match the name, or the file cannot be read; the message names the
-        file.
+        The pattern does not have exactly one group or does not match the name, or the file cannot be read; the message
+        names the file.
     """
     if isinstance(image, Mapping):
         named = str(image.get(PATIENT, "")).strip()
         return f"patient {named}" if named else patient_of(image["image"], pattern)
     if pattern is not None:
         return _patient_in_name(Path(image), pattern)
-    values = header_elements(Path(image), list(TOGETHER)) or {}
-    return next((f"{TOGETHER[keyword]} {value}" for keyword, value in values.items() if value), str(image))
+    values = header_elements(Path(image), list(GROUPING_ELEMENTS)) or {}
+    return next((f"{GROUPING_ELEMENTS[keyword]} {value}" for keyword, value in values.items() if value), str(image))
 
 
 def _patient_in_name(path: Path, pattern: str) -> str:
@@ -77,13 +76,13 @@ def check_apart(sides: Mapping[str, Mapping[str, str]]) -> None:
     Parameters
     ----------
     sides
-        By name (training, validation, test, or a site's): the images of the side, each with its patient as
-        :func:`patient_of` returns it.
+        Images with their patient from :func:`patient_of`, by the name of the side (training, validation, test, or a
+        site).
 
     Raises
     ------
     ValueError
-        A patient is on two sides; the message names an image on each, and never the patient.
+        A patient is on two sides; the message names one image on each side, and never the patient.
     """
     seen: dict[str, tuple[str, str]] = {}
     for side, images in sides.items():
@@ -99,19 +98,19 @@ def check_apart(sides: Mapping[str, Mapping[str, str]]) -> None:
 def split_by_patient(
     patients: Sequence[str], labels: Sequence[int], seed: int, fractions: tuple[float, float, float] = FRACTIONS
 ) -> tuple[list[int], list[int], list[int]]:
-    """Indices of training, validation and test images; no patient is in two of them, every class is split alike.
+    """Splits images into the indices of training, validation and test, by patient and with equal shares of each class.
 
-    A class of three patients or more has at least one of them in validation and in test, unless that part's fraction
-    is 0: such a part stays empty. The split depends on the names and the seed alone, not on the order of the images.
+    A class of three or more patients has at least one patient in validation and one in test; a part with fraction 0
+    stays empty. The split depends only on the names and the seed, not on the order of the images.
 
     Parameters
     ----------
     patients, labels
-        One entry an image. A patient with images of several classes is split with the first of them.
+        One entry for each image. A patient with images of several classes is split with the first class.
     seed
         Seed of the random order.
     fractions
-        Of training, validation and test; they sum to one.
+        Fractions of training, validation and test; they sum to one.
     """
     label_of = dict(reversed(sorted(zip(patients, labels, strict=True))))
     classes: dict[int, list[str]] = {}
@@ -130,6 +129,6 @@ def split_by_patient(
 
 
 def _share(fraction: float, patients: int) -> int:
-    """How many of a class's patients a part gets: of three or more at least one, of a fraction of 0 none."""
+    """Returns the number of a class's patients in a part: at least one of three or more, none for a fraction of 0."""
     least = 1 if patients >= 3 and fraction > 0 else 0
     return max(least, round(fraction * patients))

@@ -1,1 +1,1 @@
-"""Preprocessing between a loaded image and a network, and its inverse."""
+"""Prepares loaded images for a network, and converts the network's results back to the grid of the images."""

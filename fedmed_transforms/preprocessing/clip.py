@@ -1,4 +1,4 @@
-"""What CLIP eats: pictures of its size, in three channels, normalised as it was trained."""
+"""Prepares pictures as the input of CLIP: CLIP's size, three channels, and the normalisation of its training."""
 
 from __future__ import annotations
 
@@ -15,21 +15,28 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 """Mean of CLIP's training pictures by channel (Radford et al., arXiv 2103.00020, published code)."""
 
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-"""Standard deviation of CLIP's training pictures by channel, likewise."""
+"""Standard deviation of CLIP's training pictures by channel, from the same source."""
 
 
 class ClipPreprocess(Transform):
     """Resizes the shorter side to CLIP's size (bicubic, antialiased), crops the centre, normalises by channel.
 
-    The same as open_clip's preprocessing of a float tensor; its path of 8-bit pictures rounds to 8 bits after the
-    resizing, which moves a normalised value by 0.005 on average.
+    The result equals open_clip's preprocessing of a float tensor. For 8-bit pictures open_clip rounds to 8 bits after
+    the resizing; this moves a normalised value by 0.005 on average.
 
     Parameters
     ----------
     image_size
         Side S of CLIP's square input, in pixels.
     mean, std
-        One number a channel; those of CLIP by default.
+        One number for each channel; CLIP's numbers by default.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_transforms import ClipPreprocess
+    >>> ClipPreprocess()(torch.rand(5, 1, 320, 256)).shape
+    torch.Size([5, 3, 224, 224])
     """
 
     def __init__(
@@ -42,7 +49,7 @@ class ClipPreprocess(Transform):
         self.std = tuple(float(value) for value in std)
 
     def __call__(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Pictures in [0, 1], (N, 1 or 3, H, W) -> (N, 3, S, S).
+        """Prepares pictures in [0, 1], (N, 1 or 3, H, W) -> (N, 3, S, S).
 
         Raises
         ------
@@ -58,11 +65,19 @@ class ClipPreprocess(Transform):
         top, left = (round((side - self.image_size) / 2) for side in size)
         pictures = pictures[:, :, top : top + self.image_size, left : left + self.image_size].clamp(0, 1)
         mean, std = (pictures.new_tensor(values).view(1, -1, 1, 1) for values in (self.mean, self.std))
-        return (pictures.expand(-1, 3, -1, -1) - mean) / std
+        return (pictures.expand(-1, 3, -1, -1) - mean) / std  # (N, 3, S, S)
 
 
 class ClipPreprocessd(MapTransform):
-    """Dictionary form of :class:`ClipPreprocess`."""
+    """Preprocesses the pictures of a dictionary as :class:`ClipPreprocess` does.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_transforms import ClipPreprocessd
+    >>> ClipPreprocessd("image", image_size=32)({"image": torch.rand(5, 3, 40, 48)})["image"].shape
+    torch.Size([5, 3, 32, 32])
+    """
 
     def __init__(
         self,
@@ -76,5 +91,5 @@ class ClipPreprocessd(MapTransform):
         self.preprocess = ClipPreprocess(image_size, mean, std)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Preprocesses every key's pictures."""
+        """Preprocesses the pictures of every key."""
         return {**data, **{key: self.preprocess(data[key]) for key in self.key_iterator(data)}}

@@ -1,4 +1,4 @@
-"""Intensities of any modality to the range [0, 1]."""
+"""Scales the intensities of any modality to the range [0, 1]."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from fedmed_transforms.image_metadata import FULL_SCALE
 
 
 class ScaleToUnit(Transform):
-    """Scales an image to [0, 1]: a picture by its format's full scale, anything else by its own quantiles.
+    """Scales an image to [0, 1]: a picture by the full scale of its format, any other image by its own quantiles.
 
-    A jpg or png is divided by 255 or 65535, as every picture network was trained. A scanner's image has no such full
-    scale: it is clipped at the two quantiles and scaled between them; where both are the same value, it is scaled
-    between its extremes. A constant image becomes zero.
+    A jpg or png is divided by 255 or 65535, as in the training of picture networks. The image of a scanner has no full
+    scale: the image is clipped at the two quantiles and scaled between them; if both quantiles are equal, the image is
+    scaled between its extremes. A constant image becomes zero.
 
     Parameters
     ----------
@@ -31,6 +31,13 @@ class ScaleToUnit(Transform):
     ------
     ValueError
         The quantiles are not ordered, or an image holds values that are not finite (the message names its file).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_transforms import ScaleToUnit
+    >>> ScaleToUnit(lower=0.0, upper=1.0)(torch.tensor([[-1000.0, 0.0, 1000.0]]))
+    tensor([[0.0000, 0.5000, 1.0000]])
     """
 
     def __init__(self, lower: float = 0.0, upper: float = 0.99) -> None:
@@ -40,7 +47,7 @@ class ScaleToUnit(Transform):
         self.upper = upper
 
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
-        """Any shape, float values in and out."""
+        """Scales an image of any shape, float values in and out."""
         image = image.float()
         meta = image.meta if isinstance(image, MetaTensor) else {}
         if FULL_SCALE in meta:
@@ -49,7 +56,7 @@ class ScaleToUnit(Transform):
         if not bool(torch.isfinite(values).all()):
             raise ValueError(f"{meta.get('filename_or_obj', 'image')}: found values that are not finite")
         low, high = quantiles(values, (self.lower, self.upper))
-        if high <= low:  # nearly all of the image is one value: what differs must not be lost
+        if high <= low:  # nearly all of the image is one value: the other values must not be lost
             low, high = float(values.min()), float(values.max())
         if high <= low:
             return image * 0
@@ -57,7 +64,16 @@ class ScaleToUnit(Transform):
 
 
 class ScaleToUnitd(MapTransform):
-    """Dictionary form of :class:`ScaleToUnit`."""
+    """Scales the images of a dictionary as :class:`ScaleToUnit` does.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_transforms import ScaleToUnitd
+    >>> picture = MetaTensor(torch.tensor([[0.0, 51.0, 255.0]]), meta={"full_scale": 255})
+    >>> ScaleToUnitd("image")({"image": picture})["image"]
+    metatensor([[0.0000, 0.2000, 1.0000]])
+    """
 
     def __init__(
         self, keys: KeysCollection, lower: float = 0.0, upper: float = 0.99, allow_missing_keys: bool = False
@@ -66,19 +82,19 @@ class ScaleToUnitd(MapTransform):
         self.scale = ScaleToUnit(lower, upper)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Scales every key's image."""
+        """Scales the image of every key."""
         return {**data, **{key: self.scale(data[key]) for key in self.key_iterator(data)}}
 
 
 def quantiles(values: torch.Tensor, fractions: Sequence[float]) -> list[float]:
-    """Quantiles of all values, interpolated linearly: to the bit those of ``numpy.quantile``, on the tensor's device.
+    """Computes quantiles of all values on the tensor's device, bit-identical to ``numpy.quantile`` (linear).
 
     Parameters
     ----------
     values
         Any shape and number of float32 values (``torch.quantile`` refuses more than 16 million), all of them finite.
     fractions
-        Which quantiles, each in [0, 1].
+        The quantiles to compute, each in [0, 1].
     """
     if values.device.type == "cpu":  # numpy partitions, which is several times faster than a sort
         return [float(value) for value in np.quantile(values.numpy(), fractions)]
@@ -86,13 +102,13 @@ def quantiles(values: torch.Tensor, fractions: Sequence[float]) -> list[float]:
 
 
 def quantiles_by_sorting(values: torch.Tensor, fractions: Sequence[float]) -> list[float]:
-    """:func:`quantiles` of a tensor on an accelerator, where sorting is fast and deterministic."""
+    """Computes :func:`quantiles` of a tensor on an accelerator, where sorting is fast and deterministic."""
     ordered = values.flatten().sort().values
     places = [fraction * (len(ordered) - 1) for fraction in fractions]
     below = [math.floor(place) for place in places]
     neighbours = torch.tensor([below, [min(index + 1, len(ordered) - 1) for index in below]], device=values.device)
     low, high = ordered[neighbours].cpu()
-    step = (high - low).tolist()  # in float32, as numpy's, which then interpolates in float64 from the nearer end
+    step = (high - low).tolist()  # float32 as in numpy, which then interpolates in float64 from the nearer end
     pairs = zip(low.tolist(), high.tolist(), step, places, below, strict=True)
     return [
         a + difference * (place - index) if place - index < 0.5 else b - difference * (1 - (place - index))

@@ -1,4 +1,4 @@
-"""Images as a reader looks at them: upright pictures, rows downwards and columns to the right."""
+"""Converts images to upright pictures as radiologists read them: rows downwards and columns to the right."""
 
 from __future__ import annotations
 
@@ -18,24 +18,31 @@ from monai.utils import SpaceKeys
 from fedmed_transforms.image_metadata import file_of, plain_tensor, with_metadata_of
 
 RADIOLOGICAL = "LPI"
-"""Axis codes after which every plane's axes point left, posterior and inferior, as on a radiologist's screen."""
+"""Axis codes of the radiological convention: the axes of every plane point left, posterior and inferior."""
 
 LPS_LABELS = (("R", "L"), ("A", "P"), ("I", "S"))
-"""Axis codes of an affine whose axes run to the left and posterior, which MONAI's metadata calls LPS."""
+"""Axis codes of an affine whose axes point to the left and posterior; MONAI's metadata calls it LPS."""
 
 SAME_SPACING = 1.01
-"""Spacings of a volume whose ratio is below this count as equal."""
+"""Two spacings of a volume count as equal if their ratio is below this value."""
 
 
 class ToPictures(Transform):
-    """Takes an image or a volume to a stack of upright pictures.
+    """Converts an image or a volume to a stack of upright pictures.
 
-    A 2-D image (C, X, Y) becomes one picture. A volume (C, X, Y, Z) is cut across its widest spacing, the direction it
-    was acquired in (isotropic volumes: axially), after it was turned to radiological convention by its affine.
+    A 2-D image (C, X, Y) becomes one picture. A volume (C, X, Y, Z) is reoriented to the radiological convention by its
+    affine, and then cut across its widest spacing, the direction of acquisition (isotropic volumes: axially).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_transforms import ToPictures
+    >>> ToPictures()(torch.zeros(1, 40, 30, 5)).shape
+    torch.Size([5, 1, 30, 40])
     """
 
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
-        """(C, X, Y) or (C, X, Y, Z) -> (N, C, H, W) with C of 1 or 3.
+        """Converts (C, X, Y) or (C, X, Y, Z) -> (N, C, H, W) with C of 1 or 3.
 
         Raises
         ------
@@ -49,54 +56,63 @@ class ToPictures(Transform):
 
 
 class ToPicturesd(MapTransform):
-    """Dictionary form of :class:`ToPictures`."""
+    """Converts the images of a dictionary as :class:`ToPictures` does.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_transforms import ToPicturesd
+    >>> ToPicturesd("image")({"image": torch.zeros(3, 40, 30)})["image"].shape
+    torch.Size([1, 3, 30, 40])
+    """
 
     def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)
         self.to_pictures = ToPictures()
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Takes every key's image to pictures."""
+        """Converts the image of every key to pictures."""
         return {**data, **{key: self.to_pictures(data[key]) for key in self.key_iterator(data)}}
 
 
 @dataclass(frozen=True)
 class Cut:
-    """How a volume is taken to upright pictures: by flips and a permutation, so that the way back is exact.
+    """Holds the flips and the permutation that convert a volume to upright pictures; their inverse is exact.
 
     Attributes
     ----------
     flipped
-        Axes of the volume, 0 to 2, that run backwards in the pictures.
+        Axes of the volume, 0 to 2, that are reversed in the pictures.
     order
-        Which axis of the volume the slices, the rows and the columns run along.
+        Axes of the volume along which the slices, the rows and the columns run.
     """
 
     flipped: tuple[int, ...]
     order: tuple[int, int, int]
 
     def pictures(self, volume: torch.Tensor) -> torch.Tensor:
-        """(C, X, Y, Z) -> (N, C, H, W)."""
+        """Cuts a volume (C, X, Y, Z) -> (N, C, H, W)."""
         slices, rows, columns = (axis + 1 for axis in self.order)
-        turned = volume.flip([axis + 1 for axis in self.flipped])
-        return turned.permute(slices, 0, rows, columns).contiguous()
+        flipped = volume.flip([axis + 1 for axis in self.flipped])
+        return flipped.permute(slices, 0, rows, columns).contiguous()  # (C, X, Y, Z) -> (N, C, H, W)
 
     def volume(self, pictures: torch.Tensor) -> torch.Tensor:
-        """(N, C, H, W) -> (C, X, Y, Z): what :meth:`pictures` took apart."""
+        """Puts pictures (N, C, H, W) -> (C, X, Y, Z): the inverse of :meth:`pictures`."""
         axes = [(0, 2, 3)[self.order.index(axis)] for axis in range(3)]
-        return pictures.permute(1, *axes).flip([axis + 1 for axis in self.flipped]).contiguous()
+        volume = pictures.permute(1, *axes)  # (N, C, H, W) -> (C, X, Y, Z)
+        return volume.flip([axis + 1 for axis in self.flipped]).contiguous()
 
 
 def slices_of(image: torch.Tensor) -> torch.Tensor:
-    """The values of a volume (C, X, Y, Z), or of a picture (C, X, Y) as a volume of one slice (C, X, Y, 1)."""
+    """Returns the values of a volume (C, X, Y, Z), or of a picture (C, X, Y) as a volume of one slice (C, X, Y, 1)."""
     return plain_tensor(image) if image.ndim == 4 else plain_tensor(image)[..., None]
 
 
 def cut_of(image: torch.Tensor) -> Cut:
-    """The cut of a volume (C, X, Y, Z) across its widest spacing, as in :class:`ToPictures`.
+    """Returns the cut of a volume (C, X, Y, Z) across its widest spacing, as in :class:`ToPictures`.
 
-    A tensor without metadata is cut along its last axis, and its rows run along Y; so is a picture (C, X, Y), which
-    has no place in a patient.
+    A tensor without metadata, and a picture (C, X, Y), which has no position in a patient, are cut along the last axis;
+    their rows run along Y.
     """
     if not isinstance(image, MetaTensor) or image.ndim == 3:
         return Cut((), (2, 1, 0))
@@ -110,11 +126,11 @@ def cut_of(image: torch.Tensor) -> Cut:
 
 
 def _acquisition_axis(image: torch.Tensor) -> int:
-    """Which axis of the turned volume to cut across: 0 sagittal, 1 coronal, 2 axial."""
+    """Returns the axis of the reoriented volume to cut across: 0 sagittal, 1 coronal, 2 axial."""
     if not isinstance(image, MetaTensor):
         return 2
-    patient_axis = nib.io_orientation(np.asarray(image.affine))[:, 0]  # as the turn assigns them, even if oblique
-    if list(image.shape[1:]).count(1) == 1:  # one slice, whatever its thickness
+    patient_axis = nib.io_orientation(np.asarray(image.affine))[:, 0]  # the axes of the turn, also of oblique volumes
+    if list(image.shape[1:]).count(1) == 1:  # a single slice is cut across itself, for every thickness
         return int(patient_axis[list(image.shape[1:]).index(1)])
     spacing = np.asarray(affine_to_spacing(image.affine), dtype=float)
     widest = int(spacing.argmax())

@@ -1,4 +1,4 @@
-"""What can be cut into slices, and which images and labels can be cut alike."""
+"""Checks that images can be cut into slices, and that images and labels can be cut alike."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from fedmed_transforms.image_metadata import dicom_of, file_of
 from fedmed_transforms.preprocessing.pictures import cut_of, slices_of
 
 AFFINE_TOLERANCE = 0.1
-"""Millimetres by which a corner of an image and that of its label may lie apart, as files round them."""
+"""Largest distance in mm between the corners of an image and of its label; files round their affines."""
 
 
 def check_slices(image: torch.Tensor, neighbours: bool) -> None:
-    """Refuses what cannot be cut into slices, or into slices with neighbours.
+    """Refuses an image that cannot be cut into slices, or into slices with neighbours.
 
     Parameters
     ----------
     image
         (C, X, Y, Z), or a picture (C, X, Y).
     neighbours
-        Whether each slice is to have its neighbours beside it.
+        Whether each slice gets its neighbours as channels.
 
     Raises
     ------
     ValueError
-        It has another number of axes; or neighbours are asked for and it has several channels or one slice. The
-        message names its file.
+        The image has another number of axes, or it has several channels or one slice and `neighbours` is set. The
+        message names the file.
     """
     _check_axes(image)
     if neighbours and image.shape[0] != 1:
@@ -38,20 +38,20 @@ def check_slices(image: torch.Tensor, neighbours: bool) -> None:
 def check_label(image: torch.Tensor, label: torch.Tensor) -> None:
     """Refuses a label that does not lie on its image, and a labelled volume of one slice.
 
-    A single slice is an image of its own if it is a picture or DICOM, whose files hold one each; a NIfTI file of one
-    slice is a volume that lacks the others.
+    A single slice is a complete image if it is a picture or DICOM, because their files hold one slice each; a NIfTI
+    file of one slice is a volume that lacks its other slices.
 
     Parameters
     ----------
     image
         (C, X, Y, Z), or a picture (C, X, Y).
     label
-        (n, X, Y, Z) of the same geometry; (n, X, Y) beside a picture, or beside one slice of DICOM.
+        (n, X, Y, Z) of the same geometry; (n, X, Y) for a picture, or for one slice of DICOM.
 
     Raises
     ------
     ValueError
-        As said; the message names the files and what was measured.
+        The geometries differ, or the volume has one slice; the message names the files and the measured values.
     """
     _check_axes(image)
     if image.ndim == 4 and slice_count(image) == 1:
@@ -65,14 +65,14 @@ def check_label(image: torch.Tensor, label: torch.Tensor) -> None:
 
 
 def check_same_geometry(image: torch.Tensor, other: torch.Tensor) -> None:
-    """Refuses images that differ in shape, channels aside, or lie apart by their affines.
+    """Refuses images that differ in shape (except channels) or in position by their affines.
 
-    The affines of two pictures (C, X, Y) are not compared, as pictures have no place in a patient.
+    The affines of two pictures (C, X, Y) are not compared, because pictures have no position in a patient.
 
     Raises
     ------
     ValueError
-        As said; the message names both files and what was measured.
+        The shapes or the affines differ; the message names both files and the measured values.
     """
     files = f"{file_of(image)} and {file_of(other)}"
     if image.shape[1:] != other.shape[1:]:
@@ -85,15 +85,15 @@ def check_same_geometry(image: torch.Tensor, other: torch.Tensor) -> None:
 
 
 def corners_apart(image: MetaTensor, other: MetaTensor) -> float:
-    """The largest distance in mm between the same corners of two volumes (C, X, Y, Z) of one shape."""
+    """Returns the largest distance in mm between the same corners of two volumes (C, X, Y, Z) of one shape."""
     ends = [torch.tensor([0.0, side - 1]) for side in image.shape[1:]]
-    corners = torch.cat([torch.cartesian_prod(*ends), torch.ones(8, 1)], dim=1).double()
+    corners = torch.cat([torch.cartesian_prod(*ends), torch.ones(8, 1)], dim=1).double()  # (8, 4), homogeneous
     difference = (image.affine.cpu().double() - other.affine.cpu().double())[:3]
     return float((corners @ difference.T).norm(dim=1).max())
 
 
 def slice_count(image: torch.Tensor) -> int:
-    """How many slices an image has across its cut."""
+    """Returns the number of slices of an image across its cut."""
     return slices_of(image).shape[1 + cut_of(image).order[0]]
 
 

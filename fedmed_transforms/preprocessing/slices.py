@@ -1,4 +1,4 @@
-"""Volumes and pictures to the slices that a network of pictures eats, and what it makes of each slice back again."""
+"""Cuts volumes and pictures into slices for a network of pictures, and puts its results back to a volume."""
 
 from __future__ import annotations
 
@@ -15,42 +15,49 @@ from fedmed_transforms.preprocessing.pictures import Cut, cut_of, slices_of
 from fedmed_transforms.preprocessing.slice_checks import check_label, check_same_geometry, check_slices
 
 SLICES = "slices"
-"""Entry of the slices' metadata: the ``shape`` of the volume (X, Y, Z) or picture (X, Y), how it was cut, and the
-places of those that were ``kept``."""
+"""Entry of the slices' metadata: the ``shape`` of the volume (X, Y, Z) or picture (X, Y), the cut (``flipped``,
+``order``), and the positions of the ``kept`` slices."""
 
 
 class VolumeToSlices(Transform):
-    """Cuts a volume into slices, upright and across its widest spacing as :class:`ToPictures` does; a picture is one.
+    """Cuts a volume into upright slices across its widest spacing, as :class:`ToPictures` does; a picture is one slice.
 
-    FedFMS (arXiv 2403.05408, published code) shows its network three channels: a slice three times (prostate MRI, CT of
-    the lung), or the slice before, the slice and the slice after (FeTS). Of the first and the last slice the missing
-    neighbour is the slice itself; the published code leaves these two out.
+    FedFMS (arXiv 2403.05408, published code) gives its network three channels: a slice three times (prostate MRI, CT of
+    the lung), or the slice before, the slice and the slice after (FeTS). The missing neighbour of the first and of the
+    last slice is the slice itself; the published code leaves these two slices out.
 
     Parameters
     ----------
     neighbours
-        Whether the three channels of a grey slice are its neighbours and itself. An image of several channels keeps
-        them, and cannot have neighbours; neither can a picture or a volume of one slice.
+        Whether the three channels of a grey slice are the slice and its neighbours. An image of several channels keeps
+        its channels; such an image, a picture and a volume of one slice cannot have neighbours.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_transforms import VolumeToSlices
+    >>> VolumeToSlices(neighbours=True)(torch.zeros(1, 40, 30, 5)).shape
+    torch.Size([5, 3, 30, 40])
     """
 
     def __init__(self, neighbours: bool = False) -> None:
         self.neighbours = neighbours
 
     def __call__(self, image: torch.Tensor, kept: Sequence[int] | None = None) -> MetaTensor:
-        """(C, X, Y, Z) or (C, X, Y) -> (N, 3, H, W), or (N, C, H, W) of several channels.
+        """Cuts (C, X, Y, Z) or (C, X, Y) -> (N, 3, H, W), or (N, C, H, W) for several channels.
 
         Parameters
         ----------
         image
             The volume, or the picture, which is one slice.
         kept
-            Places of the slices to return, from 0; None for all.
+            Positions of the slices to return, from 0; None for all.
 
         Raises
         ------
         ValueError
-            The image is neither, or neighbours are asked for and it has several channels or only one slice; the
-            message names its file.
+            The image is neither a volume nor a picture, or it has several channels or only one slice and `neighbours`
+            is set; the message names the file.
         """
         check_slices(image, self.neighbours)
         cut = cut_of(image)
@@ -58,35 +65,43 @@ class VolumeToSlices(Transform):
         places = range(len(pictures)) if kept is None else kept
         around = torch.tensor([[place - 1, place, place + 1] for place in places], device=pictures.device)
         if self.neighbours:
-            slices = pictures[around.clamp(0, len(pictures) - 1), 0]
+            slices = pictures[around.clamp(0, len(pictures) - 1), 0]  # (N, 3, H, W)
         else:
             slices = pictures if kept is None else pictures[around[:, 1]]
-            slices = slices.expand(-1, 3, -1, -1) if len(image) == 1 else slices
-        return _recorded(slices, image, cut, places)
+            slices = slices.expand(-1, 3, -1, -1) if len(image) == 1 else slices  # (N, 3 or C, H, W)
+        return _with_record(slices, image, cut, places)
 
 
 class VolumeToSlicesd(MapTransform):
-    """Dictionary form of :class:`VolumeToSlices`, which cuts a label along and can leave out slices without one.
+    """Cuts the images of a dictionary as :class:`VolumeToSlices` does, and their label; can leave out empty slices.
 
     Parameters
     ----------
     keys
-        The images, volumes of the same geometry or pictures of the same size.
+        The images: volumes of the same geometry, or pictures of the same size.
     label_key
-        Their label (n, X, Y, Z) or (n, X, Y), or None; it is cut as the image is, without neighbours: (N, n, H, W). A
-        label of one DICOM slice may be a picture of its rows and columns.
+        Their label (n, X, Y, Z) or (n, X, Y), or None; the label is cut like the image, without neighbours:
+        (N, n, H, W). The label of one DICOM slice may be a picture of the same rows and columns.
     neighbours
         As in :class:`VolumeToSlices`.
     empty_every
-        None keeps all slices. A number m keeps, of those whose label is zero everywhere, one in m: those whose place
-        in the volume, counted from 0 in the order of the slices, is a multiple of m. The published FedFMS keeps one in
-        five of FeTS by the same rule, counted from the other end.
+        None keeps all slices. A number m keeps one in m of the slices whose label is zero everywhere: the slices whose
+        position in the volume, counted from 0, is a multiple of m. The published FedFMS keeps one in five of FeTS by
+        the same rule, counted from the other end.
 
     Raises
     ------
     ValueError
-        Images and label differ in shape or affine, or what is labelled is a volume of one slice in a format of volumes
-        (a single slice of DICOM is an image of its own); the message names the files.
+        Images and label differ in shape or affine, or the image is a labelled volume of one slice in a format of
+        volumes (a single slice of DICOM is a complete image); the message names the files.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_transforms import VolumeToSlicesd
+    >>> data = {"image": torch.zeros(1, 40, 30, 5), "label": torch.zeros(1, 40, 30, 5)}
+    >>> VolumeToSlicesd("image", label_key="label", empty_every=2)(data)["label"].shape
+    torch.Size([3, 1, 30, 40])
     """
 
     def __init__(
@@ -107,41 +122,50 @@ class VolumeToSlicesd(MapTransform):
         self.empty_every = empty_every
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Cuts every key's image, and the label."""
+        """Cuts the image of every key, and the label."""
         keys = list(self.key_iterator(data))
         first, kept, label = data[keys[0]], None, {}
         if self.label_key is not None:
-            slices = _cut_along(first, data[self.label_key])
+            slices = _label_slices(first, data[self.label_key])
             kept = self._kept(slices)
-            label = {self.label_key: _recorded(slices[kept], data[self.label_key], cut_of(first), kept)}
+            label = {self.label_key: _with_record(slices[kept], data[self.label_key], cut_of(first), kept)}
         for key in keys[1:]:
             check_same_geometry(first, data[key])
         return {**data, **{key: self.cut(data[key], kept) for key in keys}, **label}
 
     def _kept(self, label: torch.Tensor) -> list[int]:
-        filled = label.flatten(1).any(dim=1).tolist()
+        filled = label.flatten(1).any(dim=1).tolist()  # (N, n, H, W) -> N
         every = self.empty_every or 1
         return [place for place, labelled in enumerate(filled) if labelled or place % every == 0]
 
 
 class SlicesToVolume(Transform):
-    """Puts what was made of the slices back: the inverse of :class:`VolumeToSlices`, exact to the bit."""
+    """Puts a network's results of slices back to a volume: the bit-identical inverse of :class:`VolumeToSlices`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_transforms import SlicesToVolume, VolumeToSlices
+    >>> slices = VolumeToSlices()(torch.zeros(1, 40, 30, 5))  # (5, 3, 30, 40)
+    >>> SlicesToVolume()(torch.ones(5, 2, 30, 40), slices).shape
+    torch.Size([2, 40, 30, 5])
+    """
 
     def __call__(self, results: torch.Tensor, slices: torch.Tensor) -> MetaTensor:
-        """(N, C, H, W) -> (C, X, Y, Z), or (C, X, Y) of a picture, with its affine and metadata; left-out slices are 0.
+        """Puts (N, C, H, W) -> (C, X, Y, Z), or (C, X, Y) of a picture, with its metadata; left-out slices are 0.
 
         Parameters
         ----------
         results
             One result for each slice, of the slice's height and width.
         slices
-            What :class:`VolumeToSlices` returned, or was made of it and kept its metadata.
+            The slices that :class:`VolumeToSlices` returned, or a tensor made of them that kept their metadata.
 
         Raises
         ------
         ValueError
-            The slices do not remember what they were cut of, or the results do not fit them; the message names the
-            file.
+            The metadata of the slices does not describe their cut, or the results do not fit the slices; the message
+            names the file.
         """
         if not isinstance(slices, MetaTensor) or SLICES not in slices.meta:
             raise ValueError(f"{file_of(slices)}: found no {SLICES!r} in the metadata, expected slices of a volume")
@@ -154,14 +178,23 @@ class SlicesToVolume(Transform):
         every = plain_tensor(results)
         if len(kept) < total:
             empty = every.new_zeros((total, *every.shape[1:]))
-            every = empty.index_copy(0, torch.tensor(kept, device=every.device), every)
+            every = empty.index_copy(0, torch.tensor(kept, device=every.device), every)  # (all slices, C, H, W)
         meta = {key: value for key, value in slices.meta.items() if key != SLICES}
         volume = cut.volume(every)
-        return MetaTensor(volume if len(record["shape"]) == 3 else volume[..., 0], meta=meta)
+        return MetaTensor(volume if len(record["shape"]) == 3 else volume[..., 0], meta=meta)  # (C, X, Y[, Z])
 
 
 class SlicesToVolumed(MapTransform):
-    """Dictionary form of :class:`SlicesToVolume`; `source_key` holds the slices that the results were made of."""
+    """Puts the results of a dictionary back as :class:`SlicesToVolume` does; `source_key` holds the network's slices.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_transforms import SlicesToVolumed, VolumeToSlicesd
+    >>> data = VolumeToSlicesd("image")({"image": torch.zeros(1, 40, 30, 5), "mask": torch.ones(5, 1, 30, 40)})
+    >>> SlicesToVolumed("mask", source_key="image")(data)["mask"].shape
+    torch.Size([1, 40, 30, 5])
+    """
 
     def __init__(self, keys: KeysCollection, source_key: str, allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)
@@ -169,12 +202,12 @@ class SlicesToVolumed(MapTransform):
         self.source_key = source_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Puts every key's results back to a volume."""
+        """Puts the results of every key back to a volume."""
         source = data[self.source_key]
         return {**data, **{key: self.to_volume(data[key], source) for key in self.key_iterator(data)}}
 
 
-def _recorded(slices: torch.Tensor, image: torch.Tensor, cut: Cut, kept: Sequence[int]) -> MetaTensor:
+def _with_record(slices: torch.Tensor, image: torch.Tensor, cut: Cut, kept: Sequence[int]) -> MetaTensor:
     meta = dict(image.meta) if isinstance(image, MetaTensor) else {}
     record = {
         "kept": list(kept),
@@ -185,6 +218,6 @@ def _recorded(slices: torch.Tensor, image: torch.Tensor, cut: Cut, kept: Sequenc
     return MetaTensor(slices, meta={**meta, SLICES: record})
 
 
-def _cut_along(image: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+def _label_slices(image: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
     check_label(image, label)
-    return cut_of(image).pictures(slices_of(label))
+    return cut_of(image).pictures(slices_of(label))  # (N, n, H, W)

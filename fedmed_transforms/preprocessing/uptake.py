@@ -1,4 +1,4 @@
-"""PET images to standardised uptake values: activity by injected activity and body weight."""
+"""Converts PET images to standardised uptake values: activity by injected activity and body weight."""
 
 from __future__ import annotations
 
@@ -17,38 +17,50 @@ from fedmed_transforms.image_metadata import DICOM, dicom_of, file_of, number, r
 PURPOSE = "the standardised uptake value"
 
 MOST_HALF_LIVES = 10
-"""After so many half-lives a thousandth of the activity is left, and nobody scans: then a date or a time is wrong."""
+"""The largest plausible age of a dose: after it a thousandth of the activity is left, so a date or time is wrong."""
 
 
 DECAY_CORRECTED = {"DECY", "DECAY"}
-"""DICOM's term for decay correction (PS3.3, C.8.9.1.1.3), and the one of the QIBA profile's pseudo-code."""
+"""DICOM's term for decay correction (PS3.3, C.8.9.1.1.3), and the term of the QIBA profile's pseudo-code."""
 
 
 class ToUptake(Transform):
-    """Takes a PET image from Bq/mL to SUVbw in g/mL, the uptake standardised by body weight.
+    """Converts a PET image from Bq/mL to SUVbw in g/mL, the uptake standardised by body weight.
 
     SUVbw = activity x weight in g / (dose x 2 ** (-t / half-life)), where t runs from the administration to the moment
-    to which the activity was corrected for decay: the start of the scan for DecayCorrection START, and none for ADMIN.
-    The scan starts at the series' time, or at the acquisition's if that is earlier, as the series' time is that of a
-    processing then. A time of administration without a date, later than the scan, is of the day before. Source: QIBA
-    Profile FDG-PET/CT 1.13, appendix G, "Vendor-neutral pseudo-codes for SUV calculation"; private elements, with
-    which it continues there, are not read. Like there, activity left in the syringe is not known.
+    to which the activity was corrected for decay: the start of the scan for DecayCorrection START, and t = 0 for ADMIN.
+    The scan starts at the time of the series, or at the time of the acquisition if it is earlier; the series time then
+    belongs to a later processing. A time of administration without a date that is later than the scan is of the day
+    before. Source: QIBA Profile FDG-PET/CT 1.13, appendix G, "Vendor-neutral pseudo-codes for SUV calculation". The
+    private elements of that pseudo-code are not read. As in the profile, activity left in the syringe is unknown.
 
-    An image in g/mL (Units GML) is SUVbw already and returned as it is; what this transform returns says so.
+    An image in g/mL (Units GML) holds SUVbw already and is returned unchanged; the result of this transform has Units
+    GML.
 
     The image's ``meta["dicom"]`` holds by keyword: Modality, Units, CorrectedImage, DecayCorrection, PatientWeight
     (kg), RadionuclideTotalDose (Bq), RadionuclideHalfLife (s), SeriesDate, SeriesTime, AcquisitionDate and
-    AcquisitionTime (the earliest of the series), and RadiopharmaceuticalStartDateTime, whose offset from UTC is taken
-    for the scanner's, or RadiopharmaceuticalStartTime.
+    AcquisitionTime (the earliest of the series), and RadiopharmaceuticalStartDateTime, whose offset from UTC is assumed
+    to be the scanner's, or RadiopharmaceuticalStartTime.
 
     Raises
     ------
     ValueError
         An element is missing or contradicts the formula; the message names the file and the keyword.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_transforms import ToUptake
+    >>> elements = {
+    ...     "Modality": "PT", "Units": "BQML", "CorrectedImage": "ATTN\\\\DECY", "DecayCorrection": "ADMIN",
+    ...     "PatientWeight": "70", "RadionuclideTotalDose": "350000000",
+    ... }
+    >>> ToUptake()(MetaTensor(torch.tensor([5000.0]), meta={"dicom": elements})).tolist()
+    [1.0]
     """
 
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
-        """Any shape, float values in and out."""
+        """Converts an image of any shape, float values in and out."""
         _check(image, "Modality", required(image, "Modality", PURPOSE), ["PT"])
         _check(image, "Units", required(image, "Units", PURPOSE), ["BQML", "GML"])
         if dicom_of(image)["Units"] == "GML":
@@ -61,14 +73,23 @@ class ToUptake(Transform):
 
 
 class ToUptaked(MapTransform):
-    """Dictionary form of :class:`ToUptake`."""
+    """Converts the images of a dictionary as :class:`ToUptake` does.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_transforms import ToUptaked
+    >>> image = MetaTensor(torch.tensor([2.5]), meta={"dicom": {"Modality": "PT", "Units": "GML"}})
+    >>> ToUptaked("image")({"image": image})["image"].tolist()
+    [2.5]
+    """
 
     def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)
         self.to_uptake = ToUptake()
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Takes every key's image to SUVbw."""
+        """Converts the image of every key to SUVbw."""
         return {**data, **{key: self.to_uptake(data[key]) for key in self.key_iterator(data)}}
 
 
@@ -83,7 +104,7 @@ def _grams_per_becquerel(image: torch.Tensor) -> float:
 
 
 def _half_lives(image: torch.Tensor) -> float:
-    """From the administration to the start of the scan."""
+    """Returns the number of half-lives from the administration to the start of the scan."""
     half_life = _positive(image, "RadionuclideHalfLife")
     scan = _scan_start(image)
     seconds = (scan - _administration(image, scan)).total_seconds()

@@ -1,4 +1,4 @@
-"""CT windows: the range of Hounsfield units that a reader looks at, scaled to [0, 1]."""
+"""Scales a CT window, the range of Hounsfield units that a radiologist displays, to [0, 1]."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from monai.transforms import MapTransform, Transform
 from fedmed_transforms.image_metadata import FULL_SCALE, dicom_of, file_of, number
 
 FROM_FILE = "from_file"
-"""Instead of a window: the one that is stored in the image's own DICOM file."""
+"""Stands for the window that the image's own DICOM file stores."""
 
 PRESETS: dict[str, tuple[float, float]] = {
     "abdomen": (50, 400),
@@ -27,7 +27,7 @@ PRESETS: dict[str, tuple[float, float]] = {
     "subdural": (75, 215),
     "temporal_bone": (600, 2800),
 }
-"""Centre and width in HU, typical values of Radiopaedia's article "Windowing (CT)"; of its ranges the middle, and for
+"""Centre and width in HU, typical values of Radiopaedia's article "Windowing (CT)": the middle of its ranges, and for
 soft tissue a width of 400 HU at the middle of its levels."""
 
 
@@ -35,21 +35,28 @@ class Window(Transform):
     """Scales an image to [0, 1] by the window function LINEAR of DICOM PS3.3, C.11.2.1.2.1.
 
     With centre c and width w, values up to c - 0.5 - (w - 1) / 2 become 0, values above c - 0.5 + (w - 1) / 2 become 1,
-    between them y = (x - (c - 0.5)) / (w - 1) + 0.5: what a viewer shows for these numbers, as LINEAR is DICOM's
-    default. Only a window from a file whose VOILUTFunction is LINEAR_EXACT is scaled from c - w / 2 to c + w / 2.
+    between them y = (x - (c - 0.5)) / (w - 1) + 0.5. A viewer shows the same, because LINEAR is DICOM's default. Only
+    the window of a file whose VOILUTFunction is LINEAR_EXACT is scaled from c - w / 2 to c + w / 2.
 
     Parameters
     ----------
     window
         A name of :data:`PRESETS`, ``[centre, width]`` in the image's unit (HU for CT), or ``"from_file"`` for
-        WindowCenter and WindowWidth in ``meta["dicom"]``, the first of several. There PhotometricInterpretation
-        MONOCHROME1 turns the window's sign, as the reader turned the values'.
+        WindowCenter and WindowWidth in ``meta["dicom"]``, the first of several. With PhotometricInterpretation
+        MONOCHROME1 the window from the file changes its sign, because the reader changed the sign of the values.
 
     Raises
     ------
     ValueError
-        The window is unknown, or narrower than 1; a preset is asked for an image that is not in Hounsfield units, or
-        the window in the file is missing or not linear (these name the file).
+        The window is unknown, or narrower than 1; a preset is used for an image that is not in Hounsfield units, or
+        the window in the file is missing or not linear (these messages name the file).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_transforms import Window
+    >>> Window([50, 101])(torch.tensor([-100.0, 49.5, 200.0]))
+    tensor([0.0000, 0.5000, 1.0000])
     """
 
     def __init__(self, window: str | Sequence[float]) -> None:
@@ -62,7 +69,7 @@ class Window(Transform):
         self.window = window
 
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
-        """Any shape, float values out."""
+        """Scales an image of any shape, float values out."""
         low, high = self._range(image)
         image = image.float()
         if low == high:
@@ -79,14 +86,22 @@ class Window(Transform):
 
 
 class Windowd(MapTransform):
-    """Dictionary form of :class:`Window`."""
+    """Scales the images of a dictionary as :class:`Window` does.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_transforms import Windowd
+    >>> Windowd("image", "lung")({"image": torch.tensor([-2000.0, 400.0])})["image"]
+    tensor([0., 1.])
+    """
 
     def __init__(self, keys: KeysCollection, window: str | Sequence[float], allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)
         self.scale = Window(window)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Scales every key's image."""
+        """Scales the image of every key."""
         return {**data, **{key: self.scale(data[key]) for key in self.key_iterator(data)}}
 
 

@@ -45,6 +45,17 @@ class SaveSegmentationd(MapTransform):
     ValueError
         A mask names no source, is not binary or not on its source's grid, or two images have one name; the message
         names the image.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from fedmed_transforms import SaveSegmentationd, load_image
+    >>> from pydicom.data import get_testdata_file
+    >>> mask = load_image(get_testdata_file("CT_small.dcm")) > 0
+    >>> with TemporaryDirectory() as folder:
+    ...     data = SaveSegmentationd("mask", folder, ["tissue"])({"mask": mask})
+    ...     [file.name for file in Path(folder).iterdir()]
+    ['CT_small_seg.dcm']
     """
 
     def __init__(
@@ -156,6 +167,13 @@ class ResultFormatd(MapTransform):
         a path nothing is said.
     allow_missing_keys
         Whether data may lack a key.
+
+    Examples
+    --------
+    >>> from fedmed_transforms import ResultFormatd, load_image
+    >>> from pydicom.data import get_testdata_file
+    >>> ResultFormatd("pred")({"pred": load_image(get_testdata_file("CT_small.dcm"))})["result_extension"]
+    '.nii.gz'
     """
 
     def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:

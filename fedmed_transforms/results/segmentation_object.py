@@ -51,6 +51,12 @@ class Segment:
         Its name, at most 64 characters.
     category, kind
         Segmented property category (CID 7150) and type (CID 7151 and others): value, coding scheme, meaning.
+
+    Examples
+    --------
+    >>> from fedmed_transforms import Segment
+    >>> Segment("liver", kind=("10200004", "SCT", "Liver")).label
+    'liver'
     """
 
     label: str
@@ -102,6 +108,16 @@ def write_segmentation(
     ValueError
         The mask is not binary, not on the grid of the sources (the message says distances in mm) or not of as many
         channels as segments, or a source is no DICOM image; the message names the file.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from fedmed_transforms import load_image, write_segmentation
+    >>> from pydicom.data import get_testdata_file
+    >>> source = get_testdata_file("CT_small.dcm")
+    >>> with TemporaryDirectory() as folder:
+    ...     write_segmentation(load_image(source) > 0, source, f"{folder}/seg.dcm", ["tissue"]).name
+    'seg.dcm'
     """
     headers = read_sources(sources)
     name = source_name(headers[0], 1)

@@ -91,6 +91,15 @@ def write_report(
     ValueError
         The probabilities are not finite, outside [0, 1] or do not sum to 1, or a source is no DICOM image; the message
         names the file.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from fedmed_transforms import write_report
+    >>> from pydicom.data import get_testdata_file
+    >>> with TemporaryDirectory() as folder:
+    ...     write_report({"glioma": 0.9, "other": 0.1}, get_testdata_file("MR_small.dcm"), f"{folder}/report.dcm").name
+    'report.dcm'
     """
     headers = read_sources(sources)
     name = source_name(headers[0], 1)
@@ -174,6 +183,16 @@ def read_report(path: str | Path) -> dict[str, float]:
     ------
     ValueError
         The file is no measurement report, or holds no class probabilities; the message names it.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from fedmed_transforms import read_report, write_report
+    >>> from pydicom.data import get_testdata_file
+    >>> source = get_testdata_file("MR_small.dcm")
+    >>> with TemporaryDirectory() as folder:
+    ...     read_report(write_report({"glioma": 0.9, "other": 0.1}, source, f"{folder}/report.dcm"))
+    {'glioma': 0.9, 'other': 0.1}
     """
     with without_parser_texts(path, "a DICOM measurement report (TID 1500)"):
         report: Any = hd.sr.srread(path).content

@@ -1,1 +1,1 @@
-"""Simulation: phantoms of several hospitals, their scanners, and shifts of single sites."""
+"""Simulates phantoms of several hospitals, their scanners, and the shifts of single sites."""

@@ -1,4 +1,4 @@
-"""Folders of phantoms: written whole or not at all, and known again by the parameters that they were written with."""
+"""Writes folders of phantoms completely or not at all, and recognizes them by the parameters of their writing."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from pathlib import Path
 from fedmed_transforms.whole_file import is_new_or_empty, whole_folder
 
 MARKER = ".phantoms"
-"""Hidden file in the folder: the parameters that its phantoms were written with."""
+"""Hidden file in the folder with the parameters of its phantoms."""
 
 
 def write_phantoms(folder: str | Path, parameters: Mapping[str, int], write: Callable[[Path], None]) -> Path:
-    """Fills a folder, all or nothing; one that holds the phantoms already is left as it is.
+    """Fills a folder completely or not at all; a folder that already holds the phantoms stays unchanged.
 
     Parameters
     ----------
     folder
-        Where to write: missing, empty, or filled by this function with the same parameters.
+        The folder to write: missing, empty, or filled by this function with the same parameters.
     parameters
-        By name, all that the phantoms depend on, a version of what writes them included.
+        All parameters of the phantoms by name, including a version of the code that writes them.
     write
-        Fills the empty folder that it is given.
+        Function that fills an empty folder.
 
     Raises
     ------
     ValueError
-        The folder holds something else; the message names it.
+        The folder holds something else; the message names the folder.
     """
     folder, text = Path(folder), json.dumps(dict(parameters))
     if not _holds(folder, text):
@@ -39,7 +39,7 @@ def write_phantoms(folder: str | Path, parameters: Mapping[str, int], write: Cal
 
 
 def _holds(folder: Path, parameters: str) -> bool:
-    """Whether the folder holds these phantoms already; refuses one that holds anything else."""
+    """Checks whether the folder already holds these phantoms; refuses a folder with any other content."""
     if is_new_or_empty(folder):
         return False
     marker = folder / MARKER
@@ -50,16 +50,16 @@ def _holds(folder: Path, parameters: str) -> bool:
 
 
 def write_by_command(program: str, description: str, write: Callable[..., Path], **defaults: int) -> Path:
-    """Writes phantoms as the command line says.
+    """Writes phantoms with the options of the command line.
 
     Parameters
     ----------
     program, description
-        For the command's help.
+        The name and the description in the command's help.
     write
-        Takes the folder, and the parameters by keyword.
+        Function that takes the folder, and the parameters by keyword.
     **defaults
-        Of each parameter, which becomes an option.
+        The default of each parameter; each parameter becomes an option.
     """
     parser = argparse.ArgumentParser(prog=f"python -m {program}", description=description)
     parser.add_argument("folder", type=Path)

@@ -1,4 +1,4 @@
-"""Phantoms as DICOM series, and where their slices lie; nothing in a file depends on when it was written."""
+"""Writes phantoms as DICOM series and computes the affine of their slices; the files do not depend on the time."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ SLICE_THICKNESS = 5.0  # mm
 
 
 def write_series(folder: Path, patient: str, images: Sequence[Image], scanner: Scanner, study: str) -> None:
-    """Writes a patient's only series, ``<patient>_<number>.dcm`` a slice, axial, from the feet upwards.
+    """Writes the only series of a patient, one file ``<patient>_<number>.dcm`` a slice, axial, from the feet upwards.
 
     Parameters
     ----------
     folder
-        Where to write.
+        The folder to write.
     patient
         A pseudonym.
     images
-        In [0, 1], (rows, columns), square, a slice each.
+        Square images in [0, 1], (rows, columns), one for each slice.
     scanner
-        Whose name and field of view to state.
+        The scanner whose name and field of view the files state.
     study
-        Tells the series' UIDs from those of other phantoms with the same patient.
+        Text that distinguishes the UIDs of the series from other phantoms of the same patient.
     """
     for number, image in enumerate(images, start=1):
         dicom = _header(patient, number, study)
@@ -41,21 +41,21 @@ def write_series(folder: Path, patient: str, images: Sequence[Image], scanner: S
 
 
 def stored_values(image: Image) -> npt.NDArray[np.uint16]:
-    """What the files hold of values in [0, 1]: 12 bits."""
+    """Converts values in [0, 1] to the 12 bits that the files store."""
     return np.round(image * (2**BITS - 1)).astype(np.uint16)
 
 
 def series_affine(side: int, field: float) -> Image:
-    """The affine (4, 4) of a series: voxel (column, row, slice) to mm, RAS.
+    """Computes the affine (4, 4) of a series: voxel (column, row, slice) to mm, RAS.
 
     Parameters
     ----------
     side
-        Pixels a side.
+        Number of pixels of a side.
     field
-        Of view, in mm.
+        Field of view in mm.
     """
-    spacing, corner = _place(side, field)
+    spacing, corner = _spacing_and_corner(side, field)
     affine = np.diag([spacing, spacing, SLICE_THICKNESS, 1.0])
     affine[:2, 3] = corner
     return np.asarray(LPS_FROM_RAS @ affine)
@@ -70,7 +70,7 @@ def _header(patient: str, number: int, study: str) -> Dataset:
     dicom.PatientID = dicom.PatientName = patient
     dicom.PatientIdentityRemoved, dicom.DeidentificationMethod = "YES", "no patient: a computed phantom"
     for keyword in ("PatientBirthDate", "PatientSex", "ReferringPhysicianName", "AccessionNumber", "ScanOptions"):
-        setattr(dicom, keyword, "")  # must be there, may be empty
+        setattr(dicom, keyword, "")  # DICOM requires these elements, empty values are allowed
     dicom.StudyDate, dicom.StudyTime, dicom.StudyID = "20240115", "120000", "1"
     dicom.ScanningSequence, dicom.SequenceVariant, dicom.MRAcquisitionType = "SE", "NONE", "2D"
     dicom.RepetitionTime, dicom.EchoTime, dicom.EchoTrainLength = 500, 15, 1
@@ -80,8 +80,8 @@ def _header(patient: str, number: int, study: str) -> Dataset:
 
 
 def _add_image(dicom: Dataset, image: Image, field: float) -> None:
-    """An axial slice around the isocentre; lengths in mm."""
-    spacing, corner = _place(len(image), field)
+    """Adds the pixels of an axial slice around the isocentre; lengths are in mm."""
+    spacing, corner = _spacing_and_corner(len(image), field)
     dicom.PixelSpacing, dicom.SliceThickness = [spacing] * 2, SLICE_THICKNESS
     dicom.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
     dicom.ImagePositionPatient = [corner, corner, SLICE_THICKNESS * (dicom.InstanceNumber - 1)]
@@ -91,8 +91,8 @@ def _add_image(dicom: Dataset, image: Image, field: float) -> None:
     dicom.RescaleSlope, dicom.RescaleIntercept, dicom.RescaleType = 1, 0, "US"
 
 
-def _place(side: int, field: float) -> tuple[float, float]:
-    """Distance of pixels, and the first one's place along x and y: mm with as many digits as DICOM's decimals hold."""
+def _spacing_and_corner(side: int, field: float) -> tuple[float, float]:
+    """Returns the pixel spacing and the first pixel's position along x and y in mm, rounded for DICOM's decimals."""
     return round(field / side, 6), round((1 / side - 1) * field / 2, 6)
 
 

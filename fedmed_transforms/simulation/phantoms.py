@@ -1,7 +1,7 @@
-"""Demo data in seconds: phantoms of four shapes from the scanners of three hospitals and an unseen one, as DICOM files.
+"""Writes demo data for classification in seconds: DICOM phantoms of three hospitals and an unseen hospital.
 
-The shapes are the classes. The hospitals differ as real ones do: contrast, noise, shading by the coil, resolution and
-how often they see each class. Run ``python -m fedmed_transforms phantoms FOLDER``.
+The classes are four shapes. The hospitals differ like real hospitals: in contrast, noise, shading by the coil,
+resolution and the share of each class. Run ``python -m fedmed_transforms phantoms FOLDER``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fedmed_transforms.simulation.phantom_series import write_series
 from fedmed_transforms.simulation.scanners import SCANNERS, Image, Scanner, pixel_grid, scan, soft_mask
 
 VERSION = 2
-"""To be raised whenever the same parameters come to give other images."""
+"""Version of the images; a change that gives other images for the same parameters must raise it."""
 
 IMAGES_A_PATIENT = 2
 
@@ -50,24 +50,24 @@ def _stripes(x: Image, y: Image, size: float, rng: np.random.Generator) -> Image
 Drawing = Callable[[Image, Image, float, np.random.Generator], Image]
 
 SHAPES: dict[str, Drawing] = {"cross": _cross, "nodules": _nodules, "ring": _ring, "stripes": _stripes}
-"""The classes: what draws each, in [0, 1], at coordinates x, y and with a half-width of `size`."""
+"""Functions that draw a class in [0, 1] at coordinates x, y with a half-width of `size`, by the name of the class."""
 
 
 def draw(shape: str, scanner: Scanner, size: int, outline: Image, rng: np.random.Generator) -> Image:
-    """One phantom in [0, 1], (rows, columns): a body with the shape in it, as the scanner shows it.
+    """Draws a phantom in [0, 1], (rows, columns): the scanner's image of a body with the shape in it.
 
     Parameters
     ----------
     shape
         One of :data:`SHAPES`.
     scanner
-        Whose contrast, noise, shading and matrix to use.
+        The scanner with its contrast, noise, shading and matrix.
     size
-        Pixels a side of a scanner whose relative matrix is 1.
+        Pixels of a side for a scanner whose relative matrix is 1.
     outline
         Half the body's width and height, (2,), relative to half the field of view.
     rng
-        Draws the shape's place, size, turn and proportions, and the noise.
+        Random generator of the shape's position, size, rotation and proportions, and of the noise.
     """
     x, y = pixel_grid(round(size * scanner.matrix))
     turn, right, down = rng.uniform(-1, 1, 3) * (0.4, 0.15, 0.15)
@@ -80,18 +80,18 @@ def draw(shape: str, scanner: Scanner, size: int, outline: Image, rng: np.random
 def write_sites(folder: str | Path, images_per_class: int = 48, seed: int = 0, size: int = 64) -> Path:
     """Writes ``folder/{harbour,hillside,riverbend,unseen}/{cross,nodules,ring,stripes}/*.dcm``, all or nothing.
 
-    The same parameters give the same bytes; a folder that holds them already is left as it is.
+    The same parameters give the same bytes; a folder that already holds the phantoms stays unchanged.
 
     Parameters
     ----------
     folder
-        Where to write: missing, empty, or written by this function with the same parameters.
+        The folder to write: missing, empty, or written by this function with the same parameters.
     images_per_class
-        Images of a class at a site, before the site's own mix. Two of them show one patient.
+        Images of a class at a site, before the site's own mix. Every two images show one patient.
     seed
-        Of all random numbers and DICOM UIDs.
+        Seed of all random numbers and DICOM UIDs.
     size
-        Pixels a side of the first scanner; the others have up to 1.75 times as many.
+        Pixels of a side for the first scanner; the other scanners have up to 1.75 times as many.
 
     Returns
     -------
@@ -101,7 +101,7 @@ def write_sites(folder: str | Path, images_per_class: int = 48, seed: int = 0, s
     Raises
     ------
     ValueError
-        The folder holds something else, or a parameter is out of range; the message names it.
+        The folder holds something else, or a parameter is out of range; the message names the folder or the values.
     """
     parameters = {"version": VERSION, "images_per_class": images_per_class, "seed": seed, "size": size}
     if images_per_class < 1 or seed < 0 or size < 16:
@@ -125,7 +125,7 @@ def _write_all(folder: Path, images_per_class: int, seed: int, size: int) -> Non
 
 
 def main() -> None:
-    """The command line."""
+    """Runs the command line."""
     folder = write_by_command(
         "fedmed_transforms phantoms", str(__doc__), write_sites, images_per_class=48, seed=0, size=64
     )

@@ -1,4 +1,4 @@
-"""The simulated shift of a site: its images acquired, and its labels drawn, in a way of its own."""
+"""Simulates the shift of a site: its own acquisition of images and its own style of labels."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from fedmed_transforms.simulation.acquisition_shift import AcquisitionShift
 from fedmed_transforms.simulation.label_style import LabelStyle
 
 LABEL_STYLE = "label_style"
-"""Entry of a shift: the settings of :class:`LabelStyle`; the others are those of :class:`AcquisitionShift`."""
+"""Entry of a shift with the settings of :class:`LabelStyle`; all other entries set :class:`AcquisitionShift`."""
 
 
 class SiteShiftd(MapTransform):
-    """Shifts images, and the labels that belong to them, as plain settings say.
+    """Shifts images and their labels by plain settings.
 
-    Nothing about it is random in MONAI's sense: see :class:`AcquisitionShift`.
+    The transform is deterministic and no random transform of MONAI: see :class:`AcquisitionShift`.
 
     Parameters
     ----------
@@ -30,16 +30,24 @@ class SiteShiftd(MapTransform):
         The images, in [0, 1]: (C, X, Y) or (C, X, Y, Z), or `stacked`.
     shift
         Settings of :class:`AcquisitionShift` (``contrast``, ``bias_field``, ``resolution``, ``noise``, ``seed``) and,
-        under ``label_style``, of :class:`LabelStyle` (``dilation``, ``smoothing``); those left out change nothing.
+        under ``label_style``, of :class:`LabelStyle` (``dilation``, ``smoothing``); a missing setting changes nothing.
     label_key
-        The labels of 0 and 1, (n, X, Y[, Z]) on the grid of the image; None where there are none.
+        The labels of 0 and 1, (n, X, Y[, Z]) on the grid of the image; None for images without labels.
     stacked
         Whether the images are stacks of pictures (N, C, H, W), as :class:`ToPicturesd` makes them.
 
     Raises
     ------
     ValueError
-        A setting is unknown or out of range, or there are no labels to style.
+        A setting is unknown or out of range, or ``label_style`` is set for images without labels.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_transforms import SiteShiftd
+    >>> shift = SiteShiftd("image", {"noise": 0.05, "label_style": {"dilation": 2}}, label_key="label")
+    >>> shift({"image": torch.rand(1, 32, 32), "label": torch.zeros(1, 32, 32)})["image"].shape
+    torch.Size([1, 32, 32])
     """
 
     def __init__(
@@ -55,12 +63,12 @@ class SiteShiftd(MapTransform):
         if LABEL_STYLE in settings and label_key is None:
             raise ValueError(f"shift: found {LABEL_STYLE}, expected none, as these images have no labels")
         style = _settings(settings.pop(LABEL_STYLE, {}), f"shift: {LABEL_STYLE}")
-        self.acquisition: AcquisitionShift = _built(AcquisitionShift, settings, "shift")
-        self.style: LabelStyle = _built(LabelStyle, style, f"shift: {LABEL_STYLE}")
+        self.acquisition: AcquisitionShift = _create(AcquisitionShift, settings, "shift")
+        self.style: LabelStyle = _create(LabelStyle, style, f"shift: {LABEL_STYLE}")
         self.label_key, self.stacked = label_key, stacked
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Shifts every key's image, and the label."""
+        """Shifts the image of every key, and the label."""
         shifted = dict(data)
         for key in self.key_iterator(shifted):
             image = shifted[key]
@@ -72,10 +80,10 @@ class SiteShiftd(MapTransform):
 
 
 def _by_slice(image: torch.Tensor, cut: Cut | None, change: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-    """A volume changed as the stack of its slices, and put together again."""
+    """Changes a volume as a stack of slices and returns it as a volume."""
     if cut is None:
         return change(image)
-    volume = cut.volume(plain_tensor(change(cut.pictures(slices_of(image)))))
+    volume = cut.volume(plain_tensor(change(cut.pictures(slices_of(image)))))  # (C, X, Y, Z)
     return with_metadata_of(image, volume if image.ndim == 4 else volume[..., 0])
 
 
@@ -85,7 +93,7 @@ def _settings(settings: Any, where: str) -> dict[str, Any]:
     return dict(settings)
 
 
-def _built(kind: Callable[..., Any], settings: Mapping[str, Any], where: str) -> Any:
+def _create(kind: Callable[..., Any], settings: Mapping[str, Any], where: str) -> Any:
     known = inspect.signature(kind).parameters
     for name, value in settings.items():
         if name not in known:

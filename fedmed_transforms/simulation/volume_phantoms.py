@@ -1,4 +1,4 @@
-"""Demo data for segmentation in seconds: volumes of a body with one organ to find, in the formats that hospitals have.
+"""Writes demo data for segmentation in seconds: volumes of a body with one organ, in the formats of hospitals.
 
 Harbour has DICOM series with NIfTI labels, hillside and the unseen hospital NIfTI, riverbend PNG pictures. The organ is
 label 1. Run ``python -m fedmed_transforms volume_phantoms FOLDER``.
@@ -21,26 +21,26 @@ from fedmed_transforms.simulation.phantom_series import SLICE_THICKNESS, series_
 from fedmed_transforms.simulation.scanners import SCANNERS, Image, Scanner, pixel_grid, scan, soft_mask
 
 VERSION = 1
-"""To be raised whenever the same parameters come to give other files."""
+"""Version of the files; a change that gives other files for the same parameters must raise it."""
 
 SLICES = 6
 
 BODY, ORGAN, VESSEL = 0.3, 0.7, 1.0
-"""Brightness before the scanner's contrast."""
+"""Brightness of the tissues before the scanner's contrast."""
 
 
 @dataclass(frozen=True)
 class Volume:
-    """A patient's volume.
+    """Holds the volume of a patient.
 
     Attributes
     ----------
     patient
-        Pseudonym, with the site's name in it.
+        Pseudonym with the name of the site.
     image
-        In [0, 1], (slices, rows, columns), from the feet upwards.
+        Values in [0, 1], (slices, rows, columns), from the feet upwards.
     label
-        1 in the organ and 0 elsewhere, of the same shape, uint8.
+        1 in the organ and 0 elsewhere, same shape, uint8.
     """
 
     patient: str
@@ -49,19 +49,19 @@ class Volume:
 
 
 def draw_volume(scanner: Scanner, size: int, rng: np.random.Generator) -> tuple[Image, npt.NDArray[np.uint8]]:
-    """A body with an ellipsoid organ, two vessels as bright as nothing else, and a bowel as bright as the organ.
+    """Draws a body with an ellipsoid organ, two vessels brighter than the rest, and a bowel as bright as the organ.
 
-    The organ lies on one side of the body, the bowel on the other: brightness does not tell them apart, nor does place,
-    as either side may be either's.
+    The organ lies on one side of the body and the bowel on the other, each on a random side: neither brightness nor
+    position distinguishes them.
 
     Parameters
     ----------
     scanner
-        Whose contrast, noise, shading and matrix to use.
+        The scanner with its contrast, noise, shading and matrix.
     size
-        Pixels a side of a scanner whose relative matrix is 1.
+        Pixels of a side for a scanner whose relative matrix is 1.
     rng
-        Draws places, sizes, turns, the organ's texture, and what the scanner adds.
+        Random generator of positions, sizes, rotations, the organ's texture, and the scanner's shading and noise.
 
     Returns
     -------
@@ -80,12 +80,12 @@ def draw_volume(scanner: Scanner, size: int, rng: np.random.Generator) -> tuple[
 
 
 def _over(image: Image, shape: Image, brightness: float | Image) -> Image:
-    """A shape in [0, 1] of some brightness, drawn over an image."""
+    """Draws a shape in [0, 1] with a brightness over an image."""
     return image + shape * (brightness - image)
 
 
 def _organ(x: Image, y: Image, z: Image, side: int, rng: np.random.Generator) -> tuple[Image, Image]:
-    """An ellipsoid that the outer slices may miss, and its texture: waves around 1."""
+    """Draws an ellipsoid, which the outer slices may not contain, and its texture: waves around 1."""
     right, down = side * rng.uniform(0.25, 0.35), rng.uniform(-0.2, 0.1)
     turn, up = rng.uniform(-0.5, 0.5), rng.uniform(-3, 3)
     along = np.cos(turn) * (x - right) + np.sin(turn) * (y - down)
@@ -98,7 +98,7 @@ def _organ(x: Image, y: Image, z: Image, side: int, rng: np.random.Generator) ->
 
 
 def _bowel(x: Image, y: Image, z: Image, side: int, rng: np.random.Generator) -> Image:
-    """A bent tube, seen across: a ring whose middle is as dark as the body."""
+    """Draws the cross-section of a bent tube: a ring whose middle is as dark as the body."""
     right = side * rng.uniform(0.38, 0.45) + rng.uniform(-0.004, 0.004) * z
     down = rng.uniform(-0.2, 0.2) + rng.uniform(-0.004, 0.004) * z
     radius, distance = rng.uniform(0.16, 0.22), np.hypot(x - right, y - down)
@@ -106,7 +106,7 @@ def _bowel(x: Image, y: Image, z: Image, side: int, rng: np.random.Generator) ->
 
 
 def _vessels(x: Image, y: Image, rng: np.random.Generator) -> Image:
-    """Two discs at the back, the same in all slices."""
+    """Draws two discs at the back, the same in all slices."""
     places = zip((-0.12, 0.12), rng.uniform(0.45, 0.55, 2), rng.uniform(0.05, 0.08, 2), strict=True)
     return np.maximum(*(soft_mask(np.hypot(x - right, y - down), radius) for right, down, radius in places))
 
@@ -116,18 +116,19 @@ def write_segmentation_sites(folder: str | Path, volumes: int = 12, seed: int = 
 
     A patient's files are ``images/<patient>/*.dcm`` with ``labels/<patient>.nii.gz`` at harbour, ``<patient>.nii.gz``
     in both folders at hillside and the unseen hospital, ``<patient>_<slice>.png`` in both at riverbend; ``<patient>``
-    is ``<site>-<number>``. The same parameters give the same bytes; a folder that holds them already is left alone.
+    is ``<site>-<number>``. The same parameters give the same bytes; a folder that already holds the phantoms stays
+    unchanged.
 
     Parameters
     ----------
     folder
-        Where to write: missing, empty, or written by this function with the same parameters.
+        The folder to write: missing, empty, or written by this function with the same parameters.
     volumes
-        Patients a site, each with one volume of six slices, 5 mm apart.
+        Patients of a site, each with one volume of six slices, 5 mm apart.
     seed
-        Of all random numbers and DICOM UIDs.
+        Seed of all random numbers and DICOM UIDs.
     size
-        Pixels a side of the first scanner; the others have up to 1.75 times as many.
+        Pixels of a side for the first scanner; the other scanners have up to 1.75 times as many.
 
     Returns
     -------
@@ -137,7 +138,7 @@ def write_segmentation_sites(folder: str | Path, volumes: int = 12, seed: int = 
     Raises
     ------
     ValueError
-        The folder holds something else, or a parameter is out of range; the message names it.
+        The folder holds something else, or a parameter is out of range; the message names the folder or the values.
     """
     parameters = {"version": VERSION, "volumes": volumes, "seed": seed, "size": size}
     if volumes < 1 or seed < 0 or size < 16:
@@ -187,11 +188,11 @@ WRITERS: dict[str, Callable[[Path, Volume, Scanner, int], None]] = {
     "riverbend": _write_pictures,
     "unseen": _write_nifti,
 }
-"""The format of each hospital."""
+"""Functions that write the files of each hospital in its format."""
 
 
 def main() -> None:
-    """The command line."""
+    """Runs the command line."""
     folder = write_by_command(
         "fedmed_transforms volume_phantoms", str(__doc__), write_segmentation_sites, volumes=12, seed=0, size=64
     )

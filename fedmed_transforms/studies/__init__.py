@@ -1,4 +1,4 @@
-"""Studies: the series of a study to process, in folders and on DICOMweb servers."""
+"""Finds the studies of folders and DICOMweb servers, and the series of each study to process."""
 
 from fedmed_faces import moved_names
 

@@ -1,4 +1,4 @@
-"""What results of images are called: as their images, in the same folders, and never as another image's."""
+"""Names the results of images like the images, in the same folders, and never like the results of another image."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from fedmed_transforms.loading.find import stem_of
 def name_results(items: Iterable[dict[str, Any]], sources: Sequence[Path]) -> list[dict[str, Any]]:
     """Adds ``name`` to items with an ``image``: a path without ending, relative to the folder of all sources.
 
-    It is that of the image's file without its ending, or of its series' folder. Where two images would have one name,
-    files keep their ending and series add their UID, so that what an image's results are called does not depend on the
-    order in which images are found.
+    The name is the path of the image's file without its ending, or the path of the series' folder. If two images have
+    the same name, files keep their ending and series add their UID. The name of an image's results therefore does not
+    depend on the order in which images are found.
 
     Parameters
     ----------
     items
-        With ``path`` and ``series``, as :func:`fedmed_transforms.find_studies` makes them.
+        Items with ``path`` and ``series``, as :func:`fedmed_transforms.find_studies` returns them.
     sources
-        The folders and files that were looked in.
+        The folders and files in which the images were found.
     """
     root = Path(os.path.commonpath([_absolute(path if path.is_dir() else path.parent) for path in sources]))
     items = list(items)
     images = [item for item in items if "image" in item]
     names = [_short(Path(item["path"]), root) for item in images]
-    taken = Counter(names)
+    counts = Counter(names)
     for item, name in zip(images, names, strict=True):
-        item["name"] = name if taken[name] == 1 else _long(Path(item["path"]), item["series"], root)
+        item["name"] = name if counts[name] == 1 else _long(Path(item["path"]), item["series"], root)
     return items
 
 
 def name_alone(item: Mapping[str, Any], sources: Sequence[Path]) -> str:
-    """A name that no other image has, whatever arrives later: the UIDs of the study and the series, or the path.
+    """Returns a unique name, also among images that arrive later: the UIDs of study and series, or the path.
 
     Parameters
     ----------
     item
-        As of :func:`name_results`.
+        An item as in :func:`name_results`.
     sources
-        The folders that are looked in; a path is relative to the folder of all.
+        The folders in which images are found; the path is relative to the folder of all sources.
     """
     if item["series"]:
         return "/".join(_plain(uid) for uid in (item["study"], item["series"]))
@@ -63,9 +63,9 @@ def _long(path: Path, series: str, root: Path) -> str:
 
 
 def _plain(uid: str) -> str:
-    """A UID as a file's name, also one that holds what no UID does."""
+    """Converts a UID to a file name; characters that no UID has become dots."""
     return re.sub(r"[^0-9A-Za-z]", ".", uid).strip(".")
 
 
 def _absolute(path: Path) -> Path:
-    return Path(os.path.abspath(path))  # links stay what they are called
+    return Path(os.path.abspath(path))  # links keep their names

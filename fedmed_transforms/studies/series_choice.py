@@ -1,4 +1,4 @@
-"""Which series of a study is the image that a network is to see: chosen by the rule `series`, and said why."""
+"""Chooses the series of a study for the network by the rule `series`, with the reasons against the other series."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ RESULTS = (
     *(SegmentationStorage, SurfaceSegmentationStorage, LABEL_MAP_SEGMENTATION),
     *(ParametricMapStorage, RTDoseStorage),
 )
-"""Objects with pixels that were computed from images and are none themselves."""
+"""SOP classes of objects with pixels that were computed from images and are no images."""
 
 LONGEST_DESCRIPTION = 40
-"""Characters of a SeriesDescription that messages show."""
+"""Number of characters of a SeriesDescription that messages show."""
 
 Rule: TypeAlias = str | Mapping[str, str] | None
-"""As ``series`` of :class:`fedmed_transforms.SeriesRules`."""
+"""The rule ``series`` of :class:`fedmed_transforms.SeriesRules`."""
 
 
 @dataclass(frozen=True)
 class Instance:
-    """What the choice of a series needs of a DICOM file; of a study of thousands all are held.
+    """Describes a DICOM file for the choice of a series; memory holds the descriptions of all files of a study.
 
     Attributes
     ----------
     path
         The file.
     study, series
-        UIDs; the series' where there is none of a study, the file's name where there is none of either.
+        UIDs; a missing StudyInstanceUID is replaced by the series' UID, a missing SeriesInstanceUID by the file's path.
     modality, description
-        For a list of the study's series.
+        Text for a list of the study's series.
     reason
-        Why the file is not to be looked at; empty for an image that matches the rule.
+        The reason why the file is not used; empty for an image that matches the rule.
     localiser
-        Whether its ImageType says so.
+        Whether ImageType declares a localiser.
     frames
-        Images in the file.
+        Number of images in the file.
     """
 
     path: Path
@@ -61,16 +61,16 @@ class Instance:
 
 @dataclass(frozen=True)
 class Choice:
-    """The series that was taken of a study.
+    """Describes the chosen series of a study.
 
     Attributes
     ----------
     series
-        Its SeriesInstanceUID.
+        The SeriesInstanceUID.
     files
-        Of the series, those that match the rule, in order of their names.
+        The files of the series that match the rule, in order of their names.
     passed_over
-        The study's other series, each with the reason; a line for people.
+        The study's other series, each with the reason, as readable text.
     """
 
     series: str
@@ -79,12 +79,12 @@ class Choice:
 
 
 def read_instance(path: Path, rule: Rule) -> Instance:
-    """Reads a DICOM file as far as the choice of a series needs it.
+    """Reads the elements of a DICOM file that the choice of a series needs.
 
     Raises
     ------
     ValueError
-        The file is no DICOM, or damaged before its pixels; the message names it.
+        The file is no DICOM, or damaged before its pixels; the message names the file.
     """
     keywords = list(rule) if isinstance(rule, Mapping) else []
     wanted = tags_of(["StudyInstanceUID", "SeriesDescription", *keywords])
@@ -113,22 +113,22 @@ def _reason(file: DicomFile, rule: Rule) -> str:
 
 
 def choose_series(instances: Sequence[Instance], rule: Rule) -> Choice:
-    """The series of a study that the rule chooses; without one, the only one.
+    """Chooses the series of a study by the rule; without a rule, the study's only series.
 
-    What holds no image, and what is computed from images, is passed over; so is a series of localisers, unless the
-    rule names it or its ImageType.
+    Files without an image and objects computed from images are skipped; a series of localisers is skipped too, unless
+    the rule names the series or ImageType.
 
     Parameters
     ----------
     instances
         All files of one study.
     rule
-        As ``series`` of :class:`fedmed_transforms.SeriesRules`.
+        The rule ``series`` of :class:`fedmed_transforms.SeriesRules`.
 
     Raises
     ------
     ValueError
-        No series is left, or several; the message lists the study's series with the reasons.
+        No series remains, or several; the message lists the study's series with the reasons.
     """
     groups: dict[str, list[Instance]] = {}
     for instance in instances:
@@ -141,16 +141,16 @@ def choose_series(instances: Sequence[Instance], rule: Rule) -> Choice:
         left = [largest]
     if len(left) != 1:
         raise ValueError(_refusal(groups, reasons, len(left), rule))
-    taken = groups.pop(left[0])
-    files = [instance.path for instance in taken if not instance.reason]
-    passed_over = [_line(uid, group, reasons[uid]) for uid, group in groups.items()]
-    if len(files) < len(taken):
-        passed_over.append(f"{len(taken) - len(files)} of the {len(taken)} files of {safe_code(left[0])}")
+    chosen = groups.pop(left[0])
+    files = [instance.path for instance in chosen if not instance.reason]
+    passed_over = [_describe_series(uid, group, reasons[uid]) for uid, group in groups.items()]
+    if len(files) < len(chosen):
+        passed_over.append(f"{len(chosen) - len(files)} of the {len(chosen)} files of {safe_code(left[0])}")
     return Choice(left[0], sorted(files), "; ".join(passed_over))
 
 
 def _series_reason(group: Sequence[Instance], rule: Rule) -> str:
-    """Why a series is not taken; empty if it may be."""
+    """Returns the reason against a series; empty if the series may be chosen."""
     if all(instance.reason for instance in group):
         return group[0].reason
     if isinstance(rule, str) and rule != "largest":
@@ -165,11 +165,11 @@ def _frames(group: Sequence[Instance]) -> int:
 
 def _refusal(groups: Mapping[str, Sequence[Instance]], reasons: Mapping[str, str], left: int, rule: Rule) -> str:
     expected = "expected one series of images" + (f" that matches {rule!r}" if rule is not None else "")
-    lines = "; ".join(_line(uid, group, reasons[uid] or "may be taken") for uid, group in groups.items())
+    lines = "; ".join(_describe_series(uid, group, reasons[uid] or "may be taken") for uid, group in groups.items())
     return f"{expected}, found {left or 'none'}; the rule `series` chooses; the study's {len(groups)} series: {lines}"
 
 
-def _line(uid: str, group: Sequence[Instance], reason: str) -> str:
+def _describe_series(uid: str, group: Sequence[Instance], reason: str) -> str:
     first = group[0]
     name = uid if uid == str(first.path) else safe_code(uid)
     return f"{name} ({first.modality}, {len(group)} files, {first.description}): {reason}"

@@ -1,6 +1,6 @@
-"""A clinic's folder to the images that a network is to see: of every DICOM study one series, and every other image.
+"""Finds the images of a clinic's folder for a network: one series of every DICOM study, and every other image.
 
-What can't be taken is an item of its own that says why, so that the others go on.
+A study or file that cannot be used becomes an item with the reason, so that the other images are processed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fedmed_transforms.studies.study_files import StudyFiles, find_study_files
 logger = logging.getLogger(__name__)
 
 ERROR = "error"
-"""Entry of an item that can't be taken: why."""
+"""Entry of an item that cannot be used, with the reason."""
 
 Item = dict[str, Any]
 
@@ -27,39 +27,47 @@ Item = dict[str, Any]
 def find_studies(
     source: str | Sequence[str], rules: Mapping[str, Any] | None = None, output_dir: str | None = None
 ) -> list[Item]:
-    """The images of folders, files and DICOMDIRs: of each DICOM study the series that a rule chooses.
+    """Finds the images of folders, files and DICOMDIRs: the series that a rule chooses of each DICOM study, and others.
 
-    A study is what has one StudyInstanceUID, wherever its files lie. Pictures and NIfTI files are an image each.
-    Files beside DICOM that are no images (of viewers, for example) are passed over with a warning.
+    A study is the set of all files with one StudyInstanceUID, in any folder. Every picture and every NIfTI file is one
+    image. Other files beside DICOM files (of viewers, for example) are skipped with a warning.
 
     Parameters
     ----------
     source
-        Paths.
+        The paths.
     rules
-        Keywords of :class:`fedmed_transforms.SeriesRules`, of which ``series`` is used here.
+        Keywords of :class:`fedmed_transforms.SeriesRules`; this function uses ``series``.
     output_dir
-        Folder of results, which is not looked in.
+        Folder of results, which is not searched.
 
     Returns
     -------
     list
-        Items in the order of their paths. Of an image: ``image``, what :func:`fedmed_transforms.load_image` takes;
-        ``path`` for people, a series' folder; ``name`` of its results, relative and without ending; ``study`` and
-        ``series``, UIDs, and ``passed_over``, the study's other series with the reasons: empty where it is no DICOM.
-        Of what can't be taken: ``path``, ``study`` and ``error``.
+        Items in the order of their paths. The item of an image has ``image``, the argument of
+        :func:`fedmed_transforms.load_image`; ``path``, the file or the series' folder, for reports; ``name`` of its
+        results, relative and without ending; ``study`` and ``series``, UIDs, and ``passed_over``, the study's other
+        series with the reasons: empty for other formats than DICOM. The item of a study or file that cannot be used has
+        ``path``, ``study`` and ``error``.
 
     Raises
     ------
     ValueError
-        A path does not exist, there is nothing that may be an image, or results are to go where the images are.
+        A path does not exist, no file may be an image, or the folder of results is a folder of images.
+
+    Examples
+    --------
+    >>> from fedmed_transforms import find_studies
+    >>> from pydicom.data import get_testdata_file
+    >>> [(item["name"], item["series"]) for item in find_studies(get_testdata_file("MR_small.dcm"))]
+    [('MR_small', '1.3.6.1.4.1.5962.1.3.4.1.20040826185059.5457')]
     """
     paths = [Path(source)] if isinstance(source, (str, Path)) else [Path(path) for path in source]
     rule = SeriesRules.of(rules or {}).series
     files = find_study_files(paths, rule, Path(output_dir) if output_dir else None)
-    if files.strange and files.instances:
-        logger.warning("%s: passed over %d files that are no images: %s ...", source, len(files.strange),
-                       files.strange[0])  # fmt: skip
+    if files.other_files and files.instances:
+        logger.warning("%s: skipped %d files that are no images: %s ...", source, len(files.other_files),
+                       files.other_files[0])  # fmt: skip
     items = [*_images(files), *_studies(files, rule), *_refused(files)]
     if not items:
         raise ValueError(f"{source}: found no image, expected jpg, png, NIfTI or DICOM")
@@ -86,7 +94,7 @@ def _study(uid: str, instances: Sequence[Instance], rule: Rule, damaged: Mapping
         folder = _common([instance.path for instance in instances])
         return {"path": folder, "study": uid, ERROR: f"{folder}: {error}"}
     path = _common(choice.files)
-    logger.info("%s: took series %s; passed over: %s", path, choice.series, choice.passed_over or "none")
+    logger.info("%s: chose series %s; skipped: %s", path, choice.series, choice.passed_over or "none")
     return {
         "image": [str(path) for path in choice.files], "path": path, "study": uid,
         "series": choice.series, "passed_over": choice.passed_over,
@@ -94,7 +102,7 @@ def _study(uid: str, instances: Sequence[Instance], rule: Rule, damaged: Mapping
 
 
 def _check_neighbours(files: Sequence[Path], damaged: Mapping[Path, str]) -> None:
-    """A damaged file may be a slice of any series in its folder, and nobody would miss it at an end."""
+    """Refuses a series beside a damaged file, which may be a slice of it: a missing end slice cannot be detected."""
     for folder in {path.parent for path in files} if len(files) > 1 else ():
         if folder in damaged:
             raise ValueError(f"expected all slices, found a damaged file beside them: {damaged[folder]}")
@@ -107,5 +115,5 @@ def _common(paths: Sequence[Path]) -> str:
 def _refused(files: StudyFiles) -> list[Item]:
     refused = dict(files.refused)
     if not files.instances:
-        refused.update({path: f"{path}: expected a jpg, png, NIfTI or DICOM image" for path in files.strange})
+        refused.update({path: f"{path}: expected a jpg, png, NIfTI or DICOM image" for path in files.other_files})
     return [{"path": str(path), "study": "", ERROR: message} for path, message in refused.items()]

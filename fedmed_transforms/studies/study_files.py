@@ -1,4 +1,4 @@
-"""The files of a clinic's folder by what they are; what can't be read is noted and stops nothing."""
+"""Sorts the files of a clinic's folder by their kind; a file that cannot be read does not stop the search."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ from fedmed_transforms.studies.series_choice import Instance, Rule, read_instanc
 
 @dataclass
 class StudyFiles:
-    """What was found, in the order in which it was.
+    """Holds the files of a search in the order of the search.
 
     Attributes
     ----------
     images
-        Files that are an image each: pictures, NIfTI, and zips that were named.
+        Files that are one image each: pictures, NIfTI, and zips given as paths.
     instances
         DICOM files.
-    strange
+    other_files
         Files that are no images.
     refused
-        Of paths that can't be read, why.
+        The error message of each path that cannot be read.
     damaged
-        Of folders with a DICOM file that can't be read, why, for the last one. A file without any DICOM in it counts
-        as one where it is named like the DICOM files beside it: ``IM0005`` beside ``IM0004``.
+        The error message of the last damaged DICOM file in a folder, by the folder. A file without DICOM content counts
+        as damaged if it has a name like the DICOM files beside it: ``IM0005`` beside ``IM0004``.
     """
 
     images: list[Path] = field(default_factory=list)
     instances: list[Instance] = field(default_factory=list)
-    strange: list[Path] = field(default_factory=list)
+    other_files: list[Path] = field(default_factory=list)
     refused: dict[Path, str] = field(default_factory=dict)
     damaged: dict[Path, str] = field(default_factory=dict)
 
     def refuse(self, path: Path, error: OSError) -> None:
-        """Notes a file or folder that can't be opened."""
+        """Notes a file or folder that cannot be opened."""
         self.refused[path] = f"{path}: expected a file or folder that can be read, found {error.strerror}"
 
     def add(self, path: Path, rule: Rule) -> None:
-        """Sorts a file in."""
+        """Adds a file to the list of its kind."""
         try:
             if not path.exists():
-                self.refused[path] = f"{path}: expected an image, found a link to nothing"
+                self.refused[path] = f"{path}: expected an image, found a broken link"
             elif not path.is_file():
                 return
             elif path.name.lower().endswith(PICTURE_SUFFIXES + NIFTI_SUFFIXES):
@@ -56,47 +56,47 @@ class StudyFiles:
             elif is_dicom(path):
                 self.instances.append(read_instance(path, rule))
             else:
-                self.strange.append(path)
+                self.other_files.append(path)
         except OSError as error:
             self.refuse(path, error)
         except ValueError as error:
             self.refused[path] = self.damaged[path.parent] = str(error)
 
     def note_damaged(self) -> None:
-        """Takes files that are named like the DICOM files beside them from the strange to the damaged ones."""
+        """Moves files with names like the DICOM files beside them from the other files to the damaged files."""
         patterns = {(instance.path.parent, name_pattern(instance.path.name)) for instance in self.instances}
-        strange, self.strange = self.strange, []
-        for path in strange:
+        other_files, self.other_files = self.other_files, []
+        for path in other_files:
             if (path.parent, name_pattern(path.name)) not in patterns:
-                self.strange.append(path)
+                self.other_files.append(path)
                 continue
             message = f"{path}: expected a DICOM file like those beside it, found something else"
             self.refused[path] = self.damaged[path.parent] = message
 
 
 def name_pattern(name: str) -> str:
-    """A file's name without its numbers: the same for the slices of a series."""
+    """Returns a file's name with its numbers replaced: the slices of a series have the same pattern."""
     return re.sub(r"\d+", "0", name)
 
 
 def find_study_files(paths: Sequence[Path], rule: Rule, leave_out: Path | None) -> StudyFiles:
-    """The files of folders with all below them, of DICOMDIRs, and files that are named.
+    """Finds the files of folders and all folders below them, of DICOMDIRs, and files given as paths.
 
-    Hidden files and what operating systems leave behind are passed over; links are followed, once each.
+    Hidden files and files that operating systems leave behind are skipped; every link is followed once.
 
     Parameters
     ----------
     paths
         Files and folders.
     rule
-        Which series is to be taken, as in :class:`fedmed_transforms.SeriesRules`.
+        The rule ``series`` of :class:`fedmed_transforms.SeriesRules`.
     leave_out
-        A folder that is not looked in.
+        A folder that is not searched.
 
     Raises
     ------
     ValueError
-        A path does not exist, or is the folder to leave out; the message names it.
+        A path does not exist, or is the folder to leave out; the message names the path.
     """
     found = StudyFiles()
     left_out = {os.path.realpath(leave_out)} if leave_out else set()
@@ -117,16 +117,16 @@ def find_study_files(paths: Sequence[Path], rule: Rule, leave_out: Path | None) 
 
 
 def files_below(folder: Path, refuse: Callable[[Path, OSError], object], seen: set[str]) -> Iterator[Path]:
-    """The files of a folder and all below it, folder by folder.
+    """Lists the files of a folder and of all folders below it, folder by folder.
 
     Parameters
     ----------
     folder
-        Where to look.
+        The folder to search.
     refuse
-        Is told of folders that can't be opened.
+        Function that is called for each folder that cannot be opened.
     seen
-        Real paths of folders that are not looked in; those that are looked in are added.
+        Real paths of folders that are not searched; searched folders are added.
     """
     for parent, folders, names in os.walk(
         folder, onerror=lambda error: refuse(Path(error.filename), error), followlinks=True

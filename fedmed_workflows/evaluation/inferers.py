@@ -9,7 +9,8 @@ from monai.data import MetaTensor
 from monai.inferers import Inferer
 
 from fedmed_transforms.image_metadata import file_of
-from fedmed_transforms.preprocessing.sam import SamPostprocess, SamPreprocess
+from fedmed_transforms.preprocessing.sam import SamPreprocess
+from fedmed_transforms.preprocessing.sam_masks import SamPostprocess
 from fedmed_transforms.preprocessing.slices import SlicesToVolume, VolumeToSlices
 
 

@@ -1,1 +1,1 @@
-"""DICOMweb: queries, fetched studies and stored results."""
+"""Queries DICOMweb servers, fetches studies from them, and stores results on them."""

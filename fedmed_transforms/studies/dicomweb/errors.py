@@ -1,4 +1,4 @@
-"""What went wrong with a request to a DICOMweb server, and whether it may pass."""
+"""Classifies the errors of requests to a DICOMweb server: their reason, and whether a retry may succeed."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import ssl
 import requests
 
 BROKEN = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
-"""Errors of a link that is down or breaks."""
+"""Errors of a connection that is down or breaks."""
 
-PASSING = (408, 425, 429, 500, 502, 503, 504)
-"""Status codes that say nothing of the request: it may succeed when it is made again."""
+TEMPORARY = (408, 425, 429, 500, 502, 503, 504)
+"""Status codes that do not depend on the request: a retry may succeed."""
 
 
 class UnexpectedAnswer(Exception):
-    """A whole answer that is not what was asked for: what was found, and what was expected."""
+    """A complete answer that does not fit the request; the arguments are the texts for found and expected."""
 
 
 def reason(error: BaseException) -> str:
-    """Why a request failed, without the request, whose query may hold a patient's name."""
+    """Describes why a request failed, without the request, because its query may hold a patient's name."""
     if isinstance(error, UnexpectedAnswer):
         return f"found {error.args[0]}"
     if isinstance(error, requests.HTTPError):
@@ -28,25 +28,25 @@ def reason(error: BaseException) -> str:
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether the same request may succeed the next time: the link broke, the server was busy, the answer is damaged.
+    """Checks whether a retry may succeed: the connection broke, the server was busy, or the answer is damaged.
 
-    A damaged answer may be a broken link's: servers send streams whose length nobody knows before their end.
+    A broken connection can cause a damaged answer, because servers send streams of unknown length.
     """
     if is_damaged(error):
         return True
     if isinstance(error, requests.HTTPError):
-        return error.response.status_code in PASSING
+        return error.response.status_code in TEMPORARY
     return isinstance(error, BROKEN) and not is_untrusted_certificate(error)
 
 
 def is_damaged(error: BaseException) -> bool:
-    """Whether what was sent is no answer."""
+    """Checks whether the error comes from an answer that cannot be parsed."""
     others = isinstance(error, Exception) and not isinstance(error, OSError)  # requests' errors are OSErrors
     return others or isinstance(error, requests.JSONDecodeError)
 
 
 def is_untrusted_certificate(error: BaseException) -> bool:
-    """Whether the server's certificate is of no authority that is trusted here."""
+    """Checks whether no authority that this machine trusts issued the server's certificate."""
     return isinstance(_first_cause(error), ssl.SSLCertVerificationError)
 
 

@@ -1,4 +1,4 @@
-"""What a DICOMweb server holds: studies, their series, and the instances of these."""
+"""Queries the studies of a DICOMweb server, their series, and the instances of the series."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ if TYPE_CHECKING:
     from dicomweb_client import DICOMwebClient
 
 PAGE = 200
-"""Matches that are asked for together."""
+"""Number of matches in one request."""
 
 
 def query_studies(server: DicomWebServer, query: Mapping[str, str]) -> dict[str, Dataset]:
-    """The studies that match.
+    """Queries the studies that match.
 
     Parameters
     ----------
     server
-        Where to ask.
+        The server to query.
     query
-        From DICOM keywords to values, as ``{"StudyDate": "20240101-20241231", "ModalitiesInStudy": "CT"}``; how they
-        match (ranges, ``*`` and ``?``) is DICOM's. Archives that take an escaped character for itself (Orthanc 1.10)
-        find no value with a blank or a ``^``; write ``?`` in its place.
+        Values by DICOM keyword, such as ``{"StudyDate": "20240101-20241231", "ModalitiesInStudy": "CT"}``; values match
+        by DICOM's rules (ranges, ``*`` and ``?``). Archives that do not decode escaped characters (Orthanc 1.10) find
+        no value with a blank or a ``^``; write ``?`` instead.
 
     Returns
     -------
     dict
-        What the server says of each, by StudyInstanceUID, in the server's order.
+        The server's elements of each study by StudyInstanceUID, in the server's order.
 
     Raises
     ------
     ValueError
-        A keyword is none of DICOM's, or the server did not answer.
+        A keyword is no DICOM keyword, or the server did not answer.
     """
     for keyword in query:
         if tag_for_keyword(str(keyword)) is None:
@@ -52,17 +52,17 @@ def query_studies(server: DicomWebServer, query: Mapping[str, str]) -> dict[str,
 
 
 def query_series(server: DicomWebServer, study: str) -> dict[str, Dataset]:
-    """The series of a study.
+    """Queries the series of a study.
 
     Returns
     -------
     dict
-        What the server says of each (at least its Modality), by SeriesInstanceUID.
+        The server's elements of each series (at least Modality) by SeriesInstanceUID.
 
     Raises
     ------
     ValueError
-        There is no such study, or the server did not answer; the message names both.
+        The server has no such study, or did not answer; the message names the server and the study.
     """
     study = checked_uid(study, "study")
     found = _all_pages(
@@ -74,12 +74,12 @@ def query_series(server: DicomWebServer, study: str) -> dict[str, Dataset]:
 
 
 def query_instances(server: DicomWebServer, study: str, series: str) -> dict[str, Dataset]:
-    """The instances of a series, by SOPInstanceUID.
+    """Queries the instances of a series, by SOPInstanceUID.
 
     Raises
     ------
     ValueError
-        There is none, or the server did not answer; the message names both.
+        The server has no such instance, or did not answer; the message names the server and the study.
     """
     study, series = checked_uid(study, "study"), checked_uid(series, "series")
     found = _all_pages(
@@ -96,7 +96,7 @@ def query_instances(server: DicomWebServer, study: str, series: str) -> dict[str
 def _all_pages(
     server: DicomWebServer, search: Callable[[DICOMwebClient, dict[str, int]], list[Any]], key: str, subject: str
 ) -> dict[str, Dataset]:
-    """All matches: a server may send fewer than it is asked for, or all of them again."""
+    """Requests pages until no new match arrives: a server may send short pages, or the same matches again."""
     found: dict[str, Dataset] = {}
     while True:
         page = {"limit": PAGE, "offset": len(found)}

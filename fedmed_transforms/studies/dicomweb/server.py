@@ -1,4 +1,4 @@
-"""A DICOMweb server that is asked again while its link is broken, and named with what it refused."""
+"""Sends requests to a DICOMweb server, repeats them while the connection is broken, and explains refusals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import requests
 
 from fedmed_transforms.dicom.silenced_parsers import silenced_parsers
 from fedmed_transforms.studies.dicomweb.errors import (
-    PASSING,
+    TEMPORARY,
     UnexpectedAnswer,
     is_damaged,
     is_untrusted_certificate,
@@ -40,21 +40,21 @@ except ImportError as error:
     raise ImportError(f"DICOMweb: {error}; expected pip install 'fedmed[clinic]'") from error
 
 TOKEN = "DICOMWEB_TOKEN"
-"""The environment variable that holds a bearer token."""
+"""Name of the environment variable with a bearer token."""
 
 PATIENCE = 60.0
-"""Seconds for which a server that does not answer is asked again."""
+"""Seconds during which a request without an answer is repeated."""
 
-CONNECTS, ANSWERS = 10.0, 120.0
-"""Seconds within which a server has to take a connection, and to send the next part of its answer."""
+CONNECT_SECONDS, READ_SECONDS = 10.0, 120.0
+"""Seconds within which a server must accept a connection, and must send the next part of its answer."""
 
-DAMAGED = 3
-"""Attempts after which a damaged answer is taken for what the server has."""
+DAMAGED_ATTEMPTS = 3
+"""Number of damaged answers after which the request fails."""
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0  # seconds between one attempt and the next
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0  # seconds between two attempts
 
-PLACE = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
-"""What names an instance, and its address."""
+INSTANCE_UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+"""Keywords of the UIDs that identify an instance and form its address."""
 
 UID_FORM = re.compile(r"[0-9]+(\.[0-9]+)*")
 
@@ -64,11 +64,11 @@ Answer = TypeVar("Answer")
 
 _log = logging.getLogger(__name__)
 
-logging.getLogger("retrying").setLevel(logging.ERROR)  # dicomweb-client's: it logs a traceback of each broken request
+logging.getLogger("retrying").setLevel(logging.ERROR)  # dicomweb-client logs a traceback of each broken request
 
 
 class BearerToken(requests.auth.AuthBase):
-    """States a token, which the session's own pictures of itself leave out."""
+    """Sends a bearer token without showing it in `repr`."""
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -80,33 +80,33 @@ class BearerToken(requests.auth.AuthBase):
 
 
 class PlainWildcards(requests.adapters.HTTPAdapter):
-    """Sends ``*`` and ``?`` of a query as they are, which RFC 3986 allows: some archives do not read them escaped."""
+    """Sends ``*`` and ``?`` of a query without escapes, as RFC 3986 allows: some archives do not decode the escapes."""
 
     def request_url(self, request: requests.PreparedRequest, proxies: Mapping[str, str] | None) -> str:
-        """The path and the query that are sent."""
+        """Returns the path and the query to send."""
         path, mark, query = super().request_url(request, proxies).partition("?")
         return path + mark + query.replace("%2A", "*").replace("%3F", "?")
 
 
 class DicomWebServer:
-    """The DICOMweb services of a server: QIDO-RS, WADO-RS and STOW-RS below one address.
+    """Connects to the DICOMweb services of a server: QIDO-RS, WADO-RS and STOW-RS below one address.
 
-    A user's name and password are those that ``~/.netrc`` (or the file that NETRC names) holds for the host; a bearer
-    token is that of the environment variable DICOMWEB_TOKEN. Of https, the certificate has to be one that the system,
-    or the file that REQUESTS_CA_BUNDLE names, vouches for.
+    The name and password of a user come from ``~/.netrc`` (or the file that NETRC names), a bearer token from the
+    environment variable DICOMWEB_TOKEN. For https, the system or the file that REQUESTS_CA_BUNDLE names must trust the
+    certificate.
 
     Parameters
     ----------
     url
-        Of the services, as ``https://archive.hospital.org/dicom-web``.
+        Address of the services, such as ``https://archive.hospital.org/dicom-web``.
     patience
-        Seconds for which a request is repeated, at growing distances, while the server can't be reached, breaks off or
-        answers with an error that may pass.
+        Seconds during which a request is repeated, at growing intervals, while the server cannot be reached, breaks the
+        connection or answers with a temporary error.
 
     Raises
     ------
     ValueError
-        The address is no http or https, or holds a password.
+        The address is no http or https address, or holds a password.
     """
 
     def __init__(self, url: str, patience: float = PATIENCE) -> None:
@@ -114,29 +114,29 @@ class DicomWebServer:
         self.patience = patience
         token = os.environ.get(TOKEN)
         session = create_session_from_auth(BearerToken(token)) if token else create_session()
-        session.headers["Accept"] = "application/dicom+json"  # for a store's answer, of which the client says nothing
+        session.headers["Accept"] = "application/dicom+json"  # the client requests no format for the answer of a store
         for scheme in ("http://", "https://"):
             session.mount(scheme, PlainWildcards())
-        self._client = DICOMwebClient(self.url, session=session, timeout=(CONNECTS, ANSWERS))
-        self._client.set_http_retry_params(retry=False)  # its own would repeat a large store without its content
+        self._client = DICOMwebClient(self.url, session=session, timeout=(CONNECT_SECONDS, READ_SECONDS))
+        self._client.set_http_retry_params(retry=False)  # the client repeats a large store without its content
 
     def ask(self, request: Callable[[DICOMwebClient], Answer], subject: str) -> Answer:
-        """What the server answers to a request, which may be made several times.
+        """Sends a request, repeats it after temporary errors, and returns the answer.
 
         Parameters
         ----------
         request
-            Makes the request and reads all of the answer.
+            Function that sends the request and reads the complete answer.
         subject
-            What it is about, for messages: "study 1.2.3".
+            Subject of the request for error messages: "study 1.2.3".
 
         Raises
         ------
         ServerUnreachable
-            The server was not reached, or answers with an error that may pass, or to nobody.
+            The server was not reached, answers with a temporary error, or requires a login.
         ValueError
-            The server refused the request, or its answer is damaged; the message names its address, the subject, and
-            what was found.
+            The server refused the request, or its answer is damaged; the message has the address, the subject, and what
+            was found.
         """
         kind: type[ValueError] = ValueError
         try:
@@ -148,25 +148,25 @@ class DicomWebServer:
             found, expected = "no JSON", "an answer of a DICOMweb server"
         except requests.HTTPError as error:
             found, expected = _refusal(error.response)
-            kind = ServerUnreachable if error.response.status_code in (401, *PASSING) else ValueError
+            kind = ServerUnreachable if error.response.status_code in (401, *TEMPORARY) else ValueError
         except requests.RequestException as error:
             kind = ServerUnreachable
             found, expected = f"{reason(error)} for {self.patience:g} s", "a DICOMweb server that answers"
             if is_untrusted_certificate(error):
-                found, expected = "a certificate that nobody vouches for", "one of an authority that is trusted here"
-        except OSError:  # of this machine's disk
+                found, expected = "an untrusted certificate", "one of an authority that this machine trusts"
+        except OSError:  # an error of this machine's disk
             raise
-        except Exception as error:  # every way in which what was sent can be no DICOM; its text may quote a patient's
-            found, expected = f"a damaged answer ({type(error).__name__})", "a whole one"
+        except Exception as error:  # a damaged answer can raise any error, whose text may quote a patient's data
+            found, expected = f"a damaged answer ({type(error).__name__})", "a complete answer"
         raise kind(f"{self.url}: {subject}: found {found}, expected {expected}")
 
     def ask_until(self, request: Callable[[DICOMwebClient], bool], subject: str, seconds: float) -> bool:
-        """Makes a request until its answer is yes, for some seconds; whether it came to be so.
+        """Repeats a request until its answer is true or the seconds are over; returns the last answer.
 
         Raises
         ------
         ValueError
-            As of :meth:`ask`.
+            As in :meth:`ask`.
         """
         asking = Retrying(
             retry=retry_if_result(not_),
@@ -181,23 +181,23 @@ class DicomWebServer:
             retry=retry_if_exception(may_pass),
             stop=stop_any(stop_before_delay(self.patience), _is_damaged_again),
             wait=wait_exponential(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE) + wait_random(0, FIRST_PAUSE),
-            before_sleep=self._say,
+            before_sleep=self._log_retry,
             reraise=True,
         )
 
-    def _say(self, state: RetryCallState) -> None:
+    def _log_retry(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         if error is not None:
-            _log.warning("%s: %s; asked again, attempt %d", self.url, reason(error), state.attempt_number + 1)
+            _log.warning("%s: %s; repeats the request, attempt %d", self.url, reason(error), state.attempt_number + 1)
 
 
 def checked_uid(uid: object, role: str) -> str:
-    """A UID as it may stand in an address and in a file's name.
+    """Returns a UID that is safe in an address and in a file's name.
 
     Raises
     ------
     ValueError
-        It is something else; the message says of what it should have been the UID.
+        The text is no UID; the message has the role.
     """
     text = str(uid)
     if len(text) > LONGEST_UID or not UID_FORM.fullmatch(text):
@@ -217,7 +217,7 @@ def _checked_url(url: str) -> str:
 
 
 def _refusal(response: requests.Response) -> tuple[str, str]:
-    """What was found and what was expected."""
+    """Returns the texts for found and expected of a refused request."""
     found = f"{response.status_code} {response.reason}"
     if response.status_code in (401, 403):
         return found, f"access: a name and a password in ~/.netrc, or a token in {TOKEN}"
@@ -226,4 +226,4 @@ def _refusal(response: requests.Response) -> tuple[str, str]:
 
 def _is_damaged_again(state: RetryCallState) -> bool:
     error = state.outcome.exception() if state.outcome else None
-    return state.attempt_number >= DAMAGED and error is not None and is_damaged(error)
+    return state.attempt_number >= DAMAGED_ATTEMPTS and error is not None and is_damaged(error)

@@ -1,4 +1,4 @@
-"""Results to a DICOMweb server, each once."""
+"""Stores results on a DICOMweb server, each result once."""
 
 from __future__ import annotations
 
@@ -12,34 +12,32 @@ import requests
 from pydicom.dataset import Dataset
 
 from fedmed_transforms.dicom.silenced_parsers import without_parser_texts
-from fedmed_transforms.studies.dicomweb.server import PLACE, DicomWebServer, checked_uid
+from fedmed_transforms.studies.dicomweb.server import INSTANCE_UIDS, DicomWebServer, checked_uid
 from fedmed_transforms.studies.dicomweb.unreachable import ServerUnreachable
 
 if TYPE_CHECKING:
     from dicomweb_client import DICOMwebClient
 
 DUPLICATE = 0x0111
-"""The failure reason of an instance that the server has already (DICOM part 4, annex GG)."""
+"""Failure reason of an instance that the server already has (DICOM part 4, annex GG)."""
 
-INDEXES = 10.0
-"""Seconds within which a server has to find what it has stored."""
+INDEX_SECONDS = 10.0
+"""Seconds within which a server must find an instance that it stored."""
 
 
 def store_results(server: DicomWebServer, files: Sequence[str | Path]) -> list[Path]:
-    """Stores DICOM files that the server does not have; those that it has are left as they are.
+    """Stores DICOM files that the server does not have; files that the server has stay unchanged.
 
-    A file is looked up by its SOPInstanceUID before it is sent, again where a server broke off before it answered, and
-    after it was stored: archives filter what they take, and some do not say so. The results that this package writes
-    have UIDs of their content (:mod:`fedmed_transforms.results.identity`): a study that is processed again is not
-    stored
-    again.
+    A file is searched by its SOPInstanceUID before it is sent, after a broken connection, and after it was stored:
+    archives filter files, and some archives report no error. The results of this package have UIDs of their content
+    (:mod:`fedmed_transforms.results.identity`): a study that is processed again is not stored again.
 
     Parameters
     ----------
     server
-        Where to store them.
+        The server to store on.
     files
-        The files; one that is refused does not keep back those after it.
+        The files; the files after a refused file are stored.
 
     Returns
     -------
@@ -68,15 +66,15 @@ def store_results(server: DicomWebServer, files: Sequence[str | Path]) -> list[P
 
 
 def _store(server: DicomWebServer, file: Path) -> bool:
-    """Whether it was not there before."""
+    """Stores a file; returns whether the server did not have the file before."""
     with without_parser_texts(file, "a DICOM file"):
         dicom = pydicom.dcmread(file)
-        place = [checked_uid(dicom.get(keyword, ""), keyword) for keyword in PLACE]
-    subject = f"study {place[0]}, instance {place[2]}"
+        uids = [checked_uid(dicom.get(keyword, ""), keyword) for keyword in INSTANCE_UIDS]
+    subject = f"study {uids[0]}, instance {uids[2]}"
     sent: list[int] = []
 
     def store(client: DICOMwebClient) -> Dataset | None:
-        if _is_there(client, place):
+        if _has_instance(client, uids):
             return None
         sent.append(1)
         return _answer(client, dicom)
@@ -88,14 +86,14 @@ def _store(server: DicomWebServer, file: Path) -> bool:
     if any(code != DUPLICATE for code in failures):
         codes = ", ".join("no reason" if code is None else f"0x{code:04X}" for code in failures)
         raise ValueError(f"{server.url}: {subject}: found it refused with {codes}, expected it to be stored")
-    if not server.ask_until(lambda client: _is_there(client, place), subject, INDEXES):
+    if not server.ask_until(lambda client: _has_instance(client, uids), subject, INDEX_SECONDS):
         raise ValueError(f"{server.url}: {subject}: found it accepted but not kept, expected it to be stored")
     return not failures
 
 
-def _is_there(client: DICOMwebClient, place: Sequence[str]) -> bool:
-    """Whether the server has the instance; a server may say of a study that it does not know that it is not found."""
-    study, series, instance = place
+def _has_instance(client: DICOMwebClient, uids: Sequence[str]) -> bool:
+    """Checks whether the server has the instance; some servers answer 404 for an unknown study."""
+    study, series, instance = uids
     try:
         matches = client.search_for_instances(study, series, search_filters={"SOPInstanceUID": instance})
     except requests.HTTPError as error:
@@ -106,11 +104,11 @@ def _is_there(client: DICOMwebClient, place: Sequence[str]) -> bool:
 
 
 def _answer(client: DICOMwebClient, dicom: Dataset) -> Dataset:
-    """What the server says of the instance; that it refuses it comes as an error, with the reason in its body."""
+    """Sends the instance and returns the server's answer; the answer of a refusal is the body of the HTTP error."""
     try:
         return client.store_instances([dicom])
     except requests.HTTPError as error:
-        with suppress(ValueError, TypeError, KeyError):  # a body of another kind: the status says all there is
+        with suppress(ValueError, TypeError, KeyError):  # without a DICOM body, only the status describes the error
             refusal = Dataset.from_json(error.response.json())
             if refusal.get("FailedSOPSequence"):
                 return refusal

@@ -1,4 +1,4 @@
-"""Studies of a DICOMweb server, fetched one after the other, each removed when the next one is asked for."""
+"""Iterates over studies of a DICOMweb server; each study is fetched, and removed before the next study."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any
 from fedmed_transforms.studies.studies import ERROR, Item, find_studies
 
 FETCHED = ".fetched"
-"""The folder below that of the results in which the study at hand lies."""
+"""Name of the folder of the current study, below the folder of the results."""
 
 
 class DicomWebStudies:
-    """The images of studies, as :func:`fedmed_transforms.find_studies` names them in folders.
+    """Iterates over the images of studies, with the items of :func:`fedmed_transforms.find_studies`.
 
-    A study is fetched when its turn comes and removed afterwards: no more than one takes room. One that can't be
-    fetched is an item with its error. Can be gone through several times.
+    A study is fetched at its turn and removed afterwards, so the disk holds one study at a time. A study that cannot be
+    fetched becomes an item with its error. The object can be iterated several times.
 
     Parameters
     ----------
     url
-        Of the server, see :class:`fedmed_transforms.studies.dicomweb.server.DicomWebServer`.
+        Address of the server, see :class:`fedmed_transforms.studies.dicomweb.server.DicomWebServer`.
     study
-        A StudyInstanceUID, several, or a query from DICOM keywords to values.
+        A StudyInstanceUID, several, or a query with values by DICOM keyword.
     output_dir
         Folder of the results.
     rules
@@ -33,7 +33,7 @@ class DicomWebStudies:
     Raises
     ------
     ValueError
-        No study is named, or none matches the query.
+        No study is given, or no study matches the query.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class DicomWebStudies:
         self.study: str | Sequence[str] | Mapping[str, str] = study
 
     def __iter__(self) -> Iterator[Item]:
-        """An item an image, or a study that can't be taken."""
+        """Yields an item for each image, and for each study that cannot be used."""
         for uid in self._uids():
             try:
                 yield from self._items(uid)
@@ -73,7 +73,7 @@ class DicomWebStudies:
     def _items(self, uid: str) -> list[Item]:
         from fedmed_transforms.studies.dicomweb.fetch import fetch_study
 
-        shutil.rmtree(self.folder, ignore_errors=True)  # of a run that was killed
+        shutil.rmtree(self.folder, ignore_errors=True)  # a killed run may have left its folder
         try:
             return find_studies(str(fetch_study(self.server, uid, self.folder / uid)), self.rules)
         except ValueError as error:
@@ -87,14 +87,14 @@ def open_studies(
     output_dir: str,
     rules: Mapping[str, Any] | None = None,
 ) -> list[Item] | DicomWebStudies:
-    """The images of a server's studies where a server is named, otherwise those of folders and files.
+    """Returns the images of a server's studies if `dicomweb` is set, otherwise the images of folders and files.
 
     Parameters
     ----------
     dataset_dir
-        Folders and files, as of :func:`fedmed_transforms.find_studies`.
+        Folders and files, as in :func:`fedmed_transforms.find_studies`.
     dicomweb, study
-        As of :class:`DicomWebStudies`; a server of None means folders.
+        Address and studies of :class:`DicomWebStudies`; None for `dicomweb` means folders.
     output_dir
         Folder of the results.
     rules
@@ -103,7 +103,15 @@ def open_studies(
     Raises
     ------
     ValueError
-        As of either.
+        As in :func:`fedmed_transforms.find_studies` and :class:`DicomWebStudies`.
+
+    Examples
+    --------
+    >>> from fedmed_transforms import open_studies
+    >>> from pydicom.data import get_testdata_file
+    >>> items = open_studies(get_testdata_file("MR_small.dcm"), dicomweb=None, study=None, output_dir="results")
+    >>> [item["name"] for item in items]
+    ['MR_small']
     """
     if dicomweb is None:
         return find_studies(dataset_dir, rules, output_dir)

@@ -1,5 +1,5 @@
-"""The error of a server that does not answer, which is no fault of what was asked for."""
+"""Defines the error of a server that does not answer; the request itself may be correct."""
 
 
 class ServerUnreachable(ValueError):
-    """A server was not reached, is overloaded, or lets nobody in; the message names its address and what was found."""
+    """A server was not reached, is overloaded, or requires a login; the message has its address and what was found."""

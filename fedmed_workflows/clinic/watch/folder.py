@@ -96,7 +96,7 @@ class WatchedFolder:
             yield part(key=found.instances[0].study, series=found.instances[0].series)
         elif found.images or found.refused:
             yield part(key=str(path), damaged=path.parent in found.damaged)
-        elif found.strange:
+        elif found.other_files:
             logger.warning("%s: passed over, expected a jpg, png, NIfTI or DICOM image", path)
             yield part(key="")
 

@@ -128,7 +128,7 @@ def test_monai_takes_a_volume_there_and_back(two_series: Path, tmp_path: Path) -
 def test_a_log_line_says_once_which_way_images_take(two_series: Path, caplog: Any) -> None:
     from fedmed_transforms.loading import load
 
-    load._tell_path.cache_clear()
+    load._log_device.cache_clear()
     with caplog.at_level("INFO", logger="fedmed_transforms.loading.load"):
         for _ in range(2):
             load_image(two_series / "1.2.4")

@@ -11,7 +11,8 @@ from monai.data import MetaTensor
 
 from fedmed_transforms import ClipPreprocess, ScaleToUnit, ToPictures
 from fedmed_transforms.labels.labels import LabelsToChannels
-from fedmed_transforms.preprocessing.sam import SamLabels, SamPostprocess, SamPreprocess
+from fedmed_transforms.preprocessing.sam import SamPreprocess
+from fedmed_transforms.preprocessing.sam_masks import SamLabels, SamPostprocess
 from fedmed_transforms.preprocessing.slices import SlicesToVolume, VolumeToSlices
 from fedmed_transforms.preprocessing.uptake import ToUptake
 from fedmed_transforms.preprocessing.window import Window

@@ -10,15 +10,8 @@ from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncode
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch.nn import functional
 
-from fedmed_transforms.preprocessing.sam import (
-    SamLabels,
-    SamLabelsd,
-    SamPostprocess,
-    SamPostprocessd,
-    SamPreprocess,
-    SamPreprocessd,
-    scaled_size,
-)
+from fedmed_transforms.preprocessing.sam import SamPreprocess, SamPreprocessd, scaled_size
+from fedmed_transforms.preprocessing.sam_masks import SamLabels, SamLabelsd, SamPostprocess, SamPostprocessd
 
 SIZE = 128
 

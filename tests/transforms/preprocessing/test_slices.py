@@ -16,7 +16,8 @@ from monai.transforms import Compose
 from fedmed_transforms import LoadMedicalImaged, ToPictures
 from fedmed_transforms.labels.labels import LabelsToChannelsd
 from fedmed_transforms.preprocessing.pictures import cut_of
-from fedmed_transforms.preprocessing.sam import SamLabelsd, SamPostprocessd, SamPreprocessd
+from fedmed_transforms.preprocessing.sam import SamPreprocessd
+from fedmed_transforms.preprocessing.sam_masks import SamLabelsd, SamPostprocessd
 from fedmed_transforms.preprocessing.slices import SlicesToVolume, SlicesToVolumed, VolumeToSlices, VolumeToSlicesd
 from fedmed_transforms.preprocessing.window import Windowd
 

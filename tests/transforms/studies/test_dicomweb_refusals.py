@@ -74,7 +74,7 @@ def climbing_uid(path: str, body: bytes) -> bytes:
     [
         (cut_short, r"found part of the instance \S+, expected all of it"),
         (other_uid, r"found the series \S+ of the study 1\.2\.3\.5, expected the series"),
-        (garbage, r"found a damaged answer \(InvalidDicomError\), expected a whole one"),
+        (garbage, r"found a damaged answer \(InvalidDicomError\), expected a complete answer"),
         (no_json, "found no JSON, expected an answer of a DICOMweb server"),
         (shorter_list, "found 4 instances of the series .*, expected 5: it may still be arriving"),
         (climbing_uid, "expected a UID, up to 64 digits and dots, found '../../climbed'"),
@@ -177,7 +177,7 @@ def test_a_certificate_that_is_vouched_for(
     both = tmp_path / "both.pem"
     both.write_text((tmp_path / "key.pem").read_text() + (tmp_path / "certificate.pem").read_text())
     with Gateway(orthanc.url, lambda path, headers, status, body: (status, body), both) as gateway:
-        with pytest.raises(ValueError, match="found a certificate that nobody vouches for, expected"):
+        with pytest.raises(ValueError, match="found an untrusted certificate, expected"):
             query_studies(DicomWebServer(gateway.url, patience=math.inf), {})
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "certificate.pem"))
         assert set(query_studies(DicomWebServer(gateway.url), {})) == {STUDY}

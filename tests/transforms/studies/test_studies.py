@@ -80,7 +80,7 @@ def test_the_series_of_images_is_taken(clinic: Path, flat: bool, caplog: pytest.
     ):  # fmt: skip
         assert said in item["passed_over"]
     assert "Doe" not in item["passed_over"]
-    assert f"{study}: passed over 1 files that are no images" in caplog.text
+    assert f"{study}: skipped 1 files that are no images" in caplog.text
     loaded, expected = load_image(item["image"]), load_image(clinic, series="1.2.3.4.1")
     assert torch.equal(loaded.as_tensor(), expected.as_tensor()) and torch.equal(loaded.affine, expected.affine)
     assert loaded.meta["filename_or_obj"] == item["path"]
