@@ -36,7 +36,7 @@ from fedmed_transforms.dicom.pixels.stored_values import (
     words_of,
 )
 from fedmed_transforms.dicom.pixels.workers import in_turn
-from fedmed_transforms.dicom.planes import Slice
+from fedmed_transforms.dicom.slices import Slice
 from fedmed_transforms.dicom.series_rules import SeriesRules
 
 UPLOAD_BYTES = 2**26
