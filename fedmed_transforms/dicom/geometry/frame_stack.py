@@ -25,8 +25,8 @@ class FrameStack:
     Attributes
     ----------
     slices
-        Of each frame the index of its slice, from 0 along the normal. Several frames may lie on one slice, and slices
-        may be without a frame.
+        Of each frame the index of its slice, from 0 against the normal, as highdicom stacks them. Several frames may lie
+        on one slice, and slices may be without a frame.
     affine
         (4, 4) voxel (column, row, slice) to mm, RAS.
     """
@@ -62,8 +62,8 @@ def shared_plane(planes: Sequence[FramePlane]) -> FramePlane:
 def stack_frames(planes: Sequence[FramePlane]) -> FrameStack:
     """Finds the slice of each frame and the grid of the slices.
 
-    The distance between slices is SpacingBetweenSlices, or the smallest distance found where that is not stated; it is
-    then fitted to the first and the last slice, whose positions the affine meets.
+    The distance between slices is SpacingBetweenSlices, or the smallest distance found where that is not stated. It is
+    then fitted to the first and the last slice, so that the affine meets their positions.
 
     Raises
     ------
@@ -83,12 +83,12 @@ def stack_frames(planes: Sequence[FramePlane]) -> FrameStack:
     if not is_upright(shifts, distances, lowest.spacing):
         raise ValueError("expected slices above each other, found slices shifted against the first")
     count, distance = _count_slices(distances, lowest)
-    step = offsets[-1] / count if count else lowest.normal * distance
-    slices = np.rint(distances / distance).astype(int)
-    if (np.abs(distances - slices * distance) > even_tolerance(distance)).any():
+    from_lowest = np.rint(distances / distance).astype(int)
+    if (np.abs(distances - from_lowest * distance) > even_tolerance(distance)).any():
         raise ValueError("expected evenly spaced slices, found distances that are no multiples of one distance")
-    affine = ras_affine(lowest.position, lowest.directions, lowest.spacing, step)
-    return FrameStack(slices[np.argsort(order)].tolist(), affine)
+    step = -offsets[-1] / count if count else -distance * lowest.normal
+    affine = ras_affine(lowest.position + offsets[-1], lowest.directions, lowest.spacing, step)
+    return FrameStack((count - from_lowest)[np.argsort(order)].tolist(), affine)
 
 
 def _heights(planes: Sequence[FramePlane], reference: FramePlane) -> Vector:
