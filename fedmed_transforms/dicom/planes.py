@@ -133,7 +133,8 @@ def read_planes(frames: Sequence[FrameElements]) -> list[FramePlane]:
 
 def _read_plane(frame: FrameElements, frames: int, offset: list[float]) -> FramePlane:
     position = _vector(frame.numbers("PlanePositionSequence", "ImagePositionPatient"), 3, "ImagePositionPatient")
-    cosines = _vector(frame.numbers("PlaneOrientationSequence", "ImageOrientationPatient"), 6, "ImageOrientationPatient")
+    stated = frame.numbers("PlaneOrientationSequence", "ImageOrientationPatient")
+    cosines = _vector(stated, 6, "ImageOrientationPatient")
     directions = None if cosines is None else _unit(cosines.reshape(2, 3))  # (6,) -> (2, 3)
     if offset and position is not None and directions is not None:
         position = position + offset[0] * np.cross(directions[0], directions[1])

@@ -64,6 +64,7 @@ def read_slices(file: DicomFile) -> list[Slice]:
 def _slice(file: DicomFile, index: int, frame: FrameElements, plane: FramePlane) -> Slice:
     slope = frame.numbers("PixelValueTransformationSequence", "RescaleSlope")
     slope = slope or decimals_of(file.header, "DoseGridScaling")
+    intercept = frame.numbers("PixelValueTransformationSequence", "RescaleIntercept")
     number = decimals_of(file.header, "InstanceNumber")
     return Slice(
         **vars(plane),
@@ -71,7 +72,7 @@ def _slice(file: DicomFile, index: int, frame: FrameElements, plane: FramePlane)
         frame=index,
         number=index if file.frames > 1 else int(number[0]) if number else 0,
         slope=_number(slope, 1.0, "RescaleSlope"),
-        intercept=_number(frame.numbers("PixelValueTransformationSequence", "RescaleIntercept"), 0.0, "RescaleIntercept"),
+        intercept=_number(intercept, 0.0, "RescaleIntercept"),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -45,8 +45,8 @@ def with_written_geometry(headers: Sequence[Dataset], planes: Sequence[FramePlan
     0.0001: a pixel moves by at most 0.125 mm at 250 mm from the first one, which stays, see
     :data:`fedmed_transforms.dicom.geometry.orthonormal.MOST_TURN`. Cosines that are perpendicular stay as they are.
 
-    The distance between slices comes from their positions, whatever the headers state. Where they state no thickness, it
-    is that distance, or of a single slice the distance between its rows: highdicom reads no segmentation without a
+    The distance between slices comes from their positions, whatever the headers state. Where they state no thickness,
+    it is that distance, or of a single slice the distance between its rows: highdicom reads no segmentation without a
     thickness.
 
     Parameters
@@ -64,11 +64,12 @@ def with_written_geometry(headers: Sequence[Dataset], planes: Sequence[FramePlan
     shared = shared_plane(planes)
     distance = _distance(planes, shared)
     thickness = planes[0].thickness or distance or float(np.asarray(shared.spacing)[1])
-    measures = {"PixelSpacing": np.asarray(shared.spacing)[::-1], "SliceThickness": thickness}
-    measures |= {} if distance is None else {"SpacingBetweenSlices": distance}
-    cosines = {"ImageOrientationPatient": orthonormal(np.asarray(shared.directions)).ravel()}  # (2, 3) -> (6,)
+    spacing = {"PixelSpacing": np.asarray(shared.spacing)[::-1], "SliceThickness": thickness}
+    measures = _item(**spacing, **({} if distance is None else {"SpacingBetweenSlices": distance}))
+    cosines = _item(ImageOrientationPatient=orthonormal(np.asarray(shared.directions)).ravel())  # (2, 3) -> (6,)
     left = iter(planes)
-    return [_written(header, [next(left) for _ in range(frame_count(header))], measures, cosines) for header in headers]
+    parts = [(header, [next(left) for _ in range(frame_count(header))]) for header in headers]
+    return [_written(header, [plane.position for plane in own], measures, cosines) for header, own in parts]
 
 
 def _distance(planes: Sequence[FramePlane], shared: FramePlane) -> float | None:
@@ -77,34 +78,27 @@ def _distance(planes: Sequence[FramePlane], shared: FramePlane) -> float | None:
     return float(np.ptp(heights)) / (len(planes) - 1) if len(planes) > 1 else None
 
 
-def _written(
-    header: Dataset, planes: Sequence[FramePlane], measures: dict[str, Any], cosines: dict[str, Any]
-) -> Dataset:
+def _written(header: Dataset, positions: Sequence[Any], measures: Dataset, cosines: Dataset) -> Dataset:
     """A copy with the geometry in the header, where single-frame images have it, and in functional groups."""
     copy = header[:]
     copy.pop("SpacingBetweenSlices", None)
-    positions = [{"ImagePositionPatient": plane.position} for plane in planes]
-    _write(copy, **measures, **cosines, **positions[0])
+    places = [_item(ImagePositionPatient=position) for position in positions]
+    for elements in (measures, cosines, places[0]):
+        copy.update(elements)
     groups = header.get("SharedFunctionalGroupsSequence")
     shared = groups[0][:] if groups else Dataset()
-    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [_item(measures)], [_item(cosines)]
+    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [cosines]
     copy.SharedFunctionalGroupsSequence = [shared]
-    copy.PerFrameFunctionalGroupsSequence = [Dataset() for _ in planes]
-    for frame, position in zip(copy.PerFrameFunctionalGroupsSequence, positions, strict=True):
-        frame.PlanePositionSequence = [_item(position)]
+    copy.PerFrameFunctionalGroupsSequence = [Dataset() for _ in places]
+    for frame, place in zip(copy.PerFrameFunctionalGroupsSequence, places, strict=True):
+        frame.PlanePositionSequence = [place]
     return copy
 
 
-def _item(elements: dict[str, Any]) -> Dataset:
+def _item(**elements: Any) -> Dataset:
+    """A data set of decimal strings."""
     item = Dataset()
-    _write(item, **elements)
-    return item
-
-
-def _write(holder: Dataset, **elements: Any) -> None:
     for keyword, value in elements.items():
-        setattr(holder, keyword, _decimals(value) if isinstance(value, Iterable) else _decimals([value])[0])
-
-
-def _decimals(values: Iterable[float]) -> list[DSfloat]:
-    return [DSfloat(float(value), auto_format=True) for value in values]
+        values = [DSfloat(float(part), auto_format=True) for part in np.atleast_1d(value)]
+        setattr(item, keyword, values if np.ndim(value) else values[0])
+    return item

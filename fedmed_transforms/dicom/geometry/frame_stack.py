@@ -25,8 +25,8 @@ class FrameStack:
     Attributes
     ----------
     slices
-        Of each frame the index of its slice, from 0 against the normal, as highdicom stacks them. Several frames may lie
-        on one slice, and slices may be without a frame.
+        Of each frame the index of its slice, from 0 against the normal, as highdicom stacks them. Several frames may
+        lie on one slice, and slices may be without a frame.
     affine
         (4, 4) voxel (column, row, slice) to mm, RAS.
     """
@@ -72,7 +72,8 @@ def stack_frames(planes: Sequence[FramePlane]) -> FrameStack:
     """
     missing = sorted({keyword for plane in planes for keyword in missing_elements(plane)})
     if missing:
-        raise ValueError(f"expected {', '.join(NEEDED.values())} of every frame, found some without {', '.join(missing)}")
+        found = f"found some without {', '.join(missing)}"
+        raise ValueError(f"expected {', '.join(NEEDED.values())} of every frame, {found}")
     lowest = shared_plane(planes)
     assert lowest.position is not None and lowest.directions is not None and lowest.spacing is not None
     heights = _heights(planes, lowest)

@@ -12,8 +12,8 @@ import numpy as np
 
 from fedmed_transforms.dicom.geometry.stack import one_stack
 from fedmed_transforms.dicom.planes import Vector
-from fedmed_transforms.dicom.slices import Slice
 from fedmed_transforms.dicom.series_rules import SeriesRules
+from fedmed_transforms.dicom.slices import Slice
 from fedmed_transforms.image_metadata import LPS_FROM_RAS
 
 SAME_POSITION = 1e-3
@@ -137,7 +137,7 @@ def even_tolerance(step: float) -> float:
 
 
 def is_upright(shifts: Vector, distances: Vector, spacing: Vector) -> bool:
-    """Tells whether slices stand above each other: shifts in pixels, distances in mm, both in order along the normal."""
+    """Checks that slices stand above each other: shifts in pixels, distances in mm, in order along the normal."""
     if (abs(shifts) <= UPRIGHT).all():
         return True
     if distances[-1] <= 0:

@@ -9,8 +9,8 @@ import numpy as np
 
 from fedmed_transforms.dicom.dicom_file import is_coloured
 from fedmed_transforms.dicom.planes import Vector
-from fedmed_transforms.dicom.slices import Slice
 from fedmed_transforms.dicom.series_rules import SeriesRules
+from fedmed_transforms.dicom.slices import Slice
 
 SAME_DIRECTION = 1e-3
 """Largest difference of direction cosines (about 0.06 degrees) between slices of one orientation."""

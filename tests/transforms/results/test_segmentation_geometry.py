@@ -86,7 +86,7 @@ def test_a_mask_is_read_where_its_image_lies(tmp_path: Path, orientation: str, d
 
 
 @pytest.mark.parametrize(("orientation", "decimals"), REFUSED)
-def test_cosines_that_are_not_perpendicular_are_refused_by_both(tmp_path: Path, orientation: str, decimals: int) -> None:
+def test_cosines_that_are_not_perpendicular_are_refused(tmp_path: Path, orientation: str, decimals: int) -> None:
     source = write_images(tmp_path / "images", orientation, decimals, "slice")
     with pytest.raises(ValueError, match=r"d\.dcm: .*ImageOrientationPatient .*two perpendicular unit vectors"):
         load_image(source)
