@@ -104,7 +104,7 @@ class DicomFile:
     @cached_property
     def frames(self) -> int:
         """Number of frames, at least 1."""
-        return max(1, int(self.header.get("NumberOfFrames") or 1))
+        return frame_count(self.header)
 
     def open(self) -> BinaryIO:
         """The file, positioned at the first byte of the pixels' value."""
@@ -220,6 +220,11 @@ def _file_meta(content: bytes) -> Any:
     file = io.BytesIO(content[:FILE_META_PEEK])
     file.seek(PREAMBLE)
     return read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
+
+
+def frame_count(header: Dataset) -> int:
+    """Counts the frames of an image by its header, at least 1."""
+    return max(1, int(header.get("NumberOfFrames") or 1))
 
 
 def samples_of(file: DicomFile) -> int:

@@ -1,20 +1,18 @@
-"""A DICOM SEG read as segments."""
+"""Reads a DICOM SEG as one mask a segment."""
 
 from __future__ import annotations
 
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
-import highdicom as hd
 import numpy as np
 import pydicom
 import torch
 
-from fedmed_transforms.dicom.geometry.mask_grid import Array
-from fedmed_transforms.dicom.planes import frame_element, frames_of
-from fedmed_transforms.dicom.silenced_parsers import without_parser_texts
-from fedmed_transforms.image_metadata import LPS_FROM_RAS
+from fedmed_transforms.dicom.damage import Damaged
+from fedmed_transforms.dicom.geometry.frame_stack import FrameStack, stack_frames
+from fedmed_transforms.dicom.planes import FrameElements, frame_elements, read_planes, readable_plane
+from fedmed_transforms.dicom.silenced_parsers import silenced_parsers, without_parser_texts
 
 
 def read_segmentation(path: str | Path | bytes, name: str = "") -> tuple[torch.Tensor, torch.Tensor, list[str]]:
@@ -25,7 +23,7 @@ def read_segmentation(path: str | Path | bytes, name: str = "") -> tuple[torch.T
     path
         The file, or its content.
     name
-        What messages call it; its path by default.
+        The file's name in messages; its path by default.
 
     Returns
     -------
@@ -52,24 +50,36 @@ def read_segmentation(path: str | Path | bytes, name: str = "") -> tuple[torch.T
     (torch.Size([1, 128, 128, 1]), torch.Size([4, 4]), ['tissue'])
     """
     content = BytesIO(path) if isinstance(path, bytes) else path
-    with without_parser_texts(name or str(path), "a binary DICOM segmentation of evenly spaced slices"):
+    name = name or str(path)
+    with without_parser_texts(name, "a binary DICOM segmentation"):
         dicom = pydicom.dcmread(content)
         if dicom.SegmentationType != "BINARY":
-            raise ValueError("another SegmentationType")
-        result = hd.seg.Segmentation.from_dataset(dicom, copy=False)
-        values, affine = _volume(result)
-    labels = [str(segment.SegmentLabel) for segment in result.SegmentSequence]
-    return torch.from_numpy(values.transpose(3, 2, 1, 0) > 0), torch.from_numpy(affine), labels
+            raise Damaged("another SegmentationType")
+        frames = frame_elements(dicom)
+        pixels = dicom.pixel_array.reshape(len(frames), dicom.Rows, dicom.Columns)
+        segments = [int(segment.SegmentNumber) for segment in dicom.SegmentSequence]
+        labels = [str(segment.SegmentLabel) for segment in dicom.SegmentSequence]
+        channels = [segments.index(_segment_of(frame)) for frame in frames]
+    stack = _stack(frames, name)
+    if len(set(zip(stack.slices, channels, strict=True))) < len(frames):
+        raise ValueError(f"{name}: expected one frame of a segment on a slice, found several")
+    values = np.zeros((len(segments), max(stack.slices) + 1, *pixels.shape[1:]), dtype=bool)
+    values[channels, stack.slices] = pixels > 0
+    mask = torch.from_numpy(values.transpose(0, 3, 2, 1))  # (n, slices, rows, columns) -> (n, X, Y, Z)
+    return mask, torch.from_numpy(stack.affine), labels
 
 
-def _volume(result: Any) -> tuple[Array, Array]:
-    """(slices, rows, columns, n), and the RAS affine of (column, row, slice)."""
-    if "PlaneOrientationSequence" in result.SharedFunctionalGroupsSequence[0]:
-        volume = result.get_volume(combine_segments=False)
-        return volume.array, LPS_FROM_RAS @ volume.affine[:, [2, 1, 0, 3]]
-    values = np.zeros((1, result.Rows, result.Columns, len(result.SegmentSequence)), dtype=np.uint8)
-    pixels = result.pixel_array.reshape(-1, result.Rows, result.Columns)
-    for pixel, frame in zip(pixels, frames_of(result), strict=True):
-        number = frame_element(frame, "SegmentIdentificationSequence", "ReferencedSegmentNumber")
-        values[0, :, :, number - 1] = pixel
-    return values, np.eye(4)
+def _segment_of(frame: FrameElements) -> int:
+    return int(frame.numbers("SegmentIdentificationSequence", "ReferencedSegmentNumber")[0])
+
+
+def _stack(frames: list[FrameElements], name: str) -> FrameStack:
+    """The slices of the frames; without any position all frames lie on one slice."""
+    with silenced_parsers(), readable_plane(name):
+        planes = read_planes(frames)
+    if all(plane.position is None for plane in planes):
+        return FrameStack([0] * len(frames), np.eye(4))
+    try:
+        return stack_frames(planes)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error

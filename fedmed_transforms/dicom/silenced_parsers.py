@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from fedmed_transforms.dicom.damage import Damaged
+
 QUOTING = ("pydicom", "highdicom")
 """Packages that repeat what they read."""
 
@@ -79,6 +81,8 @@ def without_parser_texts(source: str | Path, expected: str) -> Iterator[None]:
     try:
         with silenced_parsers():
             yield
+    except Damaged as error:
+        raise ValueError(f"{source}: expected {expected}, found {error}") from None
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{Path(last.filename).name}, line {last.lineno}"

@@ -17,11 +17,11 @@ from fedmed_transforms.dicom.geometry.grid import Grid, build_grid, check_regula
 from fedmed_transforms.dicom.geometry.regrid import make_regular
 from fedmed_transforms.dicom.geometry.stack import has_position
 from fedmed_transforms.dicom.pixels.voxels import read_voxels
-from fedmed_transforms.dicom.planes import read_slices
 from fedmed_transforms.dicom.segmentation import read_segmentation
 from fedmed_transforms.dicom.series import DICOM_SUFFIXES, DIRECTORY_NAME, is_archive, is_dicom, read_series
 from fedmed_transforms.dicom.series_rules import SeriesRules
 from fedmed_transforms.dicom.silenced_parsers import silenced_parsers
+from fedmed_transforms.dicom.slices import read_slices
 from fedmed_transforms.image_metadata import (
     DICOM,
     FULL_SCALE,

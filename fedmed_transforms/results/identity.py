@@ -12,8 +12,8 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, generate_uid
 
+from fedmed_transforms.dicom.dicom_file import frame_count
 from fedmed_transforms.dicom.geometry.mask_grid import Array
-from fedmed_transforms.dicom.planes import frames_of
 from fedmed_transforms.results.dicom_result import SOFTWARE_VERSION, Algorithm
 
 
@@ -59,7 +59,7 @@ def frame_digests(frames: Array, sources: Sequence[Dataset]) -> dict[str, str]:
     dict
         By SOPInstanceUID, in its order.
     """
-    ends = np.cumsum([len(frames_of(header)) for header in sources])
+    ends = np.cumsum([frame_count(header) for header in sources])
     parts = zip(sources, np.split(frames, ends[:-1], axis=1), strict=True)
     digests = {str(header.SOPInstanceUID): hashlib.sha256(np.ascontiguousarray(part)) for header, part in parts}
     return {uid: digest.hexdigest() for uid, digest in sorted(digests.items())}

@@ -32,8 +32,8 @@ from fedmed_transforms.results.dicom_result import (
     save_whole,
 )
 from fedmed_transforms.results.identity import ResultIdentity, frame_digests
-from fedmed_transforms.results.source_geometry import with_shared_geometry
-from fedmed_transforms.results.sources import Sources, planes_of, read_sources, source_name
+from fedmed_transforms.results.source_geometry import pixel_grids, with_written_geometry
+from fedmed_transforms.results.sources import Sources, read_sources, source_name, source_planes
 
 SERIES_NUMBER = 900
 """Far from the numbers that scanners give."""
@@ -123,10 +123,11 @@ def write_segmentation(
     name = source_name(headers[0], 1)
     described = [segment if isinstance(segment, Segment) else Segment(segment) for segment in segments]
     values = binary_values(mask, len(described), name)
-    planes = planes_of(headers)
+    planes = source_planes(headers)
     try:
-        frames = _frames(values, _ras_affine(mask, affine), headers[0], planes, nearest)
-        headers = with_shared_geometry(headers, planes) if planes else headers
+        grids = pixel_grids(planes, headers[0]) if planes else None
+        frames = _frames(values, _ras_affine(mask, affine), headers[0], grids, nearest)
+        headers = with_written_geometry(headers, planes) if planes else headers
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
     descriptions = [_description(number, *pair) for number, pair in enumerate(_with(described, algorithm), start=1)]

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.valuerep import DA, TM
 
-from fedmed_transforms.dicom.geometry.mask_grid import Plane
-from fedmed_transforms.dicom.planes import frame_element, frames_of
+from fedmed_transforms.dicom.geometry.frame_stack import missing_elements
+from fedmed_transforms.dicom.planes import FramePlane, frame_elements, read_planes, readable_plane
 from fedmed_transforms.dicom.series import is_dicom
 from fedmed_transforms.dicom.silenced_parsers import silenced_parsers, without_parser_texts
 from fedmed_transforms.loading.find import IGNORED_NAMES
@@ -31,7 +30,7 @@ MAY_BE_EMPTY = (
 UNSTATED = "not stated by the images"
 """What a result says of a de-identification whose method its source leaves out."""
 
-PLACE = ("ImageOrientationPatient", "PixelSpacing", "FrameOfReferenceUID")
+FRAME_OF_REFERENCE = "FrameOfReferenceUID"
 
 PIXELS = 0x7FE00000
 
@@ -106,8 +105,8 @@ def _read(path: Path) -> Dataset:
         return pydicom.dcmread(path, stop_before_pixels=True)
 
 
-def planes_of(headers: Sequence[Dataset]) -> list[Plane] | None:
-    """Where each frame lies, LPS in mm: one an image, or one a frame of a multi-frame image.
+def source_planes(headers: Sequence[Dataset]) -> list[FramePlane] | None:
+    """Reads the planes of all frames: one an image, or one a frame of a multi-frame image.
 
     Returns
     -------
@@ -117,32 +116,31 @@ def planes_of(headers: Sequence[Dataset]) -> list[Plane] | None:
     Raises
     ------
     ValueError
-        Several frames have no position, or one with a position lacks what else it takes; the message names the file.
+        A plane does not read, several frames have no position, or one with a position lacks another element; the
+        message names the file.
     """
-    planes = []
+    planes: list[FramePlane] = []
     for number, header in enumerate(headers, start=1):
-        for frame in frames_of(header):
-            position = frame_element(frame, "PlanePositionSequence", "ImagePositionPatient")
-            name = source_name(header, number)
-            planes.append(None if position is None else _plane(header, frame, position, name))
-    placed = [plane for plane in planes if plane is not None]
-    if len(placed) == len(planes):
-        return placed
+        name = source_name(header, number)
+        with silenced_parsers(), readable_plane(name):
+            found = read_planes(frame_elements(header))
+        for plane in found:
+            _check_placed(plane, header, name)
+        planes += found
+    unplaced = sum(plane.position is None for plane in planes)
+    if not unplaced:
+        return planes
     if len(planes) == 1:
         return None
     raise ValueError(
         f"{source_name(headers[0], 1)}: expected ImagePositionPatient of every frame, or one image without it, "
-        f"found {len(planes) - len(placed)} of {len(planes)} frames without"
+        f"found {unplaced} of {len(planes)} frames without"
     )
 
 
-def _plane(header: Dataset, frame: Sequence[Dataset], position: Any, name: str) -> Plane:
-    orientation = frame_element(frame, "PlaneOrientationSequence", "ImageOrientationPatient")
-    spacing = frame_element(frame, "PixelMeasuresSequence", "PixelSpacing")
-    found = (orientation, spacing, header.get("FrameOfReferenceUID") or None)
-    missing = [key for key, value in zip(PLACE, found, strict=True) if value is None]
-    if missing:
+def _check_placed(plane: FramePlane, header: Dataset, name: str) -> None:
+    """Refuses a position without the elements that belong to it."""
+    frame_of_reference = [] if header.get(FRAME_OF_REFERENCE) else [FRAME_OF_REFERENCE]
+    missing = missing_elements(plane) + frame_of_reference
+    if plane.position is not None and missing:
         raise ValueError(f"{name}: expected {', '.join(missing)} besides ImagePositionPatient, found none")
-    along_row, along_column = np.asarray(orientation, dtype=float).reshape(2, 3)
-    to_next_column, to_next_row = along_row * float(spacing[1]), along_column * float(spacing[0])
-    return Plane(np.asarray(position, dtype=float), to_next_column, to_next_row, int(header.Rows), int(header.Columns))

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedmed_transforms.dicom.geometry.stack import one_stack
-from fedmed_transforms.dicom.planes import Slice, Vector
+from fedmed_transforms.dicom.planes import Vector
 from fedmed_transforms.dicom.series_rules import SeriesRules
+from fedmed_transforms.dicom.slices import Slice
 from fedmed_transforms.image_metadata import LPS_FROM_RAS
 
 SAME_POSITION = 1e-3
@@ -64,11 +65,16 @@ class Grid:
     @property
     def affine(self) -> Vector:
         """Voxel (column, row, slice) to mm, RAS, (4, 4)."""
-        affine = np.eye(4)
-        affine[:3, :2] = (self.directions * self.spacing[:, None]).T
-        affine[:3, 2] = self.step
-        affine[:3, 3] = self.origin
-        return LPS_FROM_RAS @ affine
+        return ras_affine(self.origin, self.directions, self.spacing, self.step)
+
+
+def ras_affine(origin: Vector, directions: Vector, spacing: Vector, step: Vector) -> Vector:
+    """Builds the affine of voxels (column, row, slice) to mm, RAS, (4, 4), from a grid in LPS."""
+    affine = np.eye(4)
+    affine[:3, :2] = (directions * spacing[:, None]).T
+    affine[:3, 2] = step
+    affine[:3, 3] = origin
+    return LPS_FROM_RAS @ affine
 
 
 def build_grid(slices: list[Slice], rules: SeriesRules, single: bool = False) -> Grid:
@@ -110,7 +116,7 @@ def _measure(slices: list[Slice], heights: Vector, rules: SeriesRules, single: b
     distances = heights - heights[0]
     step = distances[-1] / (len(slices) - 1) if len(slices) > 1 else _thickness(first, rules, single)
     same = np.diff(distances) < SAME_POSITION * first.spacing.min()
-    tolerance = max(EVEN * step, min(EVEN_MILLIMETRES, 0.1 * step))
+    tolerance = even_tolerance(step)
     even = not same.any() and bool((abs(distances - step * np.arange(len(slices))) <= tolerance).all())
     return Grid(
         slices=slices,
@@ -121,11 +127,17 @@ def _measure(slices: list[Slice], heights: Vector, rules: SeriesRules, single: b
         distances=distances,
         shifts=shifts,
         even=even,
-        upright=_is_upright(shifts, distances, first.spacing),
+        upright=is_upright(shifts, distances, first.spacing),
     )
 
 
-def _is_upright(shifts: Vector, distances: Vector, spacing: Vector) -> bool:
+def even_tolerance(step: float) -> float:
+    """Computes the deviation in mm within which slices at a distance in mm count as evenly spaced."""
+    return max(EVEN * step, min(EVEN_MILLIMETRES, 0.1 * step))
+
+
+def is_upright(shifts: Vector, distances: Vector, spacing: Vector) -> bool:
+    """Checks that slices stand above each other: shifts in pixels, distances in mm, in order along the normal."""
     if (abs(shifts) <= UPRIGHT).all():
         return True
     if distances[-1] <= 0:
@@ -182,8 +194,9 @@ def select_slices(grid: Grid, kept: Sequence[int], rules: SeriesRules) -> Grid:
 
 
 def _thickness(single_slice: Slice, rules: SeriesRules, single: bool) -> float:
-    if single_slice.thickness is not None:
-        return single_slice.thickness
+    stated = single_slice.slice_spacing or single_slice.thickness
+    if stated is not None:
+        return stated
     if rules.assume_spacing is not None:
         return float(rules.assume_spacing[2])
     if single:

@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from fedmed_transforms.dicom.geometry.orthonormal import MOST_TURN
+
 Array: TypeAlias = npt.NDArray[Any]
 
 TOLERANCE = 0.1
@@ -128,7 +130,16 @@ def _steps(affine: Array, shape: Sequence[int], plane: Plane) -> Array | None:
         return None
     found = _corners_of(whole, plane) @ affine[:3, :3].T + affine[:3, 3]
     apart = np.linalg.norm(found - plane.corners(), axis=1).max()
-    return whole if apart <= TOLERANCE * _spacing(affine).min() else None
+    return whole if apart <= TOLERANCE * _spacing(affine).min() + _turned(plane) else None
+
+
+def _turned(plane: Plane) -> float:
+    """How far in mm the plane's corners move where its directions are turned to a right angle, as in written files."""
+    across, down = plane.to_next_column, plane.to_next_row
+    turn = 0.5 * abs(across @ down) / (np.linalg.norm(across) * np.linalg.norm(down))
+    if turn > MOST_TURN:
+        return 0.0  # a sheared volume, no rounding
+    return float(turn * np.linalg.norm(plane.corners() - plane.origin, axis=1).max())
 
 
 def _corners_of(steps: Array, plane: Plane) -> Array:

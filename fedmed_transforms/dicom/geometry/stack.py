@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from fedmed_transforms.dicom.dicom_file import is_coloured
-from fedmed_transforms.dicom.planes import Slice, Vector, decimals_of
+from fedmed_transforms.dicom.planes import Vector
 from fedmed_transforms.dicom.series_rules import SeriesRules
+from fedmed_transforms.dicom.slices import Slice
 
 SAME_DIRECTION = 1e-3
 """Largest difference of direction cosines (about 0.06 degrees) between slices of one orientation."""
@@ -98,8 +99,7 @@ def _stacked(slices: list[Slice], assumed: float) -> list[Slice]:
     numbers = [item.number for item in ordered]
     if len(set(numbers)) != len(numbers):
         raise ValueError(f"{_names(ordered)}: found no positions and no distinct InstanceNumber to put slices in order")
-    stated = decimals_of(ordered[0].file.header, "SpacingBetweenSlices")
-    step = abs(stated[0]) if stated and stated[0] else assumed
+    step = ordered[0].slice_spacing or assumed
     directions = AXIAL if ordered[0].directions is None else ordered[0].directions
     normal = np.cross(directions[0], directions[1])
     return [

@@ -16,7 +16,7 @@ from pydicom.uid import UID, HTJ2KLossless, HTJ2KLosslessRPCL, JPEG2000Lossless,
 from fedmed_transforms.dicom.dicom_file import samples_of
 from fedmed_transforms.dicom.pixels.codestream import Codestream
 from fedmed_transforms.dicom.pixels.frames import check_declared
-from fedmed_transforms.dicom.planes import Slice
+from fedmed_transforms.dicom.slices import Slice
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 
 from fedmed_transforms.dicom.damage import Damaged, safe_code
 from fedmed_transforms.dicom.pixels.scaling import Array, cast, put, scale_into, swap_bytes, view
-from fedmed_transforms.dicom.planes import Slice
+from fedmed_transforms.dicom.slices import Slice
 
 PHOTOMETRIC = (
     *("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"),
@@ -115,12 +115,10 @@ def pixel_format(header: Dataset, keyword: str, native: bool) -> PixelFormat:
     high_bit = int(header.get("HighBit", stored - 1)) if native else stored - 1
     if allocated not in (1, 8, 16, 32):
         raise Damaged(f"expected BitsAllocated of 1, 8, 16 or 32, found {allocated}")
-    if allocated == 1:  # unpacked to a byte a pixel
-        allocated, stored, high_bit = 8, 1, 0
+    if allocated == 1:  # unpacked to bytes of 0 and 1, whatever the PixelRepresentation: one bit has no sign
+        return PixelFormat(rows, columns, 8, 1, 0, signed=False)
     if not 1 <= stored <= high_bit + 1 <= allocated:
         raise Damaged(f"expected BitsStored <= HighBit + 1 <= BitsAllocated, found {stored}, {high_bit}, {allocated}")
-    if allocated == 1:  # they are unpacked to bytes
-        return PixelFormat(rows, columns, 8, 1, 0, signed=False)
     return PixelFormat(rows, columns, allocated, stored, high_bit, bool(header.get("PixelRepresentation")))
 
 

@@ -36,8 +36,8 @@ from fedmed_transforms.dicom.pixels.stored_values import (
     words_of,
 )
 from fedmed_transforms.dicom.pixels.workers import in_turn
-from fedmed_transforms.dicom.planes import Slice
 from fedmed_transforms.dicom.series_rules import SeriesRules
+from fedmed_transforms.dicom.slices import Slice
 
 UPLOAD_BYTES = 2**26
 """Bytes of pinned memory that are filled before they go up together."""

@@ -82,12 +82,13 @@ def test_frames_of_an_odd_number_of_bytes_follow_without_a_gap(tmp_path: Path, s
 
 
 @pytest.mark.parametrize(("rows", "columns", "frames"), [(4, 4, 1), (3, 3, 1), (3, 3, 5), (1, 5, 7), (8, 4, 3)])
+@pytest.mark.parametrize("signed", [0, 1])
 def test_single_bits_lie_lowest_first_and_frames_may_begin_within_a_byte(
-    tmp_path: Path, rows: int, columns: int, frames: int
+    tmp_path: Path, rows: int, columns: int, frames: int, signed: int
 ) -> None:
     bits = np.random.default_rng(0).integers(0, 2, (frames, rows, columns), dtype=np.uint8)
     content = np.packbits(bits.ravel(), bitorder="little").tobytes()
-    path = save(tmp_path / "f.dcm", image_of(rows, columns, frames, 1), even(content))
+    path = save(tmp_path / "f.dcm", image_of(rows, columns, frames, 1, PixelRepresentation=signed), even(content))
     np.testing.assert_array_equal(values_of(path), bits)
 
 

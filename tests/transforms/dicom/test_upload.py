@@ -21,8 +21,8 @@ from fedmed_transforms.dicom.pixels.codestream import Codestream, read_codestrea
 from fedmed_transforms.dicom.pixels.frames import encoded_frames
 from fedmed_transforms.dicom.pixels.gpu_frames import is_trusted
 from fedmed_transforms.dicom.pixels.voxels import fill_here, fill_on_device, plan
-from fedmed_transforms.dicom.planes import read_slices
 from fedmed_transforms.dicom.series import read_series
+from fedmed_transforms.dicom.slices import read_slices
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
