@@ -1,4 +1,4 @@
-"""DICOM files as they are stored: elements, series, planes, pixels and geometry."""
+"""Reads DICOM files as they are stored: elements, series, planes, pixels and geometry."""
 
 from fedmed_faces import moved_names
 

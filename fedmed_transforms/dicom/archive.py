@@ -1,4 +1,4 @@
-"""DICOM files in a zip, read without unpacking it, with a bound on what it may hold."""
+"""Reads DICOM files in a zip without unpacking it to disk, with a bound on their size."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ MOST_MEMBERS = 100_000
 
 
 def dicom_members(path: Path, images: bool = True) -> Iterator[tuple[str, bytes]]:
-    """Name and content of each DICOM file in a zip, in order of the names.
+    """Yields the name and the content of each DICOM file in a zip, in the order of the names.
 
     Parameters
     ----------
     path
         The zip.
     images
-        Whether to pass over what only lists or accompanies images: DICOMDIRs, and hidden files.
+        Whether to skip DICOMDIRs and hidden files, which only list or accompany images.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def _may_be_image(entry: zipfile.ZipInfo) -> bool:
 
 
 def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, left: int) -> bytes:
-    """An entry's bytes; empty if it is no DICOM file."""
+    """Reads the bytes of an entry; empty if it is no DICOM file."""
     with archive.open(entry) as member:
         start = member.read(PREAMBLE)
         if not is_dicom_content(start):

@@ -1,4 +1,4 @@
-"""What is said of damaged files: never what a parser read in them, which may be a patient's name."""
+"""Error messages for damaged files. They never quote header values, which may be a patient's name."""
 
 from __future__ import annotations
 
@@ -26,32 +26,34 @@ NUMERALS = re.compile(rb"[0-9eE+. \\-]*\0?")
 """Decimal strings, several of them separated by backslashes."""
 
 CODE = re.compile(r"[A-Z]{2,16}|[0-9]{1,6}|[0-9]+(\.[0-9]+)+")
-"""A modality, a small number, a UID: too little of a text or of a date to say who someone is."""
+"""A modality, a small number, a UID: too short a part of a text or of a date to identify a person."""
 
 
 class Damaged(ValueError):
-    """Says in words of this package what is wrong with a file; nothing in it is quoted but numbers and codes."""
+    """An error in a file, described in the words of this package; the message quotes only numbers and codes."""
 
 
 def error_text(error: BaseException) -> str:
-    """An error's kind, and its message where it is :class:`Damaged`, for a message that names the file."""
+    """Describes an error for a message: by its kind, or by its own message where it is :class:`Damaged`.
+    """
     return str(error) if isinstance(error, Damaged) else type(error).__name__
 
 
 def decoder_error_text(error: BaseException) -> str:
-    """The last line of a decoder's error: it has seen nothing but a frame and the elements that describe it."""
+    """Takes the last line of a decoder's message: it has only seen a frame and the elements that describe it.
+    """
     lines = str(error).strip().split("\n")
     return f"{type(error).__name__}: {lines[-1].strip()}" if lines[-1] else type(error).__name__
 
 
 def safe_code(value: object) -> str:
-    """A modality, a small number or a UID as it is; what is none of these is not repeated."""
+    """Returns a modality, a small number or a UID as it is; any other value is not repeated."""
     text = str(value)
     return text if CODE.fullmatch(text) else "something else"
 
 
 def check_elements(header: Dataset, keywords: Iterable[str]) -> None:
-    """Reads elements, so that whatever is wrong with them comes to light here.
+    """Reads elements, so that an error in one of them is raised here.
 
     Parameters
     ----------
@@ -63,7 +65,7 @@ def check_elements(header: Dataset, keywords: Iterable[str]) -> None:
     Raises
     ------
     Damaged
-        An element does not read as what it should be; the message says which.
+        An element does not read as its kind; the message names it.
     """
     for keyword in keywords:
         tag, single, _ = _expected(keyword)
@@ -82,19 +84,19 @@ def check_elements(header: Dataset, keywords: Iterable[str]) -> None:
 
 @lru_cache(maxsize=None)
 def _expected(keyword: str) -> tuple[BaseTag, bool, bool]:
-    """A known element's tag, whether it has one value, and whether it is a number."""
+    """Looks up a known element: its tag, whether it has one value, and whether it is a number."""
     tag = BaseTag(tag_for_keyword(keyword) or 0)
     return tag, dictionary_VM(tag) == "1", all(part in NUMBERS for part in dictionary_VR(tag).split(" or "))
 
 
 def _is_numerals(header: Dataset, tag: BaseTag) -> bool:
-    """Whether an element is text of several numbers, as yet unread."""
+    """Checks whether an element is text of several numbers that is not converted yet."""
     raw = header.get_item(tag)
     return isinstance(raw, RawDataElement) and raw.VR == "DS" and NUMERALS.fullmatch(raw.value or b"") is not None
 
 
 def _check_kind(value: Any, keyword: str) -> None:
-    """Whether an element's value is one, and a number, where the standard says so."""
+    """Checks that an element has one value, and a number, where the standard requires it."""
     tag, single, numeric = _expected(keyword)
     several = isinstance(value, MultiValue)
     if several and single:
@@ -107,7 +109,7 @@ def _check_kind(value: Any, keyword: str) -> None:
 
 
 def drop_torn(header: Dataset, keywords: Iterable[str]) -> None:
-    """Removes elements that only describe the image where they do not read as text."""
+    """Removes elements that only describe the image, where they do not read as text."""
     for keyword in keywords:
         tag, _, _ = _expected(keyword)
         if tag in header and _is_torn(header, tag):
@@ -115,7 +117,7 @@ def drop_torn(header: Dataset, keywords: Iterable[str]) -> None:
 
 
 def _is_torn(header: Dataset, tag: BaseTag) -> bool:
-    """Whether an element that is to be text holds bytes that no text holds, before the parser looks at them."""
+    """Checks, before the parser reads it, whether a text element holds bytes that no text holds."""
     raw = header.get_item(tag)
     if not isinstance(raw, RawDataElement) or not raw.value:
         return False

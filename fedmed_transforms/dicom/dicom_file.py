@@ -1,4 +1,4 @@
-"""One DICOM file: its header, and where its pixels lie. Nothing is decoded here."""
+"""Reads one DICOM file up to its pixels: the header, and where the pixels lie. It decodes nothing."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ NEEDED = (
     *("GridFrameOffsetVector", "PixelPaddingValue", "PixelPaddingRangeLimit", "ModalityLUTSequence"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "DirectoryRecordSequence"),
 )
-"""Elements without which an image would be misunderstood: what is wrong with them is found when the file is read."""
+"""Elements without which an image would be misunderstood; an error in one of them is raised when the file is read."""
 
 DESCRIPTIONS = (
     *("StudyInstanceUID", "FrameOfReferenceUID", "Manufacturer", "WindowCenter", "WindowWidth", "RescaleType"),
     *("GantryDetectorTilt", "Units", "CorrectedImage", "DecayCorrection", "SeriesDate", "SeriesTime", "SeriesNumber"),
     *("AcquisitionDate", "AcquisitionTime", "SUVType", "PatientWeight", "PatientSize", "PatientSex"),
 )
-"""Elements that only transforms look at; where one is damaged, the file is taken not to have it."""
+"""Elements that only transforms read; a damaged one is treated as absent."""
 
 FOR_PIXELS = (
     *("SOPInstanceUID", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
@@ -54,7 +54,7 @@ FOR_PIXELS = (
 )
 
 ALWAYS = tags_of([*NEEDED, *DESCRIPTIONS, *FOR_PIXELS])
-"""What every header is read for."""
+"""The tags that are read from every header."""
 
 HEADER_PEEK = 2**15
 """Bytes in which a header is looked for at first."""
@@ -65,7 +65,7 @@ FILE_META_PEEK = 4096
 
 @dataclass(frozen=True, eq=False)
 class DicomFile:
-    """A DICOM file that was read as far as its pixels.
+    """A DICOM file, read up to its pixels.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class DicomFile:
     keyword, value_representation
         Element that holds the pixels, empty if there are none; OB or OW, which matters for bytes of the other order.
     offset, length
-        Where the pixels' value begins, in bytes, and how long it says it is; the length may be ``UNDEFINED_LENGTH``.
+        Where the pixels' value begins, in bytes, and its stated length, which may be ``UNDEFINED_LENGTH``.
     held
         How many bytes there are from there to the end of the value, or of the file.
     """
@@ -94,7 +94,7 @@ class DicomFile:
 
     @cached_property
     def transfer_syntax(self) -> UID:
-        """How the pixels are encoded; guessed from the header's own encoding where the file does not say."""
+        """The encoding of the pixels; taken from the header's own encoding where the file does not state it."""
         named = self.header.file_meta.get("TransferSyntaxUID")
         if named:
             return UID(named)
@@ -107,7 +107,7 @@ class DicomFile:
         return frame_count(self.header)
 
     def open(self) -> BinaryIO:
-        """The file, positioned at the first byte of the pixels' value."""
+        """Opens the file at the first byte of the pixels' value."""
         file: BinaryIO = io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source.open("rb")
         file.seek(self.offset)
         return file
@@ -121,9 +121,9 @@ def read_dicom_file(source: Source, name: str, wanted: frozenset[int] | None = N
     source
         Path or content.
     name
-        What messages call it.
+        The file's name in messages.
     wanted
-        Tags that are enough, which is faster; the header holds at least them and what the pixels need. None for all.
+        Tags to read, which is faster; the header holds at least these and those that the pixels need. None for all.
 
     Raises
     ------
@@ -143,13 +143,14 @@ def read_dicom_file(source: Source, name: str, wanted: frozenset[int] | None = N
         if pixels[0] or "DirectoryRecordSequence" in header:
             check_elements(header, NEEDED)
             drop_torn(header, DESCRIPTIONS)
-    except Exception as error:  # whatever the parser met: the file is what is wrong
+    except Exception as error:  # the parser raises a dozen kinds; the cause is the file
         raise ValueError(f"{name}: expected a DICOM file, found {error_text(error)}") from error
     return DicomFile(name, header, source, *pixels)
 
 
 def _parse(file: BinaryIO, start: bytes, name: str, wanted: frozenset[int] | None) -> Dataset:
-    """The header, and the file at the element of its pixels: indexed where that is enough, else parsed by pydicom."""
+    """Reads the header, with pydicom where the index is not enough, and moves the file to the pixels' element.
+    """
     found = index_header(start, wanted | ALWAYS) if wanted is not None else None
     if found is not None and not str(found[0].get("PhotometricInterpretation", "")).startswith("PALETTE"):
         file.seek(found[1])
@@ -161,7 +162,8 @@ def _parse(file: BinaryIO, start: bytes, name: str, wanted: frozenset[int] | Non
 
 
 def text_of(header: Dataset, keyword: str) -> str:
-    """An element in DICOM's own text form: a backslash separates several values; empty where absent or damaged."""
+    """Reads an element in DICOM's text form, values separated by backslashes; empty where absent or damaged.
+    """
     try:
         value = header.get(keyword)
     except Exception:  # a damaged element, of those without which an image is still an image
@@ -172,7 +174,7 @@ def text_of(header: Dataset, keyword: str) -> str:
 
 
 def _find_pixels(file: BinaryIO, header: Dataset) -> tuple[str, str, int, int, int]:
-    """Reads the pixel element's own header, where the parser stopped (PS3.5, 7.1)."""
+    """Reads the head of the pixel element, where the parser stopped (PS3.5, 7.1)."""
     order = "<" if header.original_encoding[1] else ">"
     start = file.read(8)
     if len(start) < 8:
@@ -181,7 +183,7 @@ def _find_pixels(file: BinaryIO, header: Dataset) -> tuple[str, str, int, int, i
     keyword = PIXEL_KEYWORDS.get(group << 16 | element, "")
     if not keyword:
         return "", "", 0, 0, 0
-    # by what stands there, not by the transfer syntax, which some files contradict; no length is odd as these names are
+    # from the bytes, not from the transfer syntax, which some files contradict; an odd length would spell no such name
     explicit = start[4:8] in (b"OB\0\0", b"OW\0\0", b"OF\0\0", b"OD\0\0", b"UN\0\0")
     representation = "OB" if start[4:6] == b"OB" else "OW"
     length = struct.unpack(order + "L", file.read(4) if explicit else start[4:])[0]
@@ -190,7 +192,7 @@ def _find_pixels(file: BinaryIO, header: Dataset) -> tuple[str, str, int, int, i
 
 
 def _inflated(content: bytes) -> bytes:
-    """A deflated file's content with its data set inflated, anything else as it is.
+    """Inflates the data set of a deflated file; other content stays as it is.
 
     The parser would inflate without a limit.
     """
@@ -208,7 +210,7 @@ def _inflated(content: bytes) -> bytes:
 
 
 def _explicit(preamble: bytes, data: bytes, meta: Any) -> bytes:
-    """The inflated data set as a file of its own."""
+    """Writes the inflated data set as a file of its own."""
     buffer = io.BytesIO()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     buffer.write(preamble)
@@ -228,10 +230,10 @@ def frame_count(header: Dataset) -> int:
 
 
 def samples_of(file: DicomFile) -> int:
-    """Samples of a pixel: 1, or 3 for colours."""
+    """Counts the samples of a pixel: 1, or 3 for colours."""
     return int(file.header.get("SamplesPerPixel") or 1)
 
 
 def is_coloured(file: DicomFile) -> bool:
-    """Whether a frame decodes to red, green and blue."""
+    """Checks whether a frame decodes to red, green and blue."""
     return samples_of(file) == 3 or file.header.get("PhotometricInterpretation") == "PALETTE COLOR"

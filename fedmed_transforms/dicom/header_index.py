@@ -1,7 +1,7 @@
-"""The elements of a header that an image needs, found without parsing the others, which are most of a scanner's header.
+"""Finds the elements of a header that an image needs without parsing the others, which are most of a scanner's header.
 
-Only in the encoding that nearly all files have, explicit VR little endian, and only if nothing is out of the ordinary:
-everything else is left to pydicom, whose elements these are, too.
+This covers the encoding that nearly all files have, explicit VR little endian, where nothing is out of the ordinary;
+pydicom parses everything else. The elements found here are of pydicom's own type.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SHORT = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL 
 """Value representations whose length has two bytes (PS3.5, 7.1.2)."""
 
 LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
-"""Those whose length has four, after two reserved bytes."""
+"""Value representations whose length has four bytes, after two reserved ones (PS3.5, 7.1.2)."""
 
 _short = struct.Struct("<HH2sH").unpack_from
 _long = struct.Struct("<L").unpack_from
@@ -42,11 +42,11 @@ _item = struct.Struct("<HHL").unpack_from
 
 
 class NeedsFullParser(Exception):
-    """The header is to be parsed by pydicom."""
+    """The header must be parsed by pydicom."""
 
 
 def index_header(content: bytes, wanted: frozenset[int]) -> tuple[Dataset, int] | None:
-    """The wanted elements of a header, as pydicom gives them, and where the pixels' element begins.
+    """Finds the wanted elements of a header, in the form of pydicom's, and the place of the pixels' element.
 
     Parameters
     ----------
@@ -91,17 +91,18 @@ def index_header(content: bytes, wanted: frozenset[int]) -> tuple[Dataset, int] 
 
 
 def is_dicom_content(start: bytes) -> bool:
-    """Whether these first 132 bytes of a file, or more, are those of a DICOM file."""
+    """Checks whether the first 132 bytes of a file, or more, are those of a DICOM file."""
     return start[PREAMBLE - 4 : PREAMBLE] == b"DICM"
 
 
 def tags_of(keywords: Iterator[str] | tuple[str, ...] | list[str]) -> frozenset[int]:
-    """The tags of DICOM keywords, and that of the character set, in which they are to be read."""
+    """Looks up the tags of DICOM keywords, and adds the tag of the character set, which their texts need."""
     return frozenset([CHARACTER_SET, *(int(tag) for keyword in keywords if (tag := tag_for_keyword(keyword)))])
 
 
 def _elements(content: bytes) -> Iterator[tuple[int, bytes, int, int]]:
-    """Tag, representation, begin and end of each value; of the pixels' element, where it begins itself."""
+    """Yields tag, representation, begin and end of each value; of the pixels' element, its own begin.
+    """
     position, last = PREAMBLE, 0
     while True:
         tag, representation, begin, end = _step(content, position, 0)
@@ -133,7 +134,7 @@ def _step(content: bytes, position: int, depth: int) -> tuple[int, bytes, int, i
 
 
 def _after_sequence(content: bytes, position: int, depth: int) -> int:
-    """Where a sequence of undefined length ends (PS3.5, 7.5)."""
+    """Finds the end of a sequence of undefined length (PS3.5, 7.5)."""
     if depth > DEEPEST:
         raise NeedsFullParser
     while True:
@@ -166,7 +167,7 @@ def _is_explicit(syntax: str) -> bool:
 
 @lru_cache(maxsize=64)
 def _file_meta(syntax: str) -> FileMetaDataset:
-    """Shared by all headers of a transfer syntax; nothing writes to it."""
+    """Builds the file meta of a transfer syntax. All headers share it, and nothing writes to it."""
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = UID(syntax)
     return meta

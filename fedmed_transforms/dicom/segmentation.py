@@ -56,7 +56,7 @@ def read_segmentation(path: str | Path | bytes, name: str = "") -> tuple[torch.T
         if dicom.SegmentationType != "BINARY":
             raise Damaged("another SegmentationType")
         frames = frame_elements(dicom)
-        pixels = dicom.pixel_array.reshape(len(frames), dicom.Rows, dicom.Columns)
+        pixels = dicom.pixel_array.reshape(len(frames), dicom.Rows, dicom.Columns)  # one frame may lack its axis
         segments = [int(segment.SegmentNumber) for segment in dicom.SegmentSequence]
         labels = [str(segment.SegmentLabel) for segment in dicom.SegmentSequence]
         channels = [segments.index(_segment_of(frame)) for frame in frames]
@@ -74,7 +74,7 @@ def _segment_of(frame: FrameElements) -> int:
 
 
 def _stack(frames: list[FrameElements], name: str) -> FrameStack:
-    """The slices of the frames; without any position all frames lie on one slice."""
+    """Finds the slices of the frames; without any position all frames lie on one slice."""
     with silenced_parsers(), readable_plane(name):
         planes = read_planes(frames)
     if all(plane.position is None for plane in planes):

@@ -1,4 +1,4 @@
-"""The DICOM series in a path: found and chosen. No pixels are read."""
+"""Finds the DICOM series in a path and selects one. It reads no pixels."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def read_series(
     elements: Sequence[str] | None = None,
     known: Sequence[Path] | None = None,
 ) -> list[DicomFile]:
-    """The files of one series: those of a file, a folder with all below it, a DICOMDIR or a zip.
+    """Reads the files of one series from a file, a folder with all below it, a DICOMDIR or a zip.
 
     Files that are no DICOM, and DICOM files without an image, are passed over unless the path names one.
 
     Parameters
     ----------
     path
-        What to look in.
+        The path to search.
     series
-        Which series, as in :class:`fedmed_transforms.SeriesRules`.
+        The series to select, as in :class:`fedmed_transforms.SeriesRules`.
     elements
         Keywords that are needed besides what every image and the rule need, which is faster; None for whole headers.
     known
-        The files to look at, where they are known; else all that are found in the path.
+        The files to read, where they are known; else all files in the path.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def read_series(
 
 
 def find_files(path: Path, wanted: frozenset[int] | None = None) -> Iterator[DicomFile]:
-    """The DICOM files of a file, a folder with all below it, a DICOMDIR or a zip, read up to their pixels.
+    """Yields the DICOM files of a file, a folder with all below it, a DICOMDIR or a zip, read up to their pixels.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def find_files(path: Path, wanted: frozenset[int] | None = None) -> Iterator[Dic
 
 
 def group_by_series(files: list[DicomFile]) -> dict[str, list[DicomFile]]:
-    """Files by SeriesInstanceUID; files without one are a series each."""
+    """Groups files by SeriesInstanceUID; a file without one is a series of its own."""
     groups: dict[str, list[DicomFile]] = {}
     for file in files:
         groups.setdefault(str(file.header.get("SeriesInstanceUID") or file.name), []).append(file)
@@ -99,7 +99,7 @@ def group_by_series(files: list[DicomFile]) -> dict[str, list[DicomFile]]:
 
 
 def list_series(groups: dict[str, list[DicomFile]]) -> str:
-    """A line that lists series by UID, modality and size; no names, descriptions or identifiers of a patient."""
+    """Lists series in a line by UID, modality and size, without names, descriptions or identifiers of a patient."""
     lines = []
     for uid, group in groups.items():
         modality, described = describe(group[0])
@@ -109,7 +109,7 @@ def list_series(groups: dict[str, list[DicomFile]]) -> str:
 
 
 def describe(file: DicomFile) -> tuple[str, str]:
-    """A file's modality; its size and its series' number."""
+    """Describes a file by its modality, and by its size and its series' number."""
     header = file.header
     size = f"{safe_code(header.get('Columns'))}x{safe_code(header.get('Rows'))}" if header.get("Rows") else "no image"
     number = f", series number {safe_code(text_of(header, 'SeriesNumber'))}" if "SeriesNumber" in header else ""
@@ -117,7 +117,7 @@ def describe(file: DicomFile) -> tuple[str, str]:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file is DICOM, by its suffix or its magic bytes."""
+    """Checks whether a file is DICOM, by its suffix or its magic bytes."""
     if path.name.lower().endswith(DICOM_SUFFIXES):
         return True
     with path.open("rb") as file:
@@ -125,13 +125,13 @@ def is_dicom(path: Path) -> bool:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is a zip, by its suffix."""
+    """Checks whether a file is a zip, by its suffix."""
     return path.name.lower().endswith(ARCHIVE_SUFFIXES)
 
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Headers are many small objects: Python would look for garbage among them again and again, and find none."""
+    """Pauses Python's garbage collector: headers are many small objects, among which it finds nothing."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -142,12 +142,12 @@ def _uncollected() -> Iterator[None]:
 
 
 def unmatched(file: DicomFile, elements: Mapping[str, str]) -> list[str]:
-    """The keywords of a rule whose regular expressions a file's elements do not match wholly."""
+    """Lists the keywords of a rule whose regular expressions do not wholly match a file's elements."""
     return [key for key, pattern in elements.items() if not re.fullmatch(pattern, text_of(file.header, key))]
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Files below a folder by name, without hidden ones and pipes; links to folders are not followed."""
+    """Yields the files below a folder by name, without hidden ones and pipes; links to folders are not followed."""
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         paths = (Path(parent) / name for name in sorted(names) if not name.startswith("."))
@@ -155,7 +155,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _listed(directory: DicomFile, folder: Path, wanted: frozenset[int] | None) -> Iterator[DicomFile]:
-    """The files that a DICOMDIR lists (PS3.3, F.3)."""
+    """Reads the files that a DICOMDIR lists (PS3.3, F.3)."""
     for record in directory.header.DirectoryRecordSequence:
         parts = record.get("ReferencedFileID")
         if parts:

@@ -1,4 +1,4 @@
-"""What to do with a DICOM series that is no regular volume: refuse it, unless a rule says what else."""
+"""Rules for a DICOM series that is no regular volume: it is refused, unless a rule states how to load it."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ CHOICES = {
     "tilt": ("refuse", "shear"),
     "padding": ("lowest", "keep"),
 }
-"""What each rule may say; the first is the default."""
+"""The values that each rule may have; the first is the default."""
 
 
 @dataclass(frozen=True)
 class SeriesRules:
-    """Which series to take, and what to do where it is irregular.
+    """The rules that select a series and state how an irregular one is loaded.
 
     Attributes
     ----------
     series
-        Which of several series to load: a SeriesInstanceUID, ``"largest"`` (the one with most slices), or a mapping
+        The series to load of several: a SeriesInstanceUID, ``"largest"`` (the one with most slices), or a mapping
         from DICOM keywords to regular expressions: only files whose elements match wholly are looked at
         (``{"Modality": "CT", "ImageType": ".*AXIAL.*"}``).
     localisers
@@ -43,14 +43,14 @@ class SeriesRules:
     padding
         Pixels that the file declares as padding: set them to the ``"lowest"`` real value, or ``"keep"`` theirs.
     assume_spacing
-        Millimetres along x, y and z, used only where no file of the series says it. Slices without positions are put
-        above each other in order of their InstanceNumber, from the origin, along their own normal if they state their
-        orientation and at their SpacingBetweenSlices if they state that; without an orientation they stand axially.
+        Millimetres along x, y and z, used only where no file of the series states them. Slices without positions are
+        stacked in the order of their InstanceNumber, from the origin, along their own normal if they state their
+        orientation and at their SpacingBetweenSlices if they state that; without an orientation they are axial.
 
     Raises
     ------
     ValueError
-        A rule says something unknown.
+        A rule has an unknown value.
 
     Examples
     --------
@@ -83,7 +83,7 @@ class SeriesRules:
 
     @classmethod
     def of(cls, rules: Mapping[str, Any]) -> SeriesRules:
-        """Rules from keywords.
+        """Builds rules from keywords.
 
         Raises
         ------

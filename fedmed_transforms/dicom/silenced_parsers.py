@@ -1,6 +1,6 @@
-"""Headers are read and copied without a word of what they say: pydicom and highdicom quote values, perhaps a patient's.
+"""Silences pydicom's and highdicom's logs and warnings, which quote header values.
 
-Both warn of a strange value, pydicom also logs it, and an error's text holds the value that caused it.
+Both packages warn of an unusual value, and pydicom also logs it. The text of an error holds the value that caused it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from fedmed_transforms.dicom.damage import Damaged
 
 QUOTING = ("pydicom", "highdicom")
-"""Packages that repeat what they read."""
+"""Packages that quote header values."""
 
 _lock = threading.Lock()
 _here = threading.local()
@@ -26,7 +26,7 @@ _entry: Any = None
 
 
 def _outside(record: logging.LogRecord) -> bool:
-    """Whether a record comes from a thread that reads nothing for this package."""
+    """Checks whether a record comes from a thread that reads nothing for this package."""
     return not getattr(_here, "depth", 0)
 
 
@@ -36,7 +36,7 @@ for _name in QUOTING:
 
 @contextmanager
 def silenced_parsers() -> Iterator[None]:
-    """Silences their log records of this thread, and their warnings while any thread is inside."""
+    """Silences the parsers' log records of this thread, and their warnings while any thread is inside."""
     _count(1)
     _here.depth = getattr(_here, "depth", 0) + 1
     try:
@@ -47,7 +47,7 @@ def silenced_parsers() -> Iterator[None]:
 
 
 def _count(change: int) -> None:
-    """Puts the filter of warnings in with the first reader and takes it out with the last.
+    """Adds the filter of warnings with the first reader and removes it with the last.
 
     ``warnings.catch_warnings`` would restore what another thread had changed meanwhile.
     """
@@ -64,19 +64,20 @@ def _count(change: int) -> None:
 
 @contextmanager
 def without_parser_texts(source: str | Path, expected: str) -> Iterator[None]:
-    """Keeps back also the texts of a block's errors.
+    """Silences the parsers, and replaces the texts of errors in the block.
 
     Parameters
     ----------
     source
         The file whose header is read or copied.
     expected
-        What it should have been, to end the sentence "expected ...".
+        The expected content, to end the sentence "expected ...".
 
     Raises
     ------
     ValueError
-        Instead of any error in the block; the message names the file, and the kind and the place of the error.
+        In place of any error in the block. The message names the file, and the kind and the place of the error; of
+        :class:`Damaged` it keeps the text.
     """
     try:
         with silenced_parsers():

@@ -1,1 +1,1 @@
-"""Results as files: masks and probabilities become DICOM SEG, DICOM SR, NIfTI and PNG."""
+"""Writes results as files: masks and probabilities become DICOM SEG, DICOM SR, NIfTI and PNG."""

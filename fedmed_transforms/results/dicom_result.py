@@ -1,4 +1,4 @@
-"""What every DICOM result states besides its content: the device and the algorithm that made it, and coded concepts."""
+"""The parts that all DICOM results share: the device and the algorithm that made them, and coded concepts."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ LONGEST_TEXT = 64
 """Characters of a DICOM long string (LO), which labels and meanings are."""
 
 Code: TypeAlias = Sequence[str]
-"""A code's value, coding scheme and meaning, as ``["10200004", "SCT", "Liver"]``."""
+"""A code's value, coding scheme and meaning, for example ``["10200004", "SCT", "Liver"]``."""
 
 COLORS = ((86, 180, 233), (213, 94, 0), (0, 158, 115), (240, 228, 66), (204, 121, 167), (0, 114, 178), (230, 159, 0))
-"""Red, green and blue in which viewers are asked to show segments, one after the other: those of Okabe and Ito, told
-apart with any colour vision and from any grey."""
+"""Red, green and blue in which viewers should show segments, one after the other: those of Okabe and Ito, which differ
+from each other with any colour vision, and from any grey."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Algorithm:
     Attributes
     ----------
     name, version
-        As a clinic would ask for it: the bundle's name and version, for example.
+        For example the bundle's name and version.
     """
 
     name: str = MODEL
@@ -50,12 +50,12 @@ class Algorithm:
 
     @property
     def description(self) -> str:
-        """Both, as the description of a series of its results, cut to what DICOM allows."""
+        """Name and version, as the description of a series of results, cut to the length that DICOM allows."""
         return f"{self.name} {self.version}"[:LONGEST_TEXT].strip()
 
 
 def concept(code: Code) -> CodedConcept:
-    """A code as highdicom takes it.
+    """Converts a code to highdicom's form.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def concept(code: Code) -> CodedConcept:
 
 
 def checked_text(text: str, role: str) -> str:
-    """A text that fits a DICOM long string.
+    """Checks that a text fits a DICOM long string.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def checked_text(text: str, role: str) -> str:
 
 
 def save_whole(dicom: Dataset, output: str | Path) -> Path:
-    """Writes a dataset as a DICOM file, whole or not at all."""
+    """Writes a data set as a DICOM file, whole or not at all."""
     with silenced_parsers(), whole_file(Path(output)) as temporary:
         dicom.save_as(temporary, enforce_file_format=True)
     return Path(output)

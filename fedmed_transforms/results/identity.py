@@ -1,4 +1,4 @@
-"""What makes a DICOM result the same one again: its UIDs follow from its sources, its algorithm and its content."""
+"""The identity of a DICOM result: its UIDs follow from its sources, its algorithm and its content."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class ResultIdentity:
 
     Two results have the same UIDs if, and only if, they are of the same images, by the same algorithm in the same
     version, of the same content, and written by the same version of this package: a study that is processed twice
-    gives one result, which an archive keeps once. When they were written, and the order or the place of the
-    source files, count for nothing; of the sources, their SOPInstanceUIDs count alone.
+    gives one result, which an archive keeps once. Of the sources only their SOPInstanceUIDs matter, in any order; the
+    time of writing does not matter.
 
     Parameters
     ----------
     sources
         Headers of the images.
     algorithm
-        What computed the result.
+        The algorithm that computed the result.
     content
-        What it states, as values that JSON holds.
+        The content of the result, as values that JSON holds.
     """
 
     def __init__(self, sources: Sequence[Dataset], algorithm: Algorithm, content: Any) -> None:
@@ -40,12 +40,12 @@ class ResultIdentity:
         self._text = json.dumps([images, asdict(algorithm), SOFTWARE_VERSION, content])
 
     def uid(self, part: str) -> UID:
-        """The UID of the result's instance, its series, or another part of it, which `part` names."""
+        """Computes the UID of the result's instance, its series, or another part of it, which `part` names."""
         return UID(generate_uid(entropy_srcs=["fedmed result", part, self._text]))
 
 
 def frame_digests(frames: Array, sources: Sequence[Dataset]) -> dict[str, str]:
-    """SHA-256 of what a mask holds of each source image.
+    """Computes the SHA-256 of a mask's part on each source image.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Masks to NIfTI files in the geometry of their source."""
+"""Writes masks to NIfTI files in the geometry of their source."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def write_mask(mask: torch.Tensor, source: str | Path, output: str | Path, chann
             planes = mask_on_planes(values, affine, planes_of_volume(image.affine, shape))
         except ValueError as error:
             raise ValueError(f"{source}: {error}") from error
-        values, affine = planes.transpose(0, 3, 2, 1), image.affine
+        values, affine = planes.transpose(0, 3, 2, 1), image.affine  # (n, slices, rows, columns) -> (n, X, Y, Z)
     written = nib.Nifti1Image(values[0] if channels == 1 else np.moveaxis(values, 0, -1), affine)
     written.header.set_xyzt_units("mm")
     with whole_file(Path(output)) as temporary:

@@ -1,4 +1,4 @@
-"""Masks of pictures to PNG files, one a channel."""
+"""Writes masks of pictures to PNG files, one a channel."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from fedmed_transforms.results.segmentation_object import binary_values
 from fedmed_transforms.whole_file import whole_file
 
 WHITE = 255
-"""What marks a structure; 0 is everything else."""
+"""The value of a structure; everything else is 0."""
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a path is the file of a picture, by its suffix."""
+    """Checks whether a path is the file of a picture, by its suffix."""
     return path.is_file() and path.name.lower().endswith(PICTURE_SUFFIXES)
 
 
 def mask_files(folder: Path, name: str, labels: Sequence[str]) -> list[Path]:
-    """Where the masks of a picture go: ``<name>.png`` of one channel, of several ``<name>_<label>.png`` each.
+    """Names the files of a picture's masks: ``<name>.png`` for one channel, ``<name>_<label>.png`` each for several.
 
-    What is neither letter, digit, underscore, point, plus nor minus in a label becomes an underscore.
+    Characters of a label other than letters, digits, underscore, point, plus and minus become underscores.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def mask_files(folder: Path, name: str, labels: Sequence[str]) -> list[Path]:
 
 
 def write_picture_masks(mask: torch.Tensor, source: str | Path, outputs: Sequence[Path]) -> None:
-    """Writes a binary mask as PNG files of 0 and 255: all of them or none.
+    """Writes a binary mask as PNG files of 0 and 255, all of them or none.
 
     Parameters
     ----------

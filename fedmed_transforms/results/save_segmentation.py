@@ -1,4 +1,4 @@
-"""A prediction's masks to files in the form of their image's: DICOM of DICOM, NIfTI of NIfTI, PNG of pictures."""
+"""Writes predicted masks in the format of their image: DICOM for DICOM, NIfTI for NIfTI, PNG for pictures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from fedmed_transforms.results.sources import Sources
 
 
 class SaveSegmentationd(MapTransform):
-    """Writes masks: a DICOM file's or series' as DICOM segmentation, a NIfTI file's as NIfTI, a picture's as PNG.
+    """Writes masks: those of a DICOM file or series as DICOM SEG, of a NIfTI file as NIfTI, of a picture as PNG.
 
     The file is ``<name>_seg.dcm``, ``<name>_seg.nii.gz`` or ``<name>_seg.png`` in the output folder; the name is that
     of the image's file or, of a series, of its folder. PNG files hold 0 and 255; of several channels each has its own
@@ -36,9 +36,9 @@ class SaveSegmentationd(MapTransform):
     output_dir
         Folder of the files.
     segments
-        Of each channel: a label, or what :class:`fedmed_transforms.Segment` takes.
+        For each channel a label, or the parameters of :class:`fedmed_transforms.Segment`.
     algorithm
-        Name and version of what made the masks.
+        Name and version of the algorithm that computed the masks.
 
     Raises
     ------
@@ -93,7 +93,7 @@ class SaveSegmentationd(MapTransform):
 
 
 def source_path(result: Any, key: str) -> Path:
-    """The path of the image that a result was computed from.
+    """Finds the path of the image that a result was computed from.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def source_path(result: Any, key: str) -> Path:
 
 
 def outputs_of(source: Path, stem: Path, segments: Sequence[Segment]) -> list[Path]:
-    """The files of an image's masks in the form of the image; of a picture one a segment."""
+    """Names the files of an image's masks in the format of the image; of a picture one a segment."""
     if is_picture(source):
         return mask_files(stem.parent, f"{stem.name}_seg", [segment.label for segment in segments])
     return [stem.with_name(f"{stem.name}_seg{'.dcm' if is_dicom_path(source) else '.nii.gz'}")]
@@ -135,7 +135,7 @@ def write_masks(
 
 
 def sources_of(result: MetaTensor, source: Path) -> Sources:
-    """The DICOM images that an image's voxels came from: where its metadata lists them, those alone."""
+    """Finds the DICOM images that an image's voxels came from; where its metadata lists them, only those."""
     known = source_files(result)
     if known:
         return known
@@ -156,15 +156,15 @@ RESULT_EXTENSION = "result_extension"
 
 
 class ResultFormatd(MapTransform):
-    """Has MONAI Label write labels as PNG of a picture and as NIfTI of all else, where its request names no format.
+    """Sets the file ending of MONAI Label's results where its request names none: PNG for a picture, else NIfTI.
 
-    It would write them as the image's file is: a JPEG blurs labels, a folder with a DICOM series has no ending.
+    MONAI Label would use the ending of the image: a JPEG blurs labels, a folder with a DICOM series has no ending.
 
     Parameters
     ----------
     keys
-        Entries that hold results: MetaTensors whose ``meta["filename_or_obj"]`` is the image's path. Of one without
-        a path nothing is said.
+        Entries that hold results: MetaTensors whose ``meta["filename_or_obj"]`` is the image's path. A result
+        without a path sets no ending.
     allow_missing_keys
         Whether data may lack a key.
 

@@ -1,4 +1,4 @@
-"""Masks to DICOM segmentations (SEG) that lie where their source images lie, and back."""
+"""Writes masks as DICOM segmentations (SEG) at the place of their source images."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ TISSUE = ("85756007", "SCT", "Tissue")
 
 @dataclass(frozen=True)
 class Segment:
-    """What a channel of a mask shows.
+    """The description of a mask's channel.
 
     Attributes
     ----------
@@ -83,16 +83,16 @@ def write_segmentation(
     ----------
     mask
         (n, X, Y, Z), or (n, X, Y) of one image, False or True (0 or 1): a channel a segment, without background;
-        segments may overlap. x runs along a row's columns, y along the rows, unless the affine says otherwise.
+        segments may overlap. x runs along a row's columns, y along the rows, unless the affine states another order.
     sources
         The images that the mask was made from, all of them: files, a folder with one series, or datasets. One
-        multi-frame image, or one image without a position (whose mask must have its axes) will do.
+        multi-frame image suffices, or one image without a position, whose mask must have its axes.
     output
         The file to write.
     segments
         A label or a description of each channel.
     algorithm
-        What made the mask.
+        The algorithm that computed the mask.
     affine
         (4, 4) voxel indices to mm, RAS; None for that of the mask, a MetaTensor.
     nearest
@@ -106,7 +106,7 @@ def write_segmentation(
     Raises
     ------
     ValueError
-        The mask is not binary, not on the grid of the sources (the message says distances in mm) or not of as many
+        The mask is not binary, not on the grid of the sources (the message states distances in mm) or not of as many
         channels as segments, or a source is no DICOM image; the message names the file.
 
     Examples
@@ -142,7 +142,7 @@ def write_segmentation(
             specific_character_set=CHARACTER_SET,
         )  # fmt: skip
     result.SeriesDescription = algorithm.description
-    if not planes:  # without a frame of reference they say nothing, and without a thickness nobody can read them
+    if not planes:  # without a frame of reference they mean nothing, and readers need a thickness in them
         result.SharedFunctionalGroupsSequence[0].pop("PixelMeasuresSequence", None)
         result.PatientOrientation = headers[0].get("PatientOrientation") or ""  # PS3.3, C.7.6.1: there, if only empty
     for item in (*result.DimensionOrganizationSequence, *result.DimensionIndexSequence):
@@ -151,7 +151,7 @@ def write_segmentation(
 
 
 def binary_values(mask: torch.Tensor, channels: int, name: str) -> Array:
-    """A mask as an array (n, X, Y, Z), uint8; one of (n, X, Y) gets a last axis of one slice.
+    """Converts a mask to an array (n, X, Y, Z), uint8; a mask (n, X, Y) gets a last axis of one slice.
 
     Raises
     ------
@@ -181,7 +181,7 @@ def _ras_affine(mask: torch.Tensor, affine: torch.Tensor | None) -> Array | None
 def _frames(
     values: Array, affine: Array | None, first: Dataset, planes: list[Plane] | None, nearest: bool
 ) -> Array:
-    """(n, X, Y, Z) -> (n, frames, rows, columns) in the order of the sources."""
+    """Puts a mask on the sources' frames, in their order: (n, X, Y, Z) -> (n, frames, rows, columns)."""
     if planes is not None:
         if affine is None:
             raise ValueError("expected a mask with an affine, found a plain tensor and no affine")
@@ -191,7 +191,7 @@ def _frames(
     if values.shape[1:] != expected:
         raise ValueError(f"mask: expected (columns, rows, 1) = {expected} of an image without a position, "
                          f"found {values.shape[1:]}")  # fmt: skip
-    return values.transpose(0, 3, 2, 1)
+    return values.transpose(0, 3, 2, 1)  # (n, X, Y, 1) -> (n, 1, rows, columns)
 
 
 def _with(segments: list[Segment], algorithm: Algorithm) -> list[tuple[Segment, Algorithm]]:

@@ -1,4 +1,4 @@
-"""Gives the geometry of source images to a segmentation: the pixel grid of each frame, and headers for highdicom."""
+"""Gives a segmentation the geometry of its source images: the pixel grid of each frame, and headers for highdicom."""
 
 from __future__ import annotations
 
@@ -73,13 +73,14 @@ def with_written_geometry(headers: Sequence[Dataset], planes: Sequence[FramePlan
 
 
 def _distance(planes: Sequence[FramePlane], shared: FramePlane) -> float | None:
-    """Mean distance in mm between neighbouring slices; None of a single one."""
+    """Measures the mean distance in mm between neighbouring slices; None of a single one."""
     heights = np.array([plane.position for plane in planes]) @ shared.normal
     return float(np.ptp(heights)) / (len(planes) - 1) if len(planes) > 1 else None
 
 
 def _written(header: Dataset, positions: Sequence[Any], measures: Dataset, cosines: Dataset) -> Dataset:
-    """A copy with the geometry in the header, where single-frame images have it, and in functional groups."""
+    """Copies a header and writes the geometry into it, both as a single-frame and as a multi-frame image.
+    """
     copy = header[:]
     copy.pop("SpacingBetweenSlices", None)
     places = [_item(ImagePositionPatient=position) for position in positions]
@@ -96,7 +97,7 @@ def _written(header: Dataset, positions: Sequence[Any], measures: Dataset, cosin
 
 
 def _item(**elements: Any) -> Dataset:
-    """A data set of decimal strings."""
+    """Builds a data set of decimal strings."""
     item = Dataset()
     for keyword, value in elements.items():
         values = [DSfloat(float(part), auto_format=True) for part in np.atleast_1d(value)]

@@ -1,4 +1,4 @@
-"""The DICOM images that a result was computed from: their headers, and where their slices lie."""
+"""Reads the DICOM images that a result was computed from: their headers and their planes."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ MAY_BE_EMPTY = (
     "PatientID", "PatientName", "PatientBirthDate", "PatientSex",
     "AccessionNumber", "StudyID", "StudyDate", "StudyTime",
 )  # fmt: skip
-"""What a result copies from its source, and states as empty where the source lacks it."""
+"""Elements that a result copies from its source; they are empty where the source lacks them."""
 
 UNSTATED = "not stated by the images"
-"""What a result says of a de-identification whose method its source leaves out."""
+"""The DeidentificationMethod of a result whose source was de-identified and states no method."""
 
 FRAME_OF_REFERENCE = "FrameOfReferenceUID"
 
@@ -36,7 +36,7 @@ PIXELS = 0x7FE00000
 
 
 def read_sources(sources: Sources) -> list[Dataset]:
-    """The headers of the images of one series, in the order given; those of a folder in the order of their names.
+    """Reads the headers of the images of one series, in the order given; those of a folder in the order of their names.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def read_sources(sources: Sources) -> list[Dataset]:
 
 
 def _complete(header: Dataset, name: str) -> None:
-    """States what is missing as empty, and refuses dates and times that could not be copied, without quoting them."""
+    """Adds missing elements as empty, and refuses dates and times that cannot be copied, without quoting them."""
     for keyword in MAY_BE_EMPTY:
         if keyword not in header:
             setattr(header, keyword, "")
@@ -82,7 +82,7 @@ def _complete(header: Dataset, name: str) -> None:
 
 
 def source_name(header: Dataset, number: int) -> str:
-    """A source's path; of a dataset without one, its place among the sources, counted from 1."""
+    """Names a source by its path; a data set without one by its place among the sources, counted from 1."""
     return str(getattr(header, "filename", None) or f"source {number}")
 
 

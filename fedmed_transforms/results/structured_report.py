@@ -1,4 +1,4 @@
-"""Class probabilities to DICOM structured reports (TID 1500, measurement report), and back."""
+"""Writes class probabilities as DICOM structured reports (TID 1500, measurement report), and reads them back."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from fedmed_transforms.results.identity import ResultIdentity
 from fedmed_transforms.results.sources import Sources, read_sources, source_name
 
 SUM_TOLERANCE = 1e-3
-"""How far the sum of the probabilities may lie from 1: above what float16 loses, below what a missing class leaves."""
+"""Largest deviation of the sum of the probabilities from 1: float16 rounds by less, a missing class leaves more."""
 
 SERIES_NUMBER = 901
 
@@ -76,10 +76,10 @@ def write_report(
     output
         The file to write.
     algorithm
-        What computed them.
+        The algorithm that computed them.
     class_codes
         Public codes of classes, as ``{"glioma": ["393564001", "SCT", "Glioma"]}``, with which the predicted class is
-        stated; a class that is not there is stated by its name in the private scheme.
+        stated; a class without an entry is stated by its name in the private scheme.
 
     Returns
     -------

@@ -1,1 +1,1 @@
-"""Geometry of DICOM volumes: the grid of a series, stacks of slices, masks on the grid of their image."""
+"""Computes the geometry of DICOM volumes: the grid of a series, stacks of slices, masks on the grid of their image."""

@@ -1,4 +1,4 @@
-"""Frames as a stack of slices: the plane that they share, and the slice on which each of them lies."""
+"""Stacks frames: finds the plane that they share, and the slice on which each of them lies."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def missing_elements(plane: FramePlane) -> list[str]:
 
 
 def shared_plane(planes: Sequence[FramePlane]) -> FramePlane:
-    """Finds the plane whose orientation and spacing count for all: the lowest along the normal, as of loaded images.
+    """Finds the plane that gives all its orientation and spacing: the lowest along the normal, as for loaded images.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def _heights(planes: Sequence[FramePlane], reference: FramePlane) -> Vector:
 
 
 def _count_slices(distances: Vector, lowest: FramePlane) -> tuple[int, float]:
-    """How many steps lead from the first slice to the last, and the distance of a step in mm."""
+    """Counts the steps from the first slice to the last, and measures a step in mm."""
     gaps = np.diff(distances)
     gaps = gaps[gaps >= SAME_POSITION * np.asarray(lowest.spacing).min()]
     if not len(gaps):

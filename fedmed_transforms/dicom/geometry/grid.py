@@ -1,6 +1,6 @@
-"""Slices to a grid: ordered along their normal, with an affine from the first and the last. Millimetres, LPS.
+"""Orders slices along their normal and computes an affine from the first and the last. Millimetres, LPS.
 
-What is no regular grid is refused with the files and the measured numbers, unless a rule says what to do with it.
+An irregular grid is refused with the files and the measured numbers, unless a rule mends it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ EVEN = 0.01
 """Largest deviation of a slice from its place on the grid, relative to the distance between slices."""
 
 EVEN_MILLIMETRES = 0.02
-"""Deviation that counts as even, in mm, up to a tenth of the distance: what scanners' rounding of positions leaves."""
+"""Deviation that counts as even, in mm, up to a tenth of the distance: the scanners' rounding of positions."""
 
 UPRIGHT = 0.1
 """Largest shift of a slice against the first, across the normal, in pixels, of a series that is not tilted."""
@@ -34,7 +34,7 @@ UPRIGHT_SLOPE = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Slices in order along their normal.
+    """The slices of a volume in order along their normal, with their measured grid.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class Grid:
 
     @property
     def affine(self) -> Vector:
-        """Voxel (column, row, slice) to mm, RAS, (4, 4)."""
+        """The affine of voxels (column, row, slice) to mm, RAS, (4, 4)."""
         return ras_affine(self.origin, self.directions, self.spacing, self.step)
 
 
@@ -85,15 +85,15 @@ def build_grid(slices: list[Slice], rules: SeriesRules, single: bool = False) ->
     slices
         Of one series, in any order.
     rules
-        What to do with slices that are no regular grid.
+        How to load slices that form no regular grid.
     single
         Whether this is one image and no volume: it needs no distance between slices.
 
     Raises
     ------
     ValueError
-        The slices are no regular grid and the rules do not say what to do; the message names the slices, the numbers
-        measured and the rule.
+        The slices form no regular grid and no rule mends it; the message names the slices, the measured numbers and
+        the rule.
     """
     slices = one_stack(slices, rules, single)
     first = slices[0]
@@ -178,7 +178,7 @@ def check_regular(grid: Grid, rules: SeriesRules) -> None:
 
 
 def duplicate_positions(grid: Grid) -> list[list[int]]:
-    """Indices of slices that are at the same position, in groups of two or more."""
+    """Finds slices at the same position: their indices, in groups of two or more."""
     groups: list[list[int]] = [[0]]
     for index, step in enumerate(np.diff(grid.distances), start=1):
         if step < SAME_POSITION * grid.spacing.min():
@@ -189,7 +189,7 @@ def duplicate_positions(grid: Grid) -> list[list[int]]:
 
 
 def select_slices(grid: Grid, kept: Sequence[int], rules: SeriesRules) -> Grid:
-    """The grid of the slices of these indices, measured anew."""
+    """Measures the grid of the slices of these indices."""
     return _measure([grid.slices[index] for index in kept], grid.distances[list(kept)], rules, single=False)
 
 

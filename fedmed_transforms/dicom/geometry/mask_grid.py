@@ -1,4 +1,4 @@
-"""Masks on the pixels of the images they were made from, found by position: no order of slices or axes is assumed."""
+"""Puts masks on the pixels of their images by position alone; no order of slices or axes is assumed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ Array: TypeAlias = npt.NDArray[Any]
 TOLERANCE = 0.1
 """How far a mask's voxel may lie from the image's pixel that it belongs to, relative to the voxel's shortest edge.
 
-Above what headers lose by rounding (a hundredth of a millimetre), far below what would put a mask on other tissue.
+Rounding in headers loses a hundredth of a millimetre, which is far less; a mask on other tissue is far more. Where the
+image's directions are not quite perpendicular, :func:`_turned` adds the displacement of written files.
 """
 
 
@@ -42,13 +43,14 @@ class Plane:
     columns: int
 
     def corners(self) -> Array:
-        """Centres of the pixels in the four corners, (4, 3)."""
+        """Computes the centres of the pixels in the four corners, (4, 3)."""
         across, down = (self.columns - 1) * self.to_next_column, (self.rows - 1) * self.to_next_row
         return np.stack([self.origin, self.origin + across, self.origin + down, self.origin + across + down])
 
 
 def planes_of_volume(affine: Array, shape: Sequence[int]) -> list[Plane]:
-    """The slices of a volume (X, Y, Z) with an affine (4, 4): x runs along columns, y along rows, z is the slice."""
+    """Lists the slices of a volume (X, Y, Z) and its affine: x runs along columns, y along rows, z is the slice.
+    """
     matrix = np.asarray(affine, dtype=float)
     return [
         Plane(matrix[:3, 3] + number * matrix[:3, 2], matrix[:3, 0], matrix[:3, 1], shape[1], shape[0])
@@ -57,7 +59,7 @@ def planes_of_volume(affine: Array, shape: Sequence[int]) -> list[Plane]:
 
 
 def mask_on_planes(mask: Array, affine: Array, planes: Sequence[Plane]) -> Array:
-    """The part of a mask that belongs to each slice, by permuting and flipping axes; nothing is interpolated.
+    """Finds the part of a mask that belongs to each slice by permuting and flipping axes, without interpolation.
 
     Parameters
     ----------
@@ -76,7 +78,7 @@ def mask_on_planes(mask: Array, affine: Array, planes: Sequence[Plane]) -> Array
     Raises
     ------
     ValueError
-        The mask's grid does not coincide with the slices; the message says distances in mm, sizes and spacings.
+        The mask's grid does not coincide with the slices; the message states distances in mm, sizes and spacings.
     """
     matrix = _regular(np.array(affine, dtype=float), mask.shape[1:])
     steps = [_steps(matrix, mask.shape[1:], plane) for plane in planes]
@@ -91,7 +93,7 @@ def mask_on_planes(mask: Array, affine: Array, planes: Sequence[Plane]) -> Array
 
 
 def slices_held(affine: Array, shape: Sequence[int], planes: Sequence[Plane]) -> list[int]:
-    """Indices of those slices of an image that a mask of an affine (4, 4) and a shape (X, Y, Z) has, others aside.
+    """Finds the slices of an image that a mask of an affine (4, 4) and a shape (X, Y, Z) covers: their indices.
 
     Raises
     ------
@@ -103,7 +105,7 @@ def slices_held(affine: Array, shape: Sequence[int], planes: Sequence[Plane]) ->
 
 
 def _regular(affine: Array, shape: Sequence[int]) -> Array:
-    """The affine, with a step of 1 mm across the plane of a mask of one slice: a single slice's own may be anything."""
+    """Gives the affine of a mask of one slice a step of 1 mm across its plane: the stated one may be arbitrary."""
     if affine.shape == (4, 4) and list(shape).count(1) == 1:
         axis = list(shape).index(1)
         across = np.cross(*np.delete(affine[:3, :3], axis, axis=1).T)
@@ -114,7 +116,8 @@ def _regular(affine: Array, shape: Sequence[int]) -> Array:
 
 
 def _steps(affine: Array, shape: Sequence[int], plane: Plane) -> Array | None:
-    """Whole voxel indices (3, 3) of a plane's first pixel and its steps; None where it is not a slice of the mask."""
+    """Finds the voxel indices (3, 3) of a plane's first pixel and of its steps; None where it is no slice.
+    """
     inverse = np.linalg.inv(affine[:3, :3])
     exact = np.stack(
         [inverse @ (plane.origin - affine[:3, 3]), inverse @ plane.to_next_column, inverse @ plane.to_next_row]
@@ -134,7 +137,8 @@ def _steps(affine: Array, shape: Sequence[int], plane: Plane) -> Array | None:
 
 
 def _turned(plane: Plane) -> float:
-    """How far in mm the plane's corners move where its directions are turned to a right angle, as in written files."""
+    """Computes how far in mm a plane's corners move where its directions are turned to a right angle.
+    """
     across, down = plane.to_next_column, plane.to_next_row
     turn = 0.5 * abs(across @ down) / (np.linalg.norm(across) * np.linalg.norm(down))
     if turn > MOST_TURN:
@@ -148,7 +152,7 @@ def _corners_of(steps: Array, plane: Plane) -> Array:
 
 
 def _size_across(steps: Array | None, shape: Sequence[int]) -> int:
-    """How many slices the mask has across a plane."""
+    """Counts the slices of a mask across a plane."""
     return -1 if steps is None else int(np.asarray(shape)[_axis_across(steps)])
 
 
@@ -157,10 +161,10 @@ def _axis_across(steps: Array) -> int:
 
 
 def _slice(mask: Array, steps: Array) -> Array:
-    """(n, X, Y, Z) -> (n, rows, columns)."""
+    """Cuts a slice out of a mask: (n, X, Y, Z) -> (n, rows, columns)."""
     start, across, down = steps
     axes = [_axis_across(steps), int(np.abs(down).argmax()), int(np.abs(across).argmax())]
-    plane = mask.transpose(0, *(axis + 1 for axis in axes))[:, start[axes[0]]]
+    plane = mask.transpose(0, *(axis + 1 for axis in axes))[:, start[axes[0]]]  # (n, rows, columns)
     return plane[:, :: down[axes[1]], :: across[axes[2]]]
 
 
@@ -169,7 +173,7 @@ def _spacing(affine: Array) -> Array:
 
 
 def _difference(affine: Array, shape: Sequence[int], planes: Sequence[Plane], apart: Sequence[bool]) -> str:
-    """What a grid that does not coincide with the slices looks like, next to them."""
+    """Describes a grid that does not coincide with the slices, next to them."""
     corners = np.concatenate([plane.corners() for plane in planes]) - affine[:3, 3]
     nearest = np.clip(np.rint(corners @ np.linalg.inv(affine[:3, :3]).T), 0, np.asarray(shape) - 1)
     distance = np.linalg.norm(nearest @ affine[:3, :3].T - corners, axis=1).max()

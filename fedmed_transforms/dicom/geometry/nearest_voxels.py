@@ -1,4 +1,4 @@
-"""Masks of volumes that were made regular, on the slices that the volumes were made from."""
+"""Puts masks of resampled volumes on the slices that the volumes were made from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fedmed_transforms.dicom.geometry.mask_grid import Array, Plane
 
 
 def nearest_on_planes(mask: Array, affine: Array, planes: Sequence[Plane]) -> Array:
-    """A mask at the pixels of slices that lie anywhere in it: each pixel takes the nearest voxel, or 0 outside.
+    """Samples a mask at the pixels of slices in any position: each pixel takes the nearest voxel, or 0 outside.
 
     Parameters
     ----------
@@ -36,5 +36,6 @@ def _slice(mask: Array, inverse: Array, plane: Plane) -> Array:
     columns, rows = np.arange(plane.columns)[None, :, None], np.arange(plane.rows)[:, None, None]
     voxels = np.rint(start + columns * across + rows * down).astype(int)
     inside = ((voxels >= 0) & (voxels < mask.shape[1:])).all(axis=2)
-    x, y, z = np.moveaxis(np.clip(voxels, 0, np.array(mask.shape[1:]) - 1), 2, 0)
+    nearest = np.clip(voxels, 0, np.array(mask.shape[1:]) - 1)
+    x, y, z = np.moveaxis(nearest, 2, 0)  # (rows, columns, 3) -> (3, rows, columns)
     return mask[:, x, y, z] * inside

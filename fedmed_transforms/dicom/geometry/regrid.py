@@ -1,4 +1,4 @@
-"""A tilted or uneven stack of slices to a regular grid, by linear interpolation."""
+"""Resamples a tilted or uneven stack of slices to a regular grid by linear interpolation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fedmed_transforms.dicom.geometry.grid import Grid
 from fedmed_transforms.dicom.pixels.scaling import empty_values
 
 MOST_SLICES = 8
-"""How many times as many slices as it was given a resampled volume may have."""
+"""Largest ratio of the number of slices after resampling to that before it."""
 
 
 def make_regular(values: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, Grid]:
@@ -28,8 +28,8 @@ def make_regular(values: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, Grid]:
     Returns
     -------
     tuple
-        Values (slices, rows, columns), wider where slices were shifted so that nothing is cut off (what no slice shows
-        takes the lowest value), and their regular grid.
+        Values (slices, rows, columns), wider where slices were shifted so that nothing is cut off (pixels outside all
+        slices take the lowest value), and their regular grid.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Which slices of a series form one stack: one orientation, one size, every plane known."""
+"""Selects the slices of a series that form one stack: of one orientation and size, each with a plane."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ SAME_SPACING = 1e-4
 """Largest relative difference of pixel spacings within a stack."""
 
 PLACED_MODALITIES = ("CT", "MR", "PT")
-"""Modalities whose single images must say where they lie; those of others may be pictures without a place."""
+"""Modalities whose single images must state their position; images of others may be pictures without a place."""
 
 AXIAL = np.array([[1.0, 0, 0], [0, 1.0, 0]])
 
 
 def one_stack(slices: list[Slice], rules: SeriesRules, single: bool) -> list[Slice]:
-    """Slices of one orientation and size with position, directions and spacing.
+    """Selects slices of one orientation and size, each with position, directions and spacing.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def one_stack(slices: list[Slice], rules: SeriesRules, single: bool) -> list[Sli
     Raises
     ------
     ValueError
-        The slices are no single stack and the rules do not say what to do; the message names the slices and the rule.
+        The slices form several stacks and no rule selects one; the message names the slices and the rule.
     """
     slices = _without_localisers(slices, rules)
     if single and rules.assume_spacing is None:
@@ -46,12 +46,12 @@ def one_stack(slices: list[Slice], rules: SeriesRules, single: bool) -> list[Sli
 
 
 def has_position(item: Slice) -> bool:
-    """Whether an image has a place in the patient, or must have one; a photograph or a radiograph has none."""
+    """Checks whether an image has a place in the patient, or must have one; a photograph or a radiograph has none."""
     return item.position is not None or item.file.header.get("Modality") in PLACED_MODALITIES
 
 
 def _as_picture(item: Slice) -> Slice:
-    """An image without a place lies at the origin, in its own spacing or in pixels."""
+    """Puts an image without a place at the origin, in its own spacing or in pixels."""
     if has_position(item):
         return item
     spacing = np.ones(2) if item.spacing is None else item.spacing
@@ -76,7 +76,7 @@ def _image_type(item: Slice) -> list[str]:
 
 
 def _with_planes(slices: list[Slice], rules: SeriesRules) -> list[Slice]:
-    """Slices with position, directions and spacing: as the files say, or as the rule assumes."""
+    """Completes position, directions and spacing of slices: as the files state them, or as the rule assumes them."""
     needed = {"position": "position", "directions": "orientation", "spacing": "pixel spacing"}
     lacking = [name for name in needed if any(getattr(item, name) is None for item in slices)]
     if not lacking:
@@ -94,7 +94,8 @@ def _with_planes(slices: list[Slice], rules: SeriesRules) -> list[Slice]:
 
 
 def _stacked(slices: list[Slice], assumed: float) -> list[Slice]:
-    """Slices above each other in order of their number: along their own normal and at their own distance if stated."""
+    """Stacks slices in the order of their number, along their own normal and at their own distance if stated.
+    """
     ordered = sorted(slices, key=lambda item: (item.number, item.name))
     numbers = [item.number for item in ordered]
     if len(set(numbers)) != len(numbers):
@@ -134,7 +135,7 @@ def _directions(item: Slice) -> Vector:
 
 
 def _check_same(slices: list[Slice]) -> None:
-    """One grid has slices of one size and pixel spacing, and one kind of pixels."""
+    """Refuses slices of several sizes, pixel spacings or kinds of pixels."""
     for keyword in ("Rows", "Columns", "FrameOfReferenceUID"):
         found = {str(value): item for item in slices if (value := item.file.header.get(keyword))}
         if len(found) > 1:

@@ -1,1 +1,1 @@
-"""Pixel data of DICOM files: frames are decoded and become the values that they stand for."""
+"""Reads the pixel data of DICOM files: decodes frames and converts stored values to the modality's values."""

@@ -1,4 +1,4 @@
-"""What a compressed frame says of itself, to be checked before a decoder is let near it."""
+"""Reads the declared size of a JPEG, JPEG-LS or JPEG 2000 frame, so that it can be checked before decoding."""
 
 from __future__ import annotations
 
@@ -50,21 +50,21 @@ class Codestream:
 
 
 def without_container(frame: bytes) -> bytes:
-    """A JPEG 2000 codestream out of the JP2 container that some files put it in (PS3.5, A.4.4 wants it bare)."""
+    """Takes a JPEG 2000 codestream out of the JP2 container that some files put it in (PS3.5, A.4.4 wants it bare)."""
     return frame[max(0, frame.find(JPEG_2000)) :] if frame[:4] == b"\0\0\0\x0c" else frame
 
 
 def read_codestream(frame: bytes) -> Codestream:
-    """The size declared by a JPEG, JPEG-LS, JPEG 2000 or HTJ2K codestream.
+    """Reads the size that a JPEG, JPEG-LS, JPEG 2000 or HTJ2K codestream declares.
 
     Source: ITU-T T.81 B.2.2, T.87 C.2.2, T.800 A.5.1.
 
     Raises
     ------
     ValueError
-        The frame is none of these, ends before it says its size, or before its end.
+        The frame is none of these, or is cut off before its size or its end.
     """
-    if END_OF_IMAGE not in frame[-PADDED_END:]:  # decoders make up what is missing, or go on for seconds
+    if END_OF_IMAGE not in frame[-PADDED_END:]:  # decoders invent the missing part, or run for seconds
         raise ValueError("a codestream without an end")
     if frame[:2] == b"\xff\xd8":
         return _jpeg(frame)

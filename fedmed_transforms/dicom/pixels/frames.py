@@ -1,4 +1,5 @@
-"""Frames of a DICOM file: bytes as they lie in it, or decoded by the library that decodes its transfer syntax."""
+"""Reads frames of a DICOM file: native bytes as they lie in it, compressed ones through their decoder.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +60,8 @@ Words: TypeAlias = npt.NDArray[Any]
 
 
 def is_native(file: DicomFile) -> bool:
-    """Whether the file's pixels are words that can be read as they lie: uncompressed, one sample, whole bytes."""
+    """Checks whether pixels are words that can be read as they lie: uncompressed, one sample, whole bytes.
+    """
     header = file.header
     allocated = header.get("BitsAllocated")
     if file.keyword != "PixelData":
@@ -80,7 +82,7 @@ def check_length(file: DicomFile, frame_bytes: float) -> None:
     Raises
     ------
     ValueError
-        The message says how many bytes were found and expected.
+        The pixels are shorter; the message states the bytes found and expected.
     """
     expected = math.ceil(frame_bytes * file.frames)
     if file.held < expected:
@@ -103,12 +105,12 @@ def read_native(file: DicomFile, frame: int, out: npt.NDArray[np.uint8]) -> None
 
 
 def encoded_frames(file: DicomFile) -> list[bytes]:
-    """The compressed frames of a file.
+    """Reads the compressed frames of a file.
 
     Raises
     ------
     ValueError
-        There are fewer than the header says, or they decode to more than ``LARGEST_DECODED``.
+        Their number is not the header's, or they decode to more than ``LARGEST_DECODED``.
     """
     header = file.header
     decoded = 4 * int(header.Rows) * int(header.Columns) * samples_of(file) * file.frames
@@ -133,7 +135,7 @@ def _split(file: DicomFile) -> list[bytes]:
 
 
 def decode(file: DicomFile, encoded: bytes) -> Words:
-    """A compressed frame's words, (rows, columns) or (rows, columns, 3) as RGB.
+    """Decodes a compressed frame to words, (rows, columns) or (rows, columns, 3) as RGB.
 
     Raises
     ------
@@ -148,14 +150,14 @@ def decode(file: DicomFile, encoded: bytes) -> Words:
             words = decoder(encoded)
             return words.astype(_container(file, words.dtype.kind), copy=False)
         return _as_colours(_pydicom(_image_pixel(file, encapsulate([encoded]))), file)
-    except Exception as error:  # decoders raise whatever they like
+    except Exception as error:  # decoders raise any kind of error
         syntax = file.transfer_syntax.name
         syntax = safe_code(syntax) if syntax == file.transfer_syntax else syntax
         raise ValueError(f"{file.name}: the frame does not decode as {syntax}: {decoder_error_text(error)}") from error
 
 
 def decode_native(file: DicomFile, frame: int) -> Words:
-    """A native frame that is no plain words: colours, palettes, single bits; as :func:`decode` returns it."""
+    """Decodes a native frame of colours, palette indices or single bits, in the form of :func:`decode`."""
     header = file.header
     if header.BitsAllocated == 1:
         return _single_bits(file, frame)
@@ -172,7 +174,7 @@ def decode_native(file: DicomFile, frame: int) -> Words:
 
 
 def _single_bits(file: DicomFile, frame: int) -> Words:
-    """A frame of single bits, lowest of a byte first; frames follow without a gap (PS3.5, 8.1.1)."""
+    """Reads a frame of single bits, lowest of a byte first; frames follow without a gap (PS3.5, 8.1.1)."""
     rows, columns = int(file.header.Rows), int(file.header.Columns)
     pixels = rows * columns * samples_of(file)
     if samples_of(file) != 1 or not file.transfer_syntax.is_little_endian:
@@ -183,7 +185,7 @@ def _single_bits(file: DicomFile, frame: int) -> Words:
 
 
 def _bytes_with(file: DicomFile, frame: int, bits: int) -> bytes:
-    """The bytes that a frame of so many bits has a part in."""
+    """Reads the bytes in which a frame of so many bits lies."""
     check_length(file, bits / 8)
     first, last = frame * bits // 8, -(-(frame + 1) * bits // 8)
     with file.open() as opened:
@@ -222,7 +224,7 @@ def _pydicom(image: Dataset) -> Words:
 
 
 def _image_pixel(file: DicomFile, content: bytes) -> Dataset:
-    """One frame as an image of its own."""
+    """Builds an image of one frame."""
     image = Dataset()
     image.file_meta = FileMetaDataset()
     image.file_meta.TransferSyntaxUID = file.transfer_syntax

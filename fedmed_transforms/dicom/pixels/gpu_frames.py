@@ -1,6 +1,6 @@
-"""Compressed frames on a GPU, in batches, through nvImageCodec, where it is installed.
+"""Decodes compressed frames on a GPU, in batches, through nvImageCodec, where it is installed.
 
-Only what it decodes to the same bits as the CPU's decoders is given to it: lossless greyscale. Its decoders of lossy
+It gets only frames that it decodes to the same bits as the CPU's decoders: lossless greyscale. Its decoders of lossy
 frames round in other places, and it decodes JPEG lossless of 12 bits to zeros without an error (nvImageCodec issue 50).
 """
 
@@ -30,19 +30,19 @@ CONTAINERS = {8: torch.uint8, 16: torch.int16}
 
 
 def is_available() -> bool:
-    """Whether nvImageCodec is installed and a GPU is there."""
+    """Checks whether nvImageCodec is installed and a GPU is present."""
     return _decoder() is not None
 
 
 def is_trusted(syntax: UID, declared: Codestream) -> bool:
-    """Whether nvImageCodec decodes such a frame to the bits that the CPU's decoders give.
+    """Checks whether nvImageCodec decodes such a frame to the same bits as the CPU's decoders.
 
     Parameters
     ----------
     syntax
         Transfer syntax.
     declared
-        What the frame says of itself.
+        The size that the frame declares.
     """
     if syntax not in SYNTAXES or declared.samples != 1 or declared.precision > 16:
         return False
@@ -50,7 +50,7 @@ def is_trusted(syntax: UID, declared: Codestream) -> bool:
 
 
 def decode(frames: list[bytes], slices: list[Slice], device: torch.device) -> torch.Tensor | None:
-    """Compressed frames to words on the device.
+    """Decodes compressed frames to words on the device.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def decode(frames: list[bytes], slices: list[Slice], device: torch.device) -> to
     words = [torch.as_tensor(image, device=device).squeeze(-1) for image in images]
     expected = (int(header.Rows), int(header.Columns))
     if any(word.shape != expected or bool((word == word.flatten()[0]).all()) for word in words):
-        return None  # a frame of one value is what its silent failures look like: the CPU decides
+        return None  # its silent failures give frames of one value: the CPU decodes those
     container = CONTAINERS[int(header.BitsAllocated)]
     return torch.stack([_contained(word, container) for word in words])
 
@@ -92,7 +92,7 @@ def _is_decodable(frame: bytes, item: Slice) -> bool:
 
 
 def _contained(word: torch.Tensor, container: torch.dtype) -> torch.Tensor:
-    """Words in the container that the header names; the bits above those that count do not matter."""
+    """Converts words to the container that the header names; bits above the stored ones may hold anything."""
     if word.element_size() == container.itemsize:
         return word.view(container)
     return word.to(container)
@@ -100,7 +100,7 @@ def _contained(word: torch.Tensor, container: torch.dtype) -> torch.Tensor:
 
 @lru_cache(maxsize=1)
 def _decoder() -> Any:
-    """nvImageCodec's decoder, made once; None without a GPU or the library."""
+    """Creates nvImageCodec's decoder once; None without a GPU or the library."""
     if not torch.cuda.is_available():
         return None
     try:

@@ -1,4 +1,4 @@
-"""Words to float32 by a slope and an intercept, rounded once, the same on every device.
+"""Scales words to float32 by a slope and an intercept, rounded once, with the same result on every device.
 
 Threads of the CPU work on numpy's arrays, as torch's operations would start threads of their own in each; other devices
 work on torch's tensors. Every function here takes either.
@@ -20,7 +20,7 @@ EXACT = 2**24
 
 
 def empty_values(shape: Sequence[int], device: torch.device) -> torch.Tensor:
-    """An uninitialised float32 tensor; on the CPU from numpy, which asks for huge pages: they fill 5 times faster."""
+    """Allocates an uninitialised float32 tensor; on the CPU from numpy, whose huge pages fill 5 times faster."""
     if device.type == "cpu":
         return torch.from_numpy(np.empty(tuple(shape), dtype=np.float32))
     return torch.empty(tuple(shape), dtype=torch.float32, device=device)
@@ -29,8 +29,8 @@ def empty_values(shape: Sequence[int], device: torch.device) -> torch.Tensor:
 def scale_into(out: Array, words: Array, slope: float = 1.0, intercept: float = 0.0) -> None:
     """Writes ``slope * words + intercept`` into ``out``.
 
-    What float32 holds exactly is computed in float32, everything else in float64 and then rounded; multiplication and
-    addition are never fused, so that devices agree to the last bit.
+    Values that float32 holds exactly are computed in float32, all others in float64 and then rounded. Multiplication
+    and addition are never fused, so that devices agree to the last bit.
 
     Parameters
     ----------
@@ -54,10 +54,10 @@ def scale_into(out: Array, words: Array, slope: float = 1.0, intercept: float = 
 
 
 def swap_bytes(raw: Array, size: int) -> Array:
-    """Bytes (..., n) uint8 with each word of ``size`` bytes turned around."""
+    """Reverses the bytes of each word of ``size`` bytes in (..., n) uint8."""
     if size == 1:
         return raw
-    words = raw.reshape(*raw.shape[:-1], -1, size)
+    words = raw.reshape(*raw.shape[:-1], -1, size)  # (..., n) -> (..., n / size, size)
     return (words[..., ::-1] if isinstance(raw, np.ndarray) else words.flip(-1)).reshape(raw.shape)
 
 
@@ -70,17 +70,17 @@ def put(values: Array, where: Array, value: float) -> None:
 
 
 def cast(words: Array, kind: str) -> Array:
-    """Words as another type, by numpy's name of it."""
+    """Converts words to another type, by numpy's name of it."""
     return words.astype(kind) if isinstance(words, np.ndarray) else words.to(getattr(torch, kind))
 
 
 def view(words: Array, kind: str) -> Array:
-    """The same bytes taken for another type, by numpy's name of it."""
+    """Views the same bytes as another type, by numpy's name of it."""
     return words.view(kind) if isinstance(words, np.ndarray) else words.view(getattr(torch, kind))
 
 
 def _is_exact(words: Array, slope: float, intercept: float) -> bool:
-    """Whether every word of this type, scaled, is an integer that float32 holds."""
+    """Checks whether every word of this type, scaled, is an integer that float32 holds."""
     floating = words.dtype.kind == "f" if isinstance(words, np.ndarray) else words.dtype.is_floating_point
     if floating or words.itemsize > 2 or not (float(slope).is_integer() and float(intercept).is_integer()):
         return False

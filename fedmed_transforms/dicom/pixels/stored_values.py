@@ -1,4 +1,4 @@
-"""Stored bytes to the modality's values, the same operations on every device.
+"""Converts stored bytes to the modality's values, with the same operations on every device.
 
 Integer arithmetic is exact; float arithmetic is :mod:`fedmed_transforms.dicom.pixels.scaling`'s.
 """
@@ -18,15 +18,15 @@ from fedmed_transforms.dicom.slices import Slice
 PHOTOMETRIC = (
     *("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"),
 )
-"""What a pixel's samples may mean (PS3.3, C.7.6.3.1.2)."""
+"""The photometric interpretations that are read (PS3.3, C.7.6.3.1.2)."""
 
 PADDED = float("inf")
-"""What stands for a padded pixel until the lowest real value of the image is known."""
+"""The value of a padded pixel until the lowest real value of the image is known."""
 
 
 @dataclass(frozen=True)
 class PixelFormat:
-    """How a frame's pixels lie in memory (PS3.3, C.7.6.3; PS3.5, 8).
+    """The layout of a frame's pixels in memory (PS3.3, C.7.6.3; PS3.5, 8).
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class PixelFormat:
 
     @property
     def word(self) -> str:
-        """Numpy's name of a word's type; unsigned words of more than 8 bits are held in signed ones."""
+        """The numpy name of a word's type; unsigned words of more than 8 bits are held in signed ones."""
         if self.floating:
             return f"float{self.allocated}"
         return f"int{self.allocated}" if self.signed or self.allocated > 8 else "uint8"
@@ -61,7 +61,7 @@ class PixelFormat:
 
 @dataclass(frozen=True)
 class Meaning:
-    """What stored values mean (PS3.3, C.11.1 modality LUT; C.7.5.1.1.2 padding; C.7.6.3.1.2 photometric).
+    """The meaning of stored values (PS3.3, C.11.1 modality LUT; C.7.5.1.1.2 padding; C.7.6.3.1.2 photometric).
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class Meaning:
 
 
 def pixel_format(header: Dataset, keyword: str, native: bool) -> PixelFormat:
-    """The format that a header declares.
+    """Reads the pixel format that a header declares.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def pixel_format(header: Dataset, keyword: str, native: bool) -> PixelFormat:
     keyword
         Element that holds the pixels.
     native
-        Whether they are uncompressed: decoders leave the bits that count lowest, whatever the high bit says.
+        Whether they are uncompressed: decoders put the stored bits lowest and ignore the HighBit.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def pixel_format(header: Dataset, keyword: str, native: bool) -> PixelFormat:
 
 
 def meaning_of(item: Slice, keep_padding: bool) -> Meaning:
-    """What a slice's stored values mean.
+    """Reads the meaning of a slice's stored values.
 
     Raises
     ------
@@ -143,7 +143,7 @@ def meaning_of(item: Slice, keep_padding: bool) -> Meaning:
 
 
 def words_of(raw: Array, pixels: PixelFormat, swap: bool) -> Array:
-    """Bytes (..., frame bytes) to words (..., rows, columns), byte-swapped if they are of the other order."""
+    """Views bytes (..., frame bytes) as words (..., rows, columns), byte-swapped if they are of the other order."""
     raw = swap_bytes(raw, pixels.allocated // 8) if swap else raw
     return view(raw, pixels.word).reshape(*raw.shape[:-1], pixels.rows, pixels.columns)
 
@@ -178,12 +178,12 @@ def _is_padding(words: Array, pixels: PixelFormat, padding: tuple[float, float])
 
 
 def _fits(padding: tuple[float, float], pixels: PixelFormat) -> bool:
-    """Whether words can hold the padding values, with either sign."""
+    """Checks whether words can hold the padding values, with either sign."""
     return pixels.floating or all(-(2 ** (pixels.allocated - 1)) <= end < 2**pixels.allocated for end in padding)
 
 
 def _of_words(value: int, pixels: PixelFormat) -> int:
-    """A padding value as the words' own sign has it: some files state it with the other one."""
+    """Converts a padding value to the sign of the words: some files state it with the other one."""
     value %= 2**pixels.allocated
     return value - 2**pixels.allocated if pixels.signed and value >= 2 ** (pixels.allocated - 1) else value
 
@@ -194,7 +194,7 @@ def _like(table: tuple[float, ...], out: Array) -> Array:
 
 
 def _significant(words: Array, pixels: PixelFormat) -> Array:
-    """The bits of each word that count, as numbers; the others may hold anything (PS3.5, 8.1.1)."""
+    """Takes the stored bits of each word as numbers; the other bits may hold anything (PS3.5, 8.1.1)."""
     low = pixels.high_bit + 1 - pixels.stored
     if pixels.signed:
         above = pixels.allocated - pixels.high_bit - 1
@@ -205,7 +205,7 @@ def _significant(words: Array, pixels: PixelFormat) -> Array:
 
 
 def _whole(words: Array, pixels: PixelFormat) -> Array:
-    """All bits of each word as a number."""
+    """Takes all bits of each word as a number."""
     if pixels.signed or pixels.allocated == 8:
         return words
     return cast(view(words, "uint16"), "int32") if pixels.allocated == 16 else cast(words, "int64") & 0xFFFFFFFF

@@ -1,4 +1,4 @@
-"""A series' frames to one float32 tensor on a device.
+"""Reads the frames of a series into one float32 tensor on a device.
 
 On the CPU every frame is read, decoded and scaled by one thread at a time, straight into its place in the tensor. On
 another device the bytes go up once as they lie in the file, from pinned memory, and all arithmetic runs there.
@@ -44,7 +44,7 @@ UPLOAD_BYTES = 2**26
 
 
 def read_voxels(slices: list[Slice], rules: SeriesRules, device: torch.device) -> torch.Tensor:
-    """The modality's values of slices.
+    """Reads the modality's values of slices.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def read_voxels(slices: list[Slice], rules: SeriesRules, device: torch.device) -
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """How one slice's pixels are to be read and what they mean."""
+    """The plan for reading one slice's pixels: their format, their meaning and where they lie."""
 
     item: Slice
     pixels: PixelFormat
@@ -87,12 +87,12 @@ class Frame:
 
     @property
     def kind(self) -> tuple[PixelFormat, Meaning, bool, bool]:
-        """Frames of one kind can be worked on together."""
+        """The properties by which frames are grouped: frames of one kind are converted together."""
         return self.pixels, self.meaning, self.native, self.swap
 
 
 def plan(slices: list[Slice], rules: SeriesRules) -> list[Frame]:
-    """What is to be read, decided and checked before memory is taken for it.
+    """Plans the reading of slices and checks it before memory is allocated.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def plan(slices: list[Slice], rules: SeriesRules) -> list[Frame]:
 
 
 def fill_here(out: torch.Tensor, frames: list[Frame]) -> None:
-    """Fills (frames, rows, columns) on the CPU, a frame a thread at a time."""
+    """Fills (frames, rows, columns) on the CPU, one frame a thread at a time."""
     values = out.numpy()
 
     def fill(index: int) -> None:
@@ -120,7 +120,8 @@ def fill_here(out: torch.Tensor, frames: list[Frame]) -> None:
 
 
 def fill_on_device(out: torch.Tensor, frames: list[Frame]) -> None:
-    """Fills (frames, rows, columns) on any device: bytes of like frames go up together and are interpreted there."""
+    """Fills (frames, rows, columns) on any device; frames of one kind are uploaded together and converted there.
+    """
     start = 0
     for _, same in groupby(frames, key=lambda frame: frame.kind):
         for part in _parts(list(same)):
@@ -145,12 +146,12 @@ def _resolve(values: Array, frames: list[Frame]) -> None:
 
 
 def _raw(frame: Frame) -> Words:
-    """A frame's words as bytes, (frame bytes,) uint8: as in the file if native, else as decoded."""
+    """Reads a frame's words as bytes, (frame bytes,) uint8: as in the file if native, else as decoded."""
     if frame.native:
         raw: Words = np.empty(frame.pixels.frame_bytes, dtype=np.uint8)
         read_native(frame.item.file, frame.item.frame, raw)
         return raw
-    return np.ascontiguousarray(_decoded(frame)).reshape(-1).view(np.uint8)
+    return np.ascontiguousarray(_decoded(frame)).reshape(-1).view(np.uint8)  # (rows, columns) -> (bytes,)
 
 
 def _decoded(frame: Frame) -> Words:
@@ -159,7 +160,7 @@ def _decoded(frame: Frame) -> Words:
 
 
 def _upload(part: list[Frame], device: torch.device) -> torch.Tensor:
-    """Frames' words as bytes on the device, (frames, frame bytes) uint8."""
+    """Uploads frames' words as bytes to the device, (frames, frame bytes) uint8."""
     size = (len(part), part[0].pixels.frame_bytes)
     pinned = torch.empty(size, dtype=torch.uint8, pin_memory=device.type == "cuda")
     rows = pinned.numpy()
@@ -189,7 +190,7 @@ def _colours(frame: Frame, device: torch.device) -> torch.Tensor:
 
 
 def _encoded(slices: list[Slice]) -> dict[int, list[bytes]]:
-    """The compressed frames of every file that is compressed, by the file's id."""
+    """Reads the compressed frames of every compressed file, by the file's id."""
     files: dict[int, DicomFile] = {id(item.file): item.file for item in slices}
     return {key: encoded_frames(file) for key, file in files.items() if file.transfer_syntax.is_encapsulated}
 

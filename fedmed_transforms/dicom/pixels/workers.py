@@ -1,4 +1,4 @@
-"""Work on threads while the next piece is being read, with a bound on what waits."""
+"""Runs work on threads while the next piece is read, with a bound on waiting pieces."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Task = TypeVar("Task")
 
 
 def threads() -> int:
-    """How many threads read and decode: as many as there are cores for this process, at most eight."""
+    """Counts the threads for reading and decoding: one for each core of this process, at most eight."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(MOST_THREADS, cores)
 
 
 def in_turn(work: Callable[[Task], object], tasks: Iterable[Task]) -> None:
-    """Runs work for every task on a few threads, at most two tasks a thread waiting; the first error ends it."""
+    """Runs work for every task on a few threads, with at most two waiting tasks a thread; the first error ends it."""
     pending: deque[Future[object]] = deque()
     with ThreadPoolExecutor(threads(), thread_name_prefix="load") as pool:
         try:
