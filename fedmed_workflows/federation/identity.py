@@ -15,7 +15,6 @@ from fedmed_workflows.federation.bundle.config import config_files
 from fedmed_workflows.federation.settings import FederationSettings
 from fedmed_workflows.sites.federation_sites import ALL
 
-
 PACKAGES = ("fedmed", "monai", "torch", "open_clip_torch", "pytorch-ignite", "numpy")
 """Packages whose versions affect the numbers of a run."""
 

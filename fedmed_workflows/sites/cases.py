@@ -1,4 +1,4 @@
-"""The images of a site as its statistics count them: each image with its patient and its classes."""
+"""The images of a site as its statistics count them: whose they are, and which classes they show."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from fedmed_workflows.sites.segmentation_sites import SegmentationSites, read_pa
 from fedmed_workflows.sites.split import patients_of
 
 IMAGES, SLICES = "images", "slices"
-"""Names of counts. The count of a class has the name of the class after :data:`CLASS`."""
+"""Names of counts. A class's is the class's own name behind :data:`CLASS`."""
 
 CLASS = "class "
 
 Counts: TypeAlias = dict[str, int]
-"""Counts of an image, by name."""
+"""By name, what an image counts for."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class Case:
     Attributes
     ----------
     image
-        Path of the image.
+        Its path.
     label
-        Class of the image, or path of its label.
+        Its class, or its label's path.
     patient
-        Key of the patient within the site; the path of the image if the patient is unknown.
+        What tells the patients of a site apart; the image itself where nothing says whose it is.
     """
 
     image: str
@@ -46,25 +46,25 @@ class Case:
 
 
 Read: TypeAlias = Callable[[Case], tuple[MetaTensor, Counts]]
-"""Reads a case: returns the image with its true values and affine, and the counts of the image."""
+"""From a case to the image with its true values and affine, and what it counts for."""
 
 
 def cases_of(sites: FederationSites, settings: Mapping[str, Any], site: str) -> list[Case]:
-    """Returns every image of a site, from all sections of its datalist.
+    """Every image of a site, of every section of its datalist.
 
     Parameters
     ----------
     sites
-        The sites of the federation, with the folder or the datalist of this site.
+        With the site's folder or datalist.
     settings
-        Settings of the bundle, with ``patient_pattern``.
+        The bundle's, with ``patient_pattern``.
     site
-        Name of the site.
+        Its name.
 
     Raises
     ------
     ValueError
-        The site has no image, or its layout does not match the task. The message names the folder or the file.
+        The site has no image, or not in the layout of its task; the message names the folder or the file.
     """
     path = sites.paths[site]
     sections = read_pairs(path) if isinstance(sites, SegmentationSites) else read_site(path)
@@ -74,14 +74,14 @@ def cases_of(sites: FederationSites, settings: Mapping[str, Any], site: str) -> 
 
 
 def reader_of(sites: FederationSites, settings: Mapping[str, Any]) -> Read:
-    """Returns the function that reads a case with the settings of the bundle.
+    """How a bundle's images are read: by its series rules, labels by its channels.
 
     Parameters
     ----------
     sites
-        The sites of a classification or of a segmentation.
+        Of a classification or a segmentation.
     settings
-        Settings of the bundle: ``series_rules``, and for a segmentation ``channels`` and ``ignored``.
+        The bundle's: ``series_rules``, and of a segmentation ``channels`` and ``ignored``.
     """
     rules = dict(settings.get("series_rules") or {})
     return _segmentation(settings, rules) if isinstance(sites, SegmentationSites) else _classification(rules)
@@ -95,7 +95,7 @@ def _classification(rules: Mapping[str, Any]) -> Read:
 
 
 def _segmentation(settings: Mapping[str, Any], rules: Mapping[str, Any]) -> Read:
-    """Returns the reader of a segmentation, which counts for each class the slices with a label of the class."""
+    """A class counts the slices that it is labelled on."""
     keys = ["image", "label"]
     transform = Compose(
         [

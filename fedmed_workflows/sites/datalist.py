@@ -53,7 +53,7 @@ def read_datalist(
         if unknown:
             raise ValueError(f"the sections {unknown}, expected some of {list(SECTIONS)}")
         read = {
-            section: [(existing_path(file, item["image"]), label_of(item, content)) for item in content[section]]
+            section: [(existing(file, item["image"]), label_of(item, content)) for item in content[section]]
             for section in SECTIONS
             if content.get(section)
         }
@@ -80,7 +80,7 @@ def declared_classes(site: Path) -> list[str]:
     return [str(name) for name in names or ()]
 
 
-def existing_path(file: Path, name: str) -> str:
+def existing(file: Path, name: str) -> str:
     """Returns the path of a file or folder that a datalist names.
 
     Raises

@@ -25,7 +25,7 @@ Self = TypeVar("Self", bound="FederationSites")
 
 
 class FederationSites:
-    """The sites of a federation. Each site is a folder or a datalist; all are in one folder.
+    """The sites of a federation: a folder or a datalist each, side by side in one folder.
 
     Parameters
     ----------
@@ -194,6 +194,6 @@ def _described(part: Any, site: Path) -> str:
 
 
 def relative_to_site(image: str, site: Path) -> str:
-    """Returns a path relative to the folder of its site, which is the same on every machine."""
+    """A path without the part that differs from machine to machine."""
     folder = site if site.is_dir() else site.parent
     return image.removeprefix(f"{folder}{os.sep}")

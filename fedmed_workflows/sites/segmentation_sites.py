@@ -8,7 +8,7 @@ from typing import Any
 
 from fedmed_transforms.labels.labels import LabelsToChannels, Values
 from fedmed_transforms.loading.find import list_images, stem_of
-from fedmed_workflows.sites.datalist import DATALIST, datalist_of, existing_path, read_datalist
+from fedmed_workflows.sites.datalist import DATALIST, datalist_of, existing, read_datalist
 from fedmed_workflows.sites.federation_sites import FederationSites, data_digest
 from fedmed_workflows.sites.split import split_site
 
@@ -178,7 +178,7 @@ def read_pairs(path: Path) -> Pairs:
     """
     datalist = datalist_of(path)
     if datalist is not None:
-        pairs = read_datalist(datalist, lambda item, _: existing_path(datalist, item["label"]), FORM)
+        pairs = read_datalist(datalist, lambda item, _: existing(datalist, item["label"]), FORM)
     else:
         pairs = {"training": _read_folder(path)}
     if not any(pairs.values()):

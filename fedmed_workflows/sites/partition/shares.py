@@ -68,12 +68,12 @@ def dirichlet(concentrations: Sequence[float], random: np.random.RandomState) ->
 
 
 def check_concentration(alpha: float) -> None:
-    """Refuses an invalid concentration.
+    """Refuses what is no concentration.
 
     Raises
     ------
     ValueError
-        `alpha` is not a finite number above 0.
+        It is not a finite number above 0.
     """
     if not (math.isfinite(alpha) and alpha > 0):
         raise ValueError(f"alpha: found {alpha}, expected a finite number above 0")
