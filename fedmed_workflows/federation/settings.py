@@ -84,7 +84,7 @@ class FederationSettings:
         alone; or ``pooled``, which trains at one place on the training images of all sites. All sites are evaluated in
         every case. `aggregation` and `min_sites` apply only to ``federated``.
     keep_network
-        Whether the run writes the whole network, ``model.pt``, and the trained bundle.
+        Whether the run leaves its whole network, ``model.pt``, and the trained bundle.
 
     Raises
     ------

@@ -63,7 +63,7 @@ def test_a_federation_and_its_trained_bundle(federated: dict[str, Any], method: 
     assert (result["initial"] == result["final"]) == (method == "zero_shot")
     assert any("does not train" in note for note in result["notes"]) == (method == "zero_shot")
     page = (folder / "report.html").read_text()
-    assert ("Nothing travels" in page) == (method == "zero_shot") == ("<h2>Rounds</h2>" not in page)
+    assert ("No tensor is exchanged" in page) == (method == "zero_shot") == ("<h2>Rounds</h2>" not in page)
     assert set(result["final"]) == {"site_a", "site_b", "unseen"}
     loaded = torch.load(folder / "model.pt", weights_only=True)["model"]
     assert all(torch.equal(loaded[name], value) for name, value in weights.items())

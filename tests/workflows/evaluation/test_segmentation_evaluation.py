@@ -187,7 +187,7 @@ def test_of_many_cases_few_pictures_are_held(tmp_path: Path, monkeypatch: pytest
     overlays.start()
     values = np.random.default_rng(0).permutation(101) / 100
     for value in values:
-        overlays.see(float(value), image, mask, mask)
+        overlays.add(float(value), image, mask, mask)
         assert len(overlays._kept) <= 9
     best, median, worst = (case["dice"] for case in overlays.write())
     assert (best, worst) == (1, 0) and abs(median - 0.5) <= 0.1
