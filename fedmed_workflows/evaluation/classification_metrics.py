@@ -38,7 +38,7 @@ def classification_metrics(
     """
     if not np.isfinite(probabilities).all():
         raise ValueError(
-            "probabilities: found values that are not finite; the network's weights are no numbers any more"
+            "probabilities: found values that are not finite; the network's weights may be NaN or infinite"
         )
     weights = np.ones((1, len(labels))) if weights is None else weights
     confusion = confusion_counts(probabilities, labels, weights)

@@ -12,7 +12,6 @@ from fedmed_transforms.image_metadata import file_of
 from fedmed_transforms.preprocessing.sam import SamPostprocess, SamPreprocess
 from fedmed_transforms.preprocessing.slices import SlicesToVolume, VolumeToSlices
 
-
 PICTURES_A_PASS = 32
 """Number of pictures of a volume in one pass of the network."""
 

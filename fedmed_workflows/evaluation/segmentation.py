@@ -102,7 +102,7 @@ class SegmentationMetrics:
             found = f"{tuple(logits.shape)} and {tuple(label.shape)}"
             raise ValueError(f"{file_of(image)}: found logits and label {found}, expected both {expected}")
         if not torch.isfinite(logits).all():
-            raise ValueError("logits: found values that are not finite; the network's weights are no numbers any more")
+            raise ValueError("logits: found values that are not finite; the network's weights may be NaN or infinite")
 
     def _finish(self, engine: Engine) -> None:
         means = mean_metrics(self._images)

@@ -45,10 +45,11 @@ class Federation(FederationSettings):
         if not self.sites.folders:
             raise ValueError("sites: found no training site, expected at least one besides the unseen one")
         engine = ENGINES[self.engine]
+        expected = f"found the engine {self.engine!r}, expected the engine 'nvflare'"
         if self.track_with and not engine.tracks:
-            raise ValueError(f"track_with {self.track_with}: NVFlare's receivers do it, expected the engine 'nvflare'")
+            raise ValueError(f"track_with {self.track_with}: {expected}")
         if self.filters is not None and not engine.filters:
-            raise ValueError(f"filters: they are NVFlare's, and engine is {self.engine!r}; expected engine 'nvflare'")
+            raise ValueError(f"filters: {expected}")
         if self.training == ALONE:
             return each_site_alone(self)
         if self.sites.in_turn:

@@ -65,7 +65,7 @@ def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
         return plain
     except TypeError as error:
         raise ValueError(
-            f"settings: expected plain values, found: {error}; a component belongs into an overlay (train_config)"
+            f"settings: expected plain values, found: {error}; define components in an overlay (train_config)"
         ) from error
 
 

@@ -179,10 +179,10 @@ def check_rounds(rounds: int, manifest: Manifest) -> None:
         The message names the number of rounds that was found and the number that was expected.
     """
     if rounds and not manifest.tensors:
-        raise ValueError(f"rounds: expected 0, found {rounds}: nothing of this network travels")
+        raise ValueError(f"rounds: expected 0, found {rounds}: no tensor of this network is exchanged")
     if not rounds and manifest.tensors:
-        travelling = f"{len(manifest.tensors)} tensors of this network travel"
-        raise ValueError(f"rounds: expected a whole number of at least 1, found 0: {travelling}")
+        exchanged = f"{len(manifest.tensors)} tensors of this network are exchanged"
+        raise ValueError(f"rounds: expected a whole number of at least 1, found 0: {exchanged}")
 
 
 def _check_samples(name: str, samples: Any) -> None:

@@ -102,7 +102,7 @@ class RunFolder:
             file, history, before = pointer.parent / last["file"], last["history"], last["manifest"]
         except (ValueError, KeyError) as error:
             raise ValueError(f"{pointer}: expected the record of the last round, found {error!r}") from error
-        Manifest.from_json(before).check_same(manifest, f"this run, which goes on from {file},")
+        Manifest.from_json(before).check_same(manifest, f"this run, which continues from {file},")
         try:
             weights = load_file(file)
         except (SafetensorError, OSError) as error:
@@ -207,7 +207,7 @@ def check_folder(path: Path, identity: Mapping[str, Any]) -> None:
         return
     if not marker.is_file():
         if path.is_dir() and not all(any(entry.match(name) for name in TOLERATED) for entry in path.iterdir()):
-            raise ValueError(f"output_dir {path}: expected a new or empty folder, found files that no run of this made")
+            raise ValueError(f"output_dir {path}: expected a new or empty folder, found files of another program")
         return
     try:
         found = json.loads(marker.read_text())["identity"]

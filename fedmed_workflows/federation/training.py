@@ -19,11 +19,11 @@ FEDERATED, ALONE, POOLED = "federated", "alone", "pooled"
 """The values of the setting `training`: across the sites; at each site alone, in its own run; at one place that has the
 training images of all sites. The name of a site as the value trains at that site alone."""
 
-ALONE_NOTE = "Trained at {} alone: the other sites were judged, and nothing was exchanged."
+ALONE_NOTE = "Trained at {} alone: the other sites were only evaluated, and no tensor was exchanged."
 
 POOLED_NOTE = (
-    "Trained centrally on the pooled training images of {}, with the splits of the federation: no figure of this run "
-    "could be had where images may not leave a site. The bytes are those of a federation of this one place."
+    "Trained centrally on the pooled training images of {}, with the splits of the federation: this result "
+    "is not possible where images must not leave a site. The bytes are those of a federation with one site."
 )
 
 

@@ -109,7 +109,7 @@ class ClassificationSite:
             )
         for part, items in (("validation", self.validation), ("test", self.test)):
             if not items:
-                raise ValueError(f"{self.path}: found no {part} image after the split, expected three of some class")
+                raise ValueError(f"{self.path}: found no {part} image after the split, expected three of one class")
 
 
 def _trained_classes(checkpoint: str | None) -> list[str]:

@@ -138,8 +138,12 @@ def test_zero_shot_clip_at_one_site_leaves_a_checkpoint(federated: dict[str, Any
 @pytest.mark.parametrize(
     ("method", "rounds", "said"),
     [
-        ("zero_shot", 2, "rounds: expected 0, found 2: nothing of this network travels"),
-        ("linear_head", 0, "rounds: expected a whole number of at least 1, found 0: 3 tensors of this network travel"),
+        ("zero_shot", 2, "rounds: expected 0, found 2: no tensor of this network is exchanged"),
+        (
+            "linear_head",
+            0,
+            "rounds: expected a whole number of at least 1, found 0: 3 tensors of this network are exchanged",
+        ),
     ],
     indirect=["method"],
 )

@@ -94,8 +94,7 @@ def _features(unseen: SiteAlgo) -> torch.Tensor:
     if features is None:
         raise ValueError(
             f"site {unseen.site!r}: expected fixed features to release, found none: {dataset.why_not_cached}; "
-            "random transforms belong into train#preprocessing, and a method that trains the encoder has the target "
-            "'none'"
+            "move random transforms to train#preprocessing; a method that trains the encoder needs the target 'none'"
         )
     return features
 

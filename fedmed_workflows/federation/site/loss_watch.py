@@ -50,5 +50,5 @@ class LossWatch:
             prefix = f"site {self.site!r}: " if self.site else ""
             raise NonFiniteLossError(
                 f"{prefix}the loss became {self.losses[-1]} in step {len(self.losses)} of its training; "
-                "what was kept before stays, a lower learning rate may help"
+                "the state of the previous round is kept; a lower learning rate may help"
             )

@@ -103,7 +103,7 @@ def _describe(value: Any, above: list[int]) -> Iterable[str]:
     elif callable(value) and hasattr(value, "__qualname__"):
         yield f"{value.__module__}.{value.__qualname__}"
     else:
-        raise ValueError(f"preprocessing: cannot read off the value of {value!r} of type {type(value).__qualname__}")
+        raise ValueError(f"preprocessing: cannot determine the value of {value!r} of type {type(value).__qualname__}")
 
 
 def _members(members: list[Any], above: list[int], owner: Any) -> Iterable[str]:

@@ -68,7 +68,7 @@ class SliceDataset(Dataset[dict[str, Any]]):
         cache_dir: str | Path | None = None,
     ) -> None:
         if is_random(transform):
-            raise ValueError("transform: found random transforms, which belong into slice_transform")
+            raise ValueError("transform: found random transforms, expected them in slice_transform")
         _check_some(data)
         self.data, self.slice_transform = [dict(entry) for entry in data], slice_transform
         cache = None if cache_dir is None else _SliceFiles(Path(cache_dir), transform)

@@ -83,6 +83,6 @@ def main() -> int:
         patients = "unknown" if entry["patients"] is None else entry["patients"]
         print(f"{site:{width}}  {patients:>8}  {entry['images']:>7}  {classes}")
     if moved := record.get("images_with_their_patients"):
-        print(f"{moved} images are where most of their patient's images are, not where their own value says")
+        print(f"{moved} images were assigned by the other images of their patient, not by their own value")
     print(f"written: {options.output_dir}")
     return 0

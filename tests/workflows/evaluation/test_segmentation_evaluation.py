@@ -145,7 +145,7 @@ def test_pictures_are_measured_in_pixels() -> None:
 def test_bad_answers_are_refused() -> None:
     case = volume(0)
     case["moved"][0, 0, 0, 0] = math.nan
-    with pytest.raises(ValueError, match="the network's weights are no numbers any more"):
+    with pytest.raises(ValueError, match="the network's weights may be NaN or infinite"):
         evaluate([case])
     with pytest.raises(ValueError, match=re.escape("found logits and label (2, 16, 14, 6) and (2, 16, 14, 6)")):
         evaluate([volume(0)], ["lung"])
