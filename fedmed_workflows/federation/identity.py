@@ -27,7 +27,7 @@ def run_identity(settings: FederationSettings) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        A setting is not a plain value.
+        A setting is no plain value.
     """
     sites = settings.sites
     named, files = settings.train_config, config_files(settings.bundle_root, settings.train_config)

@@ -61,9 +61,9 @@ def write_statistics_job(federation: Federation, min_count: int, name: str, job_
         As :func:`fedmed_workflows.nvflare.job.federation_job.write_job`, or a site has NVFlare's name for all sites.
     """
     sites = list(federation.sites.paths)
-    if StatisticsConstants.GLOBAL in sites:
-        name = StatisticsConstants.GLOBAL
-        raise ValueError(f"site {name!r}: this is NVFlare's name for all sites, expected another name")
+    all_sites = StatisticsConstants.GLOBAL
+    if all_sites in sites:
+        raise ValueError(f"site {all_sites!r}: this is NVFlare's name for all sites, expected another name")
     part = {**site_part(federation, name), "unseen": None}  # the statistics do not distinguish the unseen site
     return write_job_folder(name, sites, len(sites), (_server_app(), {}), (_site_app(min_count), {JOB: part}), job_dir)
 
