@@ -37,7 +37,7 @@ from fedmed_workflows.exchange.manifest import Manifest
 from fedmed_workflows.exchange.weights import weights_digest
 from fedmed_workflows.nvflare.job.folder import PACKAGES
 from fedmed_workflows.nvflare.server.controller import INITIAL, JOB, OUTCOME, FederationController
-from fedmed_workflows.nvflare.wire.files import SOURCE, fetched, served
+from fedmed_workflows.nvflare.wire.files import SOURCE, fetch_file, serve_file
 from fedmed_workflows.nvflare.wire.messages import (
     OPEN,
     SAMPLES,
@@ -67,14 +67,14 @@ class Echo(Executor):  # type: ignore[misc]
         if SOURCE in task:
             folder = Path(os.environ["ECHO_FOLDER"]) / fl_ctx.get_identity_name()
             shutil.rmtree(folder, ignore_errors=True)  # the disk holds one aggregate a site
-            self.held = fetched(fl_ctx.get_engine().get_cell(), task[SOURCE], folder, abort_signal)
+            self.held = fetch_file(fl_ctx.get_engine().get_cell(), task[SOURCE], folder, abort_signal)
         if task_name == OPEN:
             facts = json.loads(os.environ["ECHO_FACTS"])
             return message(**facts, samples=1, data="", notes=[], versions={})
         if task_name == TRAIN:
             if self.held is None:
                 return message(needs_weights=True)
-            self.offer = served(fl_ctx.get_engine().get_cell(), self.held)
+            self.offer = serve_file(fl_ctx.get_engine().get_cell(), self.held)
             return message(**self.offer.__enter__(), metrics={"loss": 0.0}, **{SAMPLES: 1})
         return message(score="{}") if task_name == SCORE else message(metrics={})
 

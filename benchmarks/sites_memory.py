@@ -49,13 +49,13 @@ def run(folder: str) -> None:
     """Two rounds over all sites of a folder; prints the resident memory after them and its peak."""
     from fedmed_workflows import Federation
     from fedmed_workflows.aggregation import Before
-    from fedmed_workflows.federation.in_process import opened
+    from fedmed_workflows.federation.in_process import build_engine
     from fedmed_workflows.sites.classification_sites import ClassificationSites
 
     bundle = str(Path(__file__).parents[1] / "bundles" / "facmic_classification")
     settings = {"clip": CLIP, "image_size": 16, "batch_size": 32, "target": None}
     federation = Federation(bundle, ClassificationSites(folder), f"{folder}-run", rounds=2, settings=settings)
-    engine, manifest, _ = opened(federation)
+    engine, manifest, _ = build_engine(federation)
     weights = engine.initial_weights()
     for number in (1, 2):
         updates = {name: update for name, update in engine.train(weights, number) if not isinstance(update, Exception)}

@@ -1,4 +1,4 @@
-"""Workflows: what happens in a round of a federation. Losses, the site, exchange, aggregation, engines, evaluation."""
+"""The workflows of a federation: sites, exchange, methods, aggregation, rounds, evaluation, reports, clinical use."""
 
 from fedmed_faces import attach_face
 
@@ -8,7 +8,7 @@ MOVED = (
     "segmentation_evaluation", "segmentation_sites", "site_algo", "slice_dataset", "slicewise", "target",
     "target_preparation", "update_privacy",
 )  # fmt: skip
-"""Modules by whose paths configurations named classes before only this face did."""
+"""Former modules whose paths appear in old configurations. Their names are refused with the new public name."""
 
-# Imports what is asked for: a server that aggregates loads no foundation, a reader of files no network.
+# Lazy imports: a server that aggregates must not load a foundation, and a reader of files no network.
 __getattr__, __dir__, __all__ = attach_face(__name__, __file__, MOVED)

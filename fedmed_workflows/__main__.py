@@ -1,4 +1,4 @@
-"""The commands ``python -m fedmed_workflows partition``, ``label_server`` and ``model_card``."""
+"""Runs the commands ``python -m fedmed_workflows partition``, ``label_server`` and ``model_card``."""
 
 import sys
 

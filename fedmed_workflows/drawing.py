@@ -1,4 +1,4 @@
-"""Colours, sizes and files of all pictures."""
+"""Colours, sizes and the file format of all pictures."""
 
 from __future__ import annotations
 
@@ -8,39 +8,31 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 DPI = 150
-"""Of the pictures: sharp on paper."""
+"""Resolution of the pictures, sufficient for print."""
+
+TRAINING, UNSEEN, LIGHT = "#0072B2", "#D55E00", "#56B4E9"
+"""Blue, vermilion and sky blue of Okabe and Ito, distinguishable with any colour vision."""
+
+MUTED = "#C4C4C4"
+"""Grey for the background."""
+
+PAGE_WIDTH, PAGE_HEIGHT = 8.4, 11.4
+"""Maximum size of a picture in inches, with the proportion of a printed page."""
+
+TITLE_SIZE, LABEL_SIZE, TICK_SIZE = 10, 9, 8
+"""Font sizes in points."""
 
 
 def png(figure: Figure) -> bytes:
-    """The picture of a figure, the same bytes for the same figure."""
+    """Draws a figure as a PNG file; the same figure gives the same bytes."""
     figure.set_dpi(DPI)
     content = io.BytesIO()
     FigureCanvasAgg(figure).print_png(content, metadata={"Software": None})
     return content.getvalue()
 
 
-TRAINING = "#0072B2"
-
-
-UNSEEN = "#D55E00"
-
-
-LIGHT = "#56B4E9"
-
-
-MUTED = "#C4C4C4"
-"""Blue, vermilion and sky blue of Okabe and Ito, told apart with any colour vision; grey for what is background."""
-
-
-PAGE_WIDTH, PAGE_HEIGHT = 8.4, 11.4
-"""Inches: the proportion of a sheet, so that a picture fits one."""
-
-
-TITLE_SIZE, LABEL_SIZE, TICK_SIZE = 10, 9, 8
-
-
 def shorten(name: str, room: int) -> str:
-    """A name for a picture: on one line, without its middle where it is long, its dollars not taken for formulas."""
+    """Shortens a name for a picture to one line of at most `room` characters; escapes ``$``, which starts a formula."""
     line = " ".join(str(name).split())
     if len(line) > room:
         line = f"{line[: room - room // 2 - 1]}…{line[-(room // 2) :]}"

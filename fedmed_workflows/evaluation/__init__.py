@@ -1,4 +1,4 @@
-"""Evaluation: metrics of classification and segmentation, their intervals, and inferers."""
+"""The evaluation of networks: metrics of classification and segmentation, their intervals, and inferers."""
 
 from fedmed_faces import moved_names
 

@@ -1,4 +1,4 @@
-"""Bootstrap intervals."""
+"""Bootstrap resamples and percentile intervals."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ LEVEL = 0.95
 
 
 def resample_weights(size: int, resamples: int, seed: int = 0) -> np.ndarray:
-    """How often each case is drawn in every bootstrap resample.
+    """Draws bootstrap resamples; returns how often each resample contains each case.
 
     Parameters
     ----------
     size
-        Number N of cases.
+        Number of cases, N.
     resamples
-        Number R of resamples, each of N cases drawn with replacement.
+        Number of resamples, R. Each resample has N cases, drawn with replacement.
     seed
-        Seed of the drawing.
+        Seed of the random draws.
 
     Returns
     -------
     numpy.ndarray
-        (R, N) counts as float64, every row sums to N; of a single case (0, 1), as drawing it again tells nothing.
+        (R, N) counts as float64; every row sums to N. For a single case (0, 1), as all resamples would be equal.
 
     Notes
     -----
@@ -34,17 +34,17 @@ def resample_weights(size: int, resamples: int, seed: int = 0) -> np.ndarray:
 
 
 def percentile_interval(values: np.ndarray) -> tuple[float, float]:
-    """The interval that holds the central 95% of a statistic over resamples.
+    """Returns the interval with the central 95% of a statistic over resamples.
 
     Parameters
     ----------
     values
-        (R,) the statistic of each resample; NaN where a resample does not define it (it lacks a class).
+        (R,) statistic of each resample; NaN if a resample does not define it, for example without a class.
 
     Returns
     -------
     tuple
-        ``(low, high)``, NaN where no resample defines the statistic.
+        ``(low, high)``; NaN if no resample defines the statistic.
 
     Notes
     -----

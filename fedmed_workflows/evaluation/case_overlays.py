@@ -1,4 +1,4 @@
-"""Pictures of a site's best, median and worst case: the image with the outlines of label and prediction."""
+"""Draws the best, the median and the worst case of a site, with the outlines of label and prediction."""
 
 from __future__ import annotations
 
@@ -20,66 +20,67 @@ from fedmed_transforms.whole_file import write_whole
 
 LABEL_COLOR = "#56B4E9"
 PREDICTION_COLOR = "#D55E00"
-"""Sky blue and vermilion of Okabe and Ito, told apart with any colour vision and from any grey."""
+"""Sky blue and vermilion of Okabe and Ito, distinguishable with any colour vision and from any grey."""
 
 CASES = ("best", "median", "worst")
 
 LONGEST_SIDE = 384
-"""Of a picture, in pixels."""
+"""Longer side of a picture, in pixels."""
 
 LINE = 2
 """Width of an outline, in pixels."""
 
 KEPT = 64
-"""Pictures held in memory at once: among them the best, the worst, and the nearest to the median so far."""
+"""Maximum number of pictures in memory, including the best, the worst and the nearest to the median so far."""
 
 
 class CaseOverlays:
-    """Keeps pictures of the cases that may turn out best, median or worst, and writes these three.
+    """Writes pictures of the best, the median and the worst case.
 
-    The pictures show images of patients: they are for the site, and hold neither a file's nor a patient's name. Of more
-    cases than :data:`KEPT`, the one shown as the median is the kept one whose Dice is nearest to the median.
+    The pictures show images of patients. They are for the site, and have neither the name of a file nor the name of a
+    patient. With more cases than :data:`KEPT`, the median case is the case in memory with the Dice nearest to the
+    median.
 
     Parameters
     ----------
     folder
-        Gets ``best.png``, ``median.png`` and ``worst.png``.
+        Folder for ``best.png``, ``median.png`` and ``worst.png``.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self._seen: list[float] = []
+        self._scores: list[float] = []
         self._kept: list[tuple[float, bytes]] = []
 
     def start(self) -> None:
-        """Forgets all cases and removes what an earlier evaluation wrote."""
-        self._seen.clear()
+        """Clears all cases and removes the pictures of an earlier evaluation."""
+        self._scores.clear()
         self._kept.clear()
         for case in CASES:
             (self.folder / f"{case}.png").unlink(missing_ok=True)
 
-    def see(self, dice: float, image: torch.Tensor, label: torch.Tensor, prediction: torch.Tensor) -> None:
-        """Takes up a case.
+    def add(self, dice: float, image: torch.Tensor, label: torch.Tensor, prediction: torch.Tensor) -> None:
+        """Adds a case.
 
         Parameters
         ----------
         dice
-            Mean over its classes; a case where it is NaN is left out.
+            Mean Dice over the classes of the case; a case with NaN is left out.
         image
-            (c, X, Y) or (c, X, Y, Z) in [0, 1]; a volume's affine says which way is up.
+            (c, X, Y) or (c, X, Y, Z) in [0, 1]. The affine of a volume determines its orientation.
         label, prediction
             (C, X, Y) or (C, X, Y, Z) boolean.
         """
         if np.isnan(dice):
             return
-        insort(self._seen, dice)
+        insort(self._scores, dice)
         insort(self._kept, (dice, overlay(*largest_slice(image, label, prediction))))
         if len(self._kept) > KEPT:
             inner = range(1, KEPT)  # neither the worst nor the best
             self._kept.pop(max(inner, key=lambda place: abs(self._kept[place][0] - self._median)))
 
     def write(self) -> list[dict[str, Any]]:
-        """Writes the pictures, each case once: ``{"case", "dice", "file"}`` of what was written."""
+        """Writes the pictures, each case once; returns ``{"case", "dice", "file"}`` for each picture."""
         inner = sorted(self._kept[1:-1], key=lambda kept: abs(kept[0] - self._median))
         chosen = dict(zip(CASES, (self._kept[-1:], inner[:1], self._kept[:-1][:1]), strict=True))
         cases = []
@@ -90,35 +91,35 @@ class CaseOverlays:
 
     @property
     def _median(self) -> float:
-        """Of all cases seen; the lower one of two."""
-        return self._seen[(len(self._seen) - 1) // 2]
+        """Median Dice of all cases; the lower value for an even number of cases."""
+        return self._scores[(len(self._scores) - 1) // 2]
 
 
 def largest_slice(
     image: torch.Tensor, label: torch.Tensor, prediction: torch.Tensor
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, Sequence[float]]:
-    """The slice that holds most of the label, upright.
+    """Returns the slice with the largest labelled area, upright.
 
     Returns
     -------
     tuple
-        Image (H, W, 1 or 3), label and prediction (C, H, W), and the spacing of rows and columns.
+        Image (H, W, 1 or 3), label and prediction (C, H, W), and spacing of rows and columns.
     """
     parts = [plain_tensor(part).cpu() for part in (image if image.shape[0] == 3 else image[:1], label, prediction)]
     if image.ndim == 3:
-        pictures, spacing = [part.transpose(1, 2) for part in parts], [1.0, 1.0]
+        pictures, spacing = [part.transpose(1, 2) for part in parts], [1.0, 1.0]  # (C, H, W) each
     else:
         cut = cut_of(image)
         axis, rows, columns = cut.order
         place = int(parts[1].movedim(1 + axis, 0).flatten(1).sum(1).argmax())
-        pictures = [cut.pictures(part.narrow(1 + axis, place, 1))[0] for part in parts]
+        pictures = [cut.pictures(part.narrow(1 + axis, place, 1))[0] for part in parts]  # (C, H, W) each
         every = spacing_of(image)
         spacing = [every[rows], every[columns]]
     return pictures[0].permute(1, 2, 0).numpy(), pictures[1].numpy(), pictures[2].numpy(), spacing
 
 
 def spacing_of(image: torch.Tensor) -> list[float]:
-    """Millimetres between the voxels of a volume along each axis; 1 of a picture, whose affine means nothing."""
+    """Returns the spacing of a volume along each axis in mm; 1 for a picture, which has no valid affine."""
     affine = getattr(image, "affine", None)
     if image.ndim == 3 or affine is None:
         return [1.0] * (image.ndim - 1)
@@ -126,9 +127,10 @@ def spacing_of(image: torch.Tensor) -> list[float]:
 
 
 def overlay(image: np.ndarray, label: np.ndarray, prediction: np.ndarray, spacing: Sequence[float]) -> bytes:
-    """A picture with the label's outline inside the label's edge, and the prediction's outside the prediction's.
+    """Draws a picture with the outlines of label and prediction.
 
-    Where both masks are the same the outlines lie side by side, and neither hides the other.
+    The outline of the label is inside the label's edge, the outline of the prediction outside the prediction's edge. If
+    both masks are equal, the outlines are side by side and do not hide each other.
 
     Parameters
     ----------
@@ -137,7 +139,7 @@ def overlay(image: np.ndarray, label: np.ndarray, prediction: np.ndarray, spacin
     label, prediction
         (C, H, W) boolean.
     spacing
-        Of rows and columns, by which pixels that are not square are stretched.
+        Spacing of rows and columns. Pixels that are not square are stretched by their spacing.
 
     Returns
     -------

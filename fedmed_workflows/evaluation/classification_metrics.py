@@ -1,33 +1,34 @@
-"""Metrics of class probabilities with a weight on every case, so that all resamples of a bootstrap are one product."""
+"""Metrics of class probabilities with weighted cases, so that one product computes all bootstrap resamples."""
 
 from __future__ import annotations
 
 import numpy as np
 
 CALIBRATION_BINS = 10
-"""Bins of confidence in the calibration error and the reliability diagram."""
+"""Number of confidence bins of the calibration error and the reliability diagram."""
 
 
 def classification_metrics(
     probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """Metrics of class probabilities, for R weightings of the cases at once.
+    """Computes metrics of class probabilities, for R weightings of the cases at once.
 
     Parameters
     ----------
     probabilities
-        (N, C), rows sum to one.
+        (N, C); each row sums to one.
     labels
         (N,) integer classes.
     weights
-        (R, N) non-negative; None for one row of ones.
+        (R, N), not negative; None for one row of ones.
 
     Returns
     -------
     dict
         (R,) each: ``accuracy``; ``balanced_accuracy``, the mean recall of the classes that occur; ``macro_f1``, the
         mean over the classes that occur or are predicted; ``auroc``, one class against the rest, the mean over the
-        classes that occur and leave a rest; ``ece``, the expected calibration error over ten bins. NaN where undefined.
+        classes with positive and negative cases; ``ece``, the expected calibration error over ten bins. NaN if
+        undefined.
 
     Notes
     -----
@@ -37,7 +38,7 @@ def classification_metrics(
     """
     if not np.isfinite(probabilities).all():
         raise ValueError(
-            "probabilities: found values that are not finite; the network's weights are no numbers any more"
+            "probabilities: found values that are not finite; the network's weights may be NaN or infinite"
         )
     weights = np.ones((1, len(labels))) if weights is None else weights
     confusion = confusion_counts(probabilities, labels, weights)
@@ -52,16 +53,16 @@ def classification_metrics(
 
 
 def confusion_counts(probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Sum of the weights by true class (rows) and predicted class: (N, C), (N,), (R, N) -> (R, C, C)."""
+    """Sums the weights by true class (rows) and predicted class (columns): (N, C), (N,), (R, N) -> (R, C, C)."""
     classes = probabilities.shape[1]
     cells = np.eye(classes**2)[labels * classes + probabilities.argmax(axis=1)]  # (N, C * C)
-    return (weights @ cells).reshape(-1, classes, classes)
+    return (weights @ cells).reshape(-1, classes, classes)  # (R, C, C)
 
 
 def calibration_bins(
     probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sums over ten equal bins of confidence, (R, 10) each: of the weights, of the confidences, of the hits."""
+    """Sums weights, confidences and hits over ten equal bins of confidence: (R, 10) each."""
     confidence = probabilities.max(axis=1)
     place = np.clip(np.ceil(confidence * CALIBRATION_BINS) - 1, 0, CALIBRATION_BINS - 1).astype(int)
     bins = np.eye(CALIBRATION_BINS)[place]  # (N, 10)
@@ -76,7 +77,7 @@ def _calibration_error(probabilities: np.ndarray, labels: np.ndarray, weights: n
 
 
 def _mean_of_defined(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """Mean over classes of a ratio, where its denominator is positive: (R, C), (R, C) -> (R,)."""
+    """Averages a ratio over the classes with a positive denominator: (R, C), (R, C) -> (R,)."""
     defined = denominator > 0
     ratio = np.where(defined, numerator / np.where(defined, denominator, 1), 0)
     mean: np.ndarray = ratio.sum(axis=1) / np.where(defined.any(axis=1), defined.sum(axis=1), np.nan)
@@ -84,14 +85,14 @@ def _mean_of_defined(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarr
 
 
 def _auroc(probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Mean over classes of the probability that a case of the class scores above a case of the rest."""
+    """Averages over the classes the probability that a case of the class has a higher score than another case."""
     classes = range(probabilities.shape[1])
     areas, pairs = zip(*(_pairs_won(probabilities[:, c], labels == c, weights) for c in classes), strict=True)
     return _mean_of_defined(np.stack(areas, axis=1), np.stack(pairs, axis=1))
 
 
 def _pairs_won(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weight of the pairs (positive, negative) whose order is right, ties half, and of all pairs: (R,) each."""
+    """Returns the weight of correctly ordered pairs (positive, negative), ties half, and of all pairs: (R,) each."""
     order = np.argsort(scores, kind="stable")
     starts = np.flatnonzero(np.diff(scores[order], prepend=np.nan) != 0)  # where a run of equal scores begins
     above = np.add.reduceat(weights[:, order] * positive[order], starts, axis=1)

@@ -1,4 +1,4 @@
-"""Inferers of evaluation."""
+"""Inferers for evaluation: slice by slice for segmentation, and pooled over pictures for classification."""
 
 from __future__ import annotations
 
@@ -13,23 +13,34 @@ from fedmed_transforms.preprocessing.sam import SamPreprocess
 from fedmed_transforms.preprocessing.sam_masks import SamPostprocess
 from fedmed_transforms.preprocessing.slices import SlicesToVolume, VolumeToSlices
 
+PICTURES_A_PASS = 32
+"""Number of pictures of a volume in one pass of the network."""
+
 
 class SlicewiseInferer(Inferer):
-    """Segments images of any size with a network of SAM's form; every slice passes the network once.
+    """Segments images of any size with a network that has the input and output of SAM, slice by slice.
 
-    A volume is cut into slices, each slice scaled to SAM's square; its logits are scaled back and put into the
-    volume's geometry. A picture is a volume of one slice.
+    A volume is cut into slices, and each slice is scaled to SAM's square input. The logits are scaled back and
+    assembled in the geometry of the volume. A picture is a volume of one slice.
 
     Parameters
     ----------
     image_size
         Side of SAM's square input, in pixels.
     normalize
-        As of :class:`fedmed_transforms.SamPreprocess`.
+        As for :class:`fedmed_transforms.SamPreprocess`.
     neighbours
-        As of :class:`fedmed_transforms.VolumeToSlices`.
+        As for :class:`fedmed_transforms.VolumeToSlices`.
     slices_a_pass
-        Slices that go through the network together.
+        Number of slices in one pass of the network.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_workflows import SlicewiseInferer
+    >>> network = lambda slices: slices[:, :2, ::4, ::4]  # (N, 3, S, S) -> (N, 2, S / 4, S / 4)
+    >>> SlicewiseInferer(image_size=32)(torch.rand(1, 1, 20, 24, 5), network).shape
+    torch.Size([1, 2, 20, 24, 5])
     """
 
     def __init__(
@@ -43,7 +54,7 @@ class SlicewiseInferer(Inferer):
         self.slices_a_pass = slices_a_pass
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Logits of images.
+        """Computes the logits of images.
 
         Parameters
         ----------
@@ -60,7 +71,7 @@ class SlicewiseInferer(Inferer):
         Raises
         ------
         ValueError
-            An image has other dimensions or channels, or lacks the slices that its network needs.
+            An image has unsupported dimensions or channels, or fewer slices than the network needs.
         """
         volumes = [self._segment(image, network, *args, **kwargs) for image in inputs]
         logits = torch.stack([volume.as_tensor() for volume in volumes])
@@ -69,24 +80,29 @@ class SlicewiseInferer(Inferer):
     def _segment(self, image: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> MetaTensor:
         if image.shape[0] not in (1, 3):
             raise ValueError(f"{file_of(image)}: found {image.shape[0]} channels, expected 1 or 3")
-        slices = self.cut(image)
+        slices = self.cut(image)  # (N, 1 or 3, H, W)
         size = (int(slices.shape[2]), int(slices.shape[3]))
         parts = [
             self.postprocess(network(self.preprocess(part).as_tensor(), *args, **kwargs), size)
             for part in slices.as_tensor().split(self.slices_a_pass)
         ]
-        return self.put_back(torch.cat(parts), slices)
-
-
-PICTURES_A_PASS = 32
-"""Pictures of a volume that go through the network together."""
+        return self.put_back(torch.cat(parts), slices)  # (N, C, H, W) -> (C, X, Y[, Z])
 
 
 class PooledInferer(Inferer):
-    """Logits of an image from those of its pictures.
+    """Computes the logits of an image from the logits of its pictures.
 
-    One picture's logits are passed on as they are. Several pictures (a volume's slices) are scored and pooled: the
-    answer is the logarithm of their mean class probabilities, whose softmax is that mean.
+    The logits of a single picture are returned unchanged. The results of several pictures (the slices of a volume) are
+    pooled: the logits of the image are the logarithm of the mean class probabilities, so that their softmax is the
+    mean.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_workflows import PooledInferer
+    >>> network = lambda pictures: pictures.mean(dim=(2, 3))  # (N, 3, S, S) -> (N, 3)
+    >>> PooledInferer()(torch.rand(2, 5, 3, 8, 8), network).shape
+    torch.Size([2, 3])
     """
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -95,7 +111,7 @@ class PooledInferer(Inferer):
         Parameters
         ----------
         inputs
-            (B, 3, S, S), one picture an image; or (B, N, 3, S, S), N pictures an image.
+            (B, 3, S, S) for one picture per image, or (B, N, 3, S, S) for N pictures per image.
         network
             (N, 3, S, S) -> (N, C).
 
@@ -107,8 +123,8 @@ class PooledInferer(Inferer):
         if inputs.ndim == 4:
             logits: torch.Tensor = network(inputs, *args, **kwargs)
             return logits
-        return torch.stack([self._pool(pictures, network, *args, **kwargs) for pictures in inputs])
+        return torch.stack([self._pool(pictures, network, *args, **kwargs) for pictures in inputs])  # (B, C)
 
     def _pool(self, pictures: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
-        logits = torch.cat([network(part, *args, **kwargs) for part in pictures.split(PICTURES_A_PASS)])
+        logits = torch.cat([network(part, *args, **kwargs) for part in pictures.split(PICTURES_A_PASS)])  # (N, C)
         return logits[0] if len(logits) == 1 else logits.softmax(dim=1).mean(dim=0).log()

@@ -1,4 +1,4 @@
-"""Class probabilities as counts in bins: all that ROC and decision curves need, and no single prediction."""
+"""Counts class probabilities in bins, for ROC and decision curves. The counts hold no single prediction."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Any
 import numpy as np
 
 EDGES = (0.0, 0.0001, 0.001, *(step / 100 for step in range(1, 100)), 0.999, 0.9999, 1.0)
-"""Edges of the bins: hundredths, and finer at both ends, where a confident network's probabilities lie."""
+"""Edges of the bins: hundredths, and smaller bins at both ends for the probabilities of a confident network."""
 
 
 def score_counts(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """How many images of a class, and of all others, have a probability of the class in each bin.
+    """Counts, for each class and bin, the images of the class and of all other classes with a probability in the bin.
 
     Parameters
     ----------
     probabilities
-        (N, C), rows sum to one.
+        (N, C); each row sums to one.
     labels
         (N,) integer classes.
 
     Returns
     -------
     dict
-        ``edges`` of the B bins, each of which holds its lower edge and the last both; ``positive`` and ``negative``,
-        (C, B) counts of the images of the class and of the rest.
+        ``edges`` of the B bins, where a bin includes its lower edge and the last bin both edges; ``positive`` and
+        ``negative``, (C, B) counts of the images of the class and of the rest.
     """
     classes = np.arange(probabilities.shape[1])
     bins = np.clip(np.searchsorted(EDGES, probabilities, side="right") - 1, 0, len(EDGES) - 2)  # (N, C)
@@ -38,26 +38,26 @@ def score_counts(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any
 
 
 def added_counts(counts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The counts of several evaluations together, such as those of several seeds; all have the same edges."""
+    """Adds the counts of several evaluations with the same edges, for example of several seeds."""
     sums = {name: np.sum([part[name] for part in counts], axis=0).tolist() for name in ("positive", "negative")}
     return {"edges": counts[0]["edges"], **sums}
 
 
 def roc_curve(counts: Mapping[str, Any], rates: np.ndarray) -> np.ndarray:
-    """Sensitivity at given false-positive rates, each class against the rest, the mean over the classes.
+    """Computes the sensitivity at given false-positive rates, one class against the rest, averaged over the classes.
 
     Parameters
     ----------
     counts
-        Of :func:`score_counts`.
+        Counts of :func:`score_counts`.
     rates
         (R,) false-positive rates in [0, 1].
 
     Returns
     -------
     numpy.ndarray
-        (R,) sensitivities; NaN if no class has images and leaves a rest. Between two edges of the bins the curve is
-        straight.
+        (R,) sensitivities; NaN if no class has positive and negative images. The curve is linear between two edges of
+        the bins.
 
     Notes
     -----
@@ -71,25 +71,25 @@ def roc_curve(counts: Mapping[str, Any], rates: np.ndarray) -> np.ndarray:
 
 
 def net_benefit(counts: Mapping[str, Any], thresholds: Sequence[float]) -> np.ndarray:
-    """Net benefit of treating whom the classifier gives at least a threshold's probability, mean over the classes.
+    """Computes the net benefit of treatment at a probability of at least a threshold, averaged over the classes.
 
     Parameters
     ----------
     counts
-        Of :func:`score_counts`.
+        Counts of :func:`score_counts`.
     thresholds
-        (T,) edges of the bins, below 1.
+        (T,) thresholds, each an edge of the bins and below 1.
 
     Returns
     -------
     numpy.ndarray
-        (T,) true positives less false positives weighed by the odds of the threshold, per image; NaN if no class has
-        images and leaves a rest.
+        (T,) true positives minus false positives times the odds of the threshold, per image; NaN if no class has
+        positive and negative images.
 
     Notes
     -----
-    Vickers and Elkin, "Decision curve analysis: a novel method for evaluating prediction models", 2006. A threshold t
-    says that a missed case weighs (1 - t) / t times as much as a needless treatment.
+    Source: Vickers and Elkin, "Decision curve analysis: a novel method for evaluating prediction models", 2006. At a
+    threshold t, a missed case has (1 - t) / t times the weight of an unnecessary treatment.
     """
     places = [counts["edges"].index(threshold) for threshold in thresholds]
     odds = np.array([threshold / (1 - threshold) for threshold in thresholds])
@@ -101,7 +101,7 @@ def net_benefit(counts: Mapping[str, Any], thresholds: Sequence[float]) -> np.nd
 
 
 def benefit_of_all(counts: Mapping[str, Any], thresholds: Sequence[float]) -> np.ndarray:
-    """Net benefit of treating everybody: (T,), as of :func:`net_benefit`. That of treating nobody is 0."""
+    """Computes the net benefit of treating all patients, (T,), see :func:`net_benefit`. Treating none has benefit 0."""
     odds = np.array([threshold / (1 - threshold) for threshold in thresholds])
     shares = [(positive.sum(), negative.sum()) for positive, negative in _defined(counts)]
     curves = [(positive - negative * odds) / (positive + negative) for positive, negative in shares]
@@ -109,12 +109,12 @@ def benefit_of_all(counts: Mapping[str, Any], thresholds: Sequence[float]) -> np
 
 
 def _defined(counts: Mapping[str, Any]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Counts of the classes that have images and leave a rest."""
+    """Returns the counts of the classes with positive and negative images."""
     pairs = zip(np.asarray(counts["positive"]), np.asarray(counts["negative"]), strict=True)
     return [(positive, negative) for positive, negative in pairs if positive.any() and negative.any()]
 
 
 def _share_above(counts: np.ndarray) -> np.ndarray:
-    """(B + 1,) share of the images at or above each edge, from the highest edge, of which there are none, down."""
+    """Returns the share of the images at or above each edge, (B + 1,), in descending order of the edges."""
     above = np.concatenate([[0], counts[::-1].cumsum()])
     return above / counts.sum()

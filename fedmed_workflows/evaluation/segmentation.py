@@ -1,4 +1,4 @@
-"""Evaluation of a segmentation: metrics, their intervals and pictures of cases, from one pass over a site."""
+"""Evaluates a segmentation in one pass over a site: metrics, intervals and pictures of cases."""
 
 from __future__ import annotations
 
@@ -18,30 +18,39 @@ from fedmed_workflows.evaluation.segmentation_metrics import as_slices, image_me
 
 
 class SegmentationMetrics:
-    """A handler that gives an evaluator's state the metrics of the images it has seen.
+    """A handler that adds the metrics of a segmentation to the state of an evaluator.
 
-    ``state.metrics`` gets ``dice`` and ``iou``: the mean over the images of the mean over the classes that the label
-    holds. With `resamples`, ``state.metrics`` also gets ``score``: all metrics of
-    :func:`fedmed_workflows.evaluation.segmentation_metrics.image_metrics` with bootstrap intervals, their mean and
-    class by class;
-    how many masks are empty; and which case is the best, the median and the worst by its Dice. Resamples draw whole
-    images, so that a volume's slices stay together.
+    The handler sets ``dice`` and ``iou`` in ``state.metrics``: the mean over the images of the mean over the classes
+    that occur in the label. With `resamples` it also sets ``score``: all metrics of
+    :func:`fedmed_workflows.evaluation.segmentation_metrics.image_metrics` with bootstrap intervals, as means and class
+    by class; the numbers of empty masks; and the best, the median and the worst case by Dice. Resamples draw whole
+    images, so that the slices of a volume stay together.
 
-    Distances are in mm in volumes and in pixels in pictures. ``hd95`` and ``slice_hd95`` leave out what is infinite: a
-    class that only the label or only the prediction holds. That flatters a network that finds nothing, so
-    ``score["empty"]`` counts these masks, by class, of images and of slices: ``label`` where only the label is empty,
-    ``prediction`` where only the prediction is, ``both`` where both are.
+    Distances are in mm for volumes and in pixels for pictures. ``hd95`` and ``slice_hd95`` leave out infinite values,
+    which occur if a class is only in the label or only in the prediction. A network that finds nothing would therefore
+    look too good, so ``score["empty"]`` counts the empty masks of images and slices by class: ``label`` if only the
+    label is empty, ``prediction`` if only the prediction is empty, ``both`` if both are empty.
 
     Parameters
     ----------
     class_names
         The C classes, in the order of the logits.
     resamples
-        Bootstrap resamples, or 0 for no intervals.
+        Number of bootstrap resamples; 0 for no intervals.
     split
-        What the images are to the site, for the report: ``test``, or ``all`` of an unseen site.
+        Name of the evaluated images in the report: ``test``, or ``all`` for an unseen site.
     overlays_dir
         Folder of the pictures of the cases, which show patients and stay at the site; None for no pictures.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from ignite.engine import Engine
+    >>> from fedmed_workflows import SegmentationMetrics
+    >>> evaluator = Engine(lambda engine, batch: {"pred": batch["label"] - 0.5, "label": batch["label"]})
+    >>> SegmentationMetrics(["tumour"]).attach(evaluator)
+    >>> evaluator.run([{"image": torch.rand(1, 1, 8, 8), "label": torch.eye(8)[None, None]}]).metrics["dice"]
+    1.0
     """
 
     def __init__(
@@ -55,13 +64,13 @@ class SegmentationMetrics:
         self._empty: list[dict[str, np.ndarray]] = []
 
     def attach(self, engine: Engine) -> None:
-        """Attaches to an evaluator of one image at a time.
+        """Attaches the handler to an evaluator with a batch size of 1.
 
-        Its output holds ``pred`` (1, C, X, Y) or (1, C, X, Y, Z) logits and ``label`` of the same shape, 0 and 1; its
-        batch holds the ``image`` (1, c, X, Y) or (1, c, X, Y, Z) in [0, 1], with the affine of the source.
+        The output of the evaluator has ``pred`` (1, C, X, Y) or (1, C, X, Y, Z) logits and ``label`` of the same shape,
+        0 and 1. The batch has the ``image`` (1, c, X, Y) or (1, c, X, Y, Z) in [0, 1], with the affine of the source.
         """
         engine.add_event_handler(Events.EPOCH_STARTED, self._start)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._see)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._add_image)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
 
     def _start(self, engine: Engine) -> None:
@@ -70,7 +79,7 @@ class SegmentationMetrics:
         if self.overlays is not None:
             self.overlays.start()
 
-    def _see(self, engine: Engine) -> None:
+    def _add_image(self, engine: Engine) -> None:
         image = engine.state.batch["image"][0]
         logits, label = (plain_tensor(engine.state.output[key]).detach()[0] for key in ("pred", "label"))
         self._check(image, logits, label)
@@ -85,7 +94,7 @@ class SegmentationMetrics:
         if self.overlays is not None:
             dice = metrics["dice"][0]
             mean = float(np.nanmean(dice)) if np.isfinite(dice).any() else math.nan
-            self.overlays.see(mean, image, label, logits > 0)
+            self.overlays.add(mean, image, label, logits > 0)
 
     def _check(self, image: torch.Tensor, logits: torch.Tensor, label: torch.Tensor) -> None:
         expected = (len(self.class_names), *image.shape[1:])
@@ -93,7 +102,7 @@ class SegmentationMetrics:
             found = f"{tuple(logits.shape)} and {tuple(label.shape)}"
             raise ValueError(f"{file_of(image)}: found logits and label {found}, expected both {expected}")
         if not torch.isfinite(logits).all():
-            raise ValueError("logits: found values that are not finite; the network's weights are no numbers any more")
+            raise ValueError("logits: found values that are not finite; the network's weights may be NaN or infinite")
 
     def _finish(self, engine: Engine) -> None:
         means = mean_metrics(self._images)
@@ -128,15 +137,15 @@ class SegmentationMetrics:
 
 
 def _empty_masks(prediction: torch.Tensor, label: torch.Tensor, slice_axis: int | None) -> dict[str, np.ndarray]:
-    """How many masks are empty in the label alone, the prediction alone, both: (C, 3) of image and slices."""
+    """Counts the masks that are empty only in the label, only in the prediction, or in both: (C, 3) each."""
     empty = {}
     for kind, parts in (
         ("images", (prediction[None], label[None])),
         ("slices", [as_slices(part, slice_axis) for part in (prediction, label)]),
     ):
-        predicted, labelled = (part.flatten(2).any(2) for part in parts)
+        predicted, labelled = (part.flatten(2).any(2) for part in parts)  # (n, C) each
         counts = (predicted & ~labelled, ~predicted & labelled, ~predicted & ~labelled)
-        empty[kind] = torch.stack([count.sum(0) for count in counts], dim=1).cpu().numpy()
+        empty[kind] = torch.stack([count.sum(0) for count in counts], dim=1).cpu().numpy()  # (C, 3)
     return empty
 
 

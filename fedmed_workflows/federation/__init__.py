@@ -1,4 +1,4 @@
-"""A federation: its settings, its rounds, its folder, and the engine that has all sites in one process."""
+"""A federation: its settings, its rounds, its run folder, and the engine that runs all sites in one process."""
 
 from fedmed_faces import moved_names
 

@@ -1,4 +1,4 @@
-"""What the rounds of a federation ask of an engine, whatever lies between them and the sites."""
+"""The engines of a federation: the protocol that an engine follows, the kinds of engines by name, and their outcome."""
 
 from __future__ import annotations
 
@@ -14,44 +14,57 @@ from fedmed_workflows.exchange.weights import Update
 
 
 class Engine(Protocol):
-    """Calls the sites: a function call in one process, a message on a wire."""
+    """Calls the sites, by function calls in one process or by messages over a network."""
 
     def initial_weights(self) -> Mapping[str, torch.Tensor]:
-        """The exchanged tensors before round 1."""
+        """Returns the exchanged tensors before round 1."""
 
     def to_transport(self, weights: Mapping[str, torch.Tensor], file: Path) -> Mapping[str, torch.Tensor]:
-        """An aggregate as the engine passes it on: the tensors, or the file that holds them too."""
+        """Returns an aggregate as the engine sends it to the sites: the tensors, or the file that holds the tensors."""
 
     def check_states(self, history: Sequence[Mapping[str, Any]]) -> None:
-        """Refuses to go on where a site has lost the state of its last contribution."""
+        """Refuses to continue if a site has lost the state of its last contribution."""
 
     def train(self, weights: Mapping[str, torch.Tensor], round_number: int) -> Iterator[tuple[str, Update | Exception]]:
-        """One round: every training site's name with its update, or with the error that ended its round."""
+        """Runs one round; yields each training site's name with its update, or with the error that ended its round."""
 
     def validate(self, weights: Mapping[str, torch.Tensor], round_number: int) -> dict[str, dict[str, float]]:
-        """Metrics of a round's aggregate on every site's validation images and on the unseen site."""
+        """Returns the metrics of an aggregate on every site's validation images and on the unseen site."""
+
+
+class Trained(Protocol):
+    """The network of a run, with the methods that the writer of the results calls."""
+
+    def save_model(self, weights: Mapping[str, Any], path: Path) -> Path:
+        """Writes the whole network with the given weights as ``{"model": state}``."""
+
+    def has_setting(self, name: str) -> bool:
+        """Returns whether the training configuration has an entry of this name."""
+
+    def setting(self, name: str) -> Any:
+        """Returns the value of an entry of the training configuration."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an engine made of a run.
+    """The outcome of a run: the trained network and all numbers that the report needs.
 
     Attributes
     ----------
     manifest
-        What was exchanged.
+        The exchanged tensors: names, shapes and types.
     weights
         The last aggregate.
     history
-        An entry a round, of round 0 first.
+        One entry for each round, starting with round 0.
     sites
-        Every site's name, role and number of training samples.
+        Name, role and number of training samples of every site.
     initial, final
-        Scores of the untrained and the trained network by site.
+        Scores of the untrained and of the trained network, by site.
     trained
         The network.
     notes
-        Remarks for the report's reader.
+        Remarks for the reader of the report.
     """
 
     manifest: Manifest
@@ -66,18 +79,18 @@ class Outcome:
 
 @dataclass(frozen=True)
 class EngineKind:
-    """A kind of engine: the function that runs a federation's rounds, and the settings that it can follow.
+    """A kind of engine: the function that runs the rounds of a federation, and the settings that the engine supports.
 
     Attributes
     ----------
     function
-        ``module:function``, imported when the engine is chosen, with the packages it needs.
+        ``module:function``. The module is imported when the engine is selected, with the packages that it needs.
     tracks
-        Whether it shows the rounds outside the report (``track_with``).
+        Whether the engine supports ``track_with``, which shows the rounds outside the report.
     filters
-        Whether it filters updates (``filters``).
+        Whether the engine supports ``filters`` on the updates.
     in_one_process
-        Whether it has all sites' images in its process, so that it can train at one place.
+        Whether the images of all sites are in one process, so that the engine can train at one place.
     """
 
     function: str
@@ -90,17 +103,4 @@ ENGINES = {
     "in_process": EngineKind("fedmed_workflows.federation.in_process:run_in_process", in_one_process=True),
     "nvflare": EngineKind("fedmed_workflows.nvflare.run.simulator:run_in_simulator", tracks=True, filters=True),
 }
-"""The kinds of engines by the name that ``engine`` selects."""
-
-
-class Trained(Protocol):
-    """The network of a run, as the one who writes its results needs it."""
-
-    def save_model(self, weights: Mapping[str, Any], path: Path) -> Path:
-        """Writes the whole network with the given weights, as ``{"model": state}``."""
-
-    def has_setting(self, name: str) -> bool:
-        """Whether the training configuration has an entry of this name."""
-
-    def setting(self, name: str) -> Any:
-        """The value of an entry of the training configuration."""
+"""The kinds of engines, by the name that the setting ``engine`` selects."""

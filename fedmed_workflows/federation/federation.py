@@ -1,4 +1,7 @@
-"""A federation: its bundle, sites and settings, and the run of it from the first check to the report."""
+"""Runs a federation from the check of its settings to the report. To run it on the sites in the folder ``data``:
+
+    python -m monai.bundle run --config_file bundles/facmic_classification/configs/federated.json --dataset_dir data
+"""
 
 from __future__ import annotations
 
@@ -21,30 +24,32 @@ from fedmed_workflows.report.leave_one_out import write_leave_one_out
 class Federation(FederationSettings):
     """Trains a bundle across sites, round by round, and writes a report.
 
-    A round that was committed is never lost: killed at any moment and started again with the same arguments, the run
-    goes on after the last whole round and ends with the same bits. Its parameters are those of
+    A committed round is never lost: a run that was killed and is started again with the same arguments continues after
+    the last complete round and ends with the same bits. The parameters are those of
     :class:`fedmed_workflows.federation.settings.FederationSettings`.
     """
 
     def run(self) -> dict[str, Any]:
-        """Runs the rounds that are left and writes the report; returns what the report says.
+        """Runs the remaining rounds, writes the report and returns the content of the report.
 
-        Where each site is the unseen one in turn, or trains alone: a result for each of them, by its name.
+        If each site is the unseen site in turn, or trains alone, the method returns one result for each site, by name.
 
         Raises
         ------
         ValueError
-            Bad input, named with its site and file, before any training; or a folder of another run.
+            The input is invalid, or the folder belongs to another run. The message names the site and the file. This
+            is checked before any training.
         FederationError
             Too few sites contributed to a round.
         """
         if not self.sites.folders:
             raise ValueError("sites: found no training site, expected at least one besides the unseen one")
         engine = ENGINES[self.engine]
+        expected = f"found the engine {self.engine!r}, expected the engine 'nvflare'"
         if self.track_with and not engine.tracks:
-            raise ValueError(f"track_with {self.track_with}: NVFlare's receivers do it, expected the engine 'nvflare'")
+            raise ValueError(f"track_with {self.track_with}: {expected}")
         if self.filters is not None and not engine.filters:
-            raise ValueError(f"filters: they are NVFlare's, and engine is {self.engine!r}; expected engine 'nvflare'")
+            raise ValueError(f"filters: {expected}")
         if self.training == ALONE:
             return each_site_alone(self)
         if self.sites.in_turn:
@@ -52,29 +57,29 @@ class Federation(FederationSettings):
         return self.run_with(resolve_name(engine.function), self.engine)
 
     def run_with(self, engine: Callable[[Federation, RunFolder], Outcome], name: str) -> dict[str, Any]:
-        """Runs the rounds that are left with an engine's function, and its name for the report, as :meth:`run` does."""
+        """Runs the remaining rounds with the function of an engine; `name` is the engine's name in the report."""
         with RunFolder(self.output_dir, self.identity()) as folder:
             return write_result(self, engine(self, folder), name)
 
     def identity(self) -> dict[str, Any]:
-        """What makes a run this run and no other."""
+        """Returns the identity of the run, by which its folder is resumed or refused."""
         return run_identity(self)
 
     def with_unseen(self, site: str) -> Federation:
-        """The same federation with one of its sites as the unseen one, in a folder of the site's name."""
+        """Returns a copy of the federation with one of its sites as the unseen site, in a folder of the site's name."""
         return self.replaced(sites=self.sites.without(site), output_dir=self.output_dir / site)
 
     def site(self, name: str, folder: Path, settings: Mapping[str, Any], held_out: bool) -> SiteAlgo:
-        """A site that is not initialized yet, with its state in the run's folder.
+        """Returns a site that is not initialized yet; the site keeps its state in the run folder.
 
         Parameters
         ----------
         name, folder
-            The site and its images.
+            Name of the site, and the folder of its images.
         settings
             Entries of the training configuration to replace at this site.
         held_out
-            An unseen site.
+            Whether the site is the unseen site.
         """
         state_dir = self.output_dir / "sites" / name
         common = {**self.settings, "cache_dir": self.cache_dir, "device": self.device, "output_dir": str(state_dir)}
@@ -86,19 +91,19 @@ class Federation(FederationSettings):
         )  # fmt: skip
 
     def prepare(self, unseen: SiteAlgo | None) -> Preparation:
-        """Runs the preparations; the training sites' settings and the notes of all of them together."""
+        """Runs all preparations; returns their settings for the training sites and their notes together."""
         prepared = [step(unseen, self.output_dir) for step in self.preparations]
         settings = {name: value for step in prepared for name, value in step.settings.items()}
         return Preparation(settings, [note for step in prepared for note in step.notes])
 
 
 def each_site_alone(federation: Federation) -> dict[str, Any]:
-    """Trains each site by itself, in a folder of its name; returns the results by this name.
+    """Trains each site alone, in a folder of the site's name; returns the results by site name.
 
     Raises
     ------
     ValueError, FederationError
-        As :meth:`fedmed_workflows.Federation.run`, of the first run that fails; those before it stay.
+        As :meth:`fedmed_workflows.Federation.run`, from the first run that fails. The earlier runs are kept.
     """
     with RunFolder(federation.output_dir, federation.identity()):
         places = {site: federation.output_dir / site for site in federation.sites.folders}
@@ -106,17 +111,17 @@ def each_site_alone(federation: Federation) -> dict[str, Any]:
 
 
 def leave_one_site_out(federation: Federation) -> dict[str, Any]:
-    """Runs a federation once for each of its sites as the unseen one; returns the results by this site's name.
+    """Runs a federation once for each site as the unseen site; returns the results by the name of the unseen site.
 
-    A site that trains alone is never the unseen one.
+    A site that trains alone is never the unseen site.
 
-    Each run has a folder of its own, named after its unseen site, and is taken up there if it was interrupted. The
-    features or slices that sites keep on disk serve all runs.
+    Each run has its own folder, named after its unseen site. An interrupted run is resumed there. All runs share the
+    features or slices that the sites keep on disk.
 
     Raises
     ------
     ValueError, FederationError
-        As :meth:`fedmed_workflows.Federation.run`, of the first run that fails; those before it stay.
+        As :meth:`fedmed_workflows.Federation.run`, from the first run that fails. The earlier runs are kept.
     """
     results = {}
     with RunFolder(federation.output_dir, federation.identity()):

@@ -1,4 +1,4 @@
-"""What makes a run this run and no other: what a folder is taken up by, or refused."""
+"""The identity of a run, by which a folder is resumed or refused, and the versions of the packages of a run."""
 
 from __future__ import annotations
 
@@ -15,9 +15,14 @@ from fedmed_workflows.federation.bundle.config import config_files
 from fedmed_workflows.federation.settings import FederationSettings
 from fedmed_workflows.sites.federation_sites import ALL
 
+PACKAGES = ("fedmed", "monai", "torch", "open_clip_torch", "pytorch-ignite", "numpy")
+"""Packages whose versions affect the numbers of a run."""
+
 
 def run_identity(settings: FederationSettings) -> dict[str, Any]:
-    """Bundle, configuration, sites, data and settings of a federation, as plain data.
+    """Returns bundle, configuration, sites, data and settings of a federation as plain data.
+
+    A folder is resumed only by a run with the same identity.
 
     Raises
     ------
@@ -50,7 +55,7 @@ def run_identity(settings: FederationSettings) -> dict[str, Any]:
 
 
 def _short(name: str) -> str:
-    """A file's name in the bundle; of one that lies elsewhere its last part, as it may be moved."""
+    """Returns the name of a bundle's file as it is; of any other file only the last part, as the file may be moved."""
     return Path(name).name if Path(name).is_absolute() else name
 
 
@@ -60,13 +65,10 @@ def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
         return plain
     except TypeError as error:
         raise ValueError(
-            f"settings: expected plain values, found: {error}; a component belongs into an overlay (train_config)"
+            f"settings: expected plain values, found: {error}; define components in an overlay (train_config)"
         ) from error
 
 
-PACKAGES = ("fedmed", "monai", "torch", "open_clip_torch", "pytorch-ignite", "numpy")
-
-
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that a run's numbers depend on."""
+    """Returns the versions of Python and of the packages that affect the numbers of a run."""
     return {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}}

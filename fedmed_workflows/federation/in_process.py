@@ -1,4 +1,4 @@
-"""The engine of one process: every site is an object, a round is a function call."""
+"""The engine that runs all sites in one process: each site is an object, and a round is a function call."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ logger = logging.getLogger(__name__)
 
 
 def run_in_process(federation: Federation, folder: RunFolder) -> Outcome:
-    """Runs a federation's rounds with all sites in this process.
+    """Runs the rounds of a federation with all sites in this process.
 
     Raises
     ------
     ValueError
-        Bad input, named with its site and file, before any training.
+        The input is invalid. The message names the site and the file. This is checked before any training.
     FederationError
         Too few sites contributed to a round.
     """
-    engine, manifest, notes = opened(federation)
+    engine, manifest, notes = build_engine(federation)
     rounds = Rounds(
         engine, folder, manifest, federation.aggregation, federation.rounds, federation.min_sites, federation.privacy
     )
-    with RoundProgress(federation.rounds, len(engine.sites), folder.rounds_done) as shown:
-        weights, history = rounds.run(shown)
+    with RoundProgress(federation.rounds, len(engine.sites), folder.rounds_done) as progress:
+        weights, history = rounds.run(progress)
     initial, final = engine.score(engine.initial_weights(), untrained=True), engine.score(weights)
     return Outcome(manifest, weights, history, engine.roles(), initial, final, engine.first_site(), notes)
 
 
-def opened(federation: Federation) -> tuple[InProcessEngine, Manifest, list[str]]:
-    """The engine with all sites built, what they exchange, and what the preparations have to say."""
+def build_engine(federation: Federation) -> tuple[InProcessEngine, Manifest, list[str]]:
+    """Builds the engine with all sites; returns the engine, the manifest of the exchanged tensors, and the notes."""
     folders, observed = training_folders(federation.training, federation.sites.folders, federation.output_dir)
     engine = InProcessEngine(federation.site, folders, federation.sites.unseen, observed)
     unseen = engine.open_unseen(federation.unseen_settings)
@@ -63,18 +63,18 @@ def opened(federation: Federation) -> tuple[InProcessEngine, Manifest, list[str]
 class InProcessEngine:
     """Runs all sites of a federation in this process, one after the other, in the order of their names.
 
-    The sites share one frozen foundation; each has its own trained part, data, and state on disk.
+    The sites share one frozen foundation. Each site has its own trained part, data, and state on disk.
 
     Parameters
     ----------
     make_site
         ``(name, folder, settings, held_out) -> SiteAlgo``.
     folders
-        Path by name of the training sites.
+        Paths of the training sites, by name.
     unseen
-        ``(name, path)`` of the site that never trains, or None.
+        ``(name, path)`` of the unseen site, which never trains, or None.
     observed
-        Path by name of the sites that are judged like training sites, by their own splits, and do not train here.
+        Paths, by name, of the sites that are evaluated on their own splits like training sites, and do not train here.
     """
 
     def __init__(
@@ -94,26 +94,27 @@ class InProcessEngine:
         self._initial: Weights = {}
 
     def open_unseen(self, settings: Mapping[str, Any]) -> SiteAlgo | None:
-        """Builds the unseen site, which may release features before the training sites are built."""
+        """Builds the unseen site. It comes first because the training sites may need features that it releases."""
         if self._unseen is not None:
-            self.unseen = self._built(*self._unseen, settings, True)
+            self.unseen = self._build(*self._unseen, settings, True)
         return self.unseen
 
     def open_observed(self, settings: Mapping[str, Any]) -> None:
-        """Builds the sites that are judged by their own splits and do not train."""
+        """Builds the sites that are evaluated on their own splits and do not train."""
         for name, folder in self._observed.items():
-            self.observed[name] = self._built(name, folder, settings, False)
+            self.observed[name] = self._build(name, folder, settings, False)
 
     def open(self, settings: Mapping[str, Any]) -> Manifest:
-        """Builds the training sites, checks that all exchange the same, and returns the manifest.
+        """Builds the training sites, checks that all sites exchange the same tensors, and returns the manifest.
 
         Raises
         ------
         ValueError
-            A site's images are refused, or its network differs from the others'; the message names the site.
+            The images of a site are refused, or its network differs from those of the other sites. The message names
+            the site.
         """
         for name, folder in self.folders.items():
-            self.sites[name] = self._built(name, folder, settings, False)
+            self.sites[name] = self._build(name, folder, settings, False)
         first = self.first_site()
         self._initial = first.initial_weights()
         manifest = first.manifest
@@ -122,15 +123,15 @@ class InProcessEngine:
         return manifest
 
     def initial_weights(self) -> Weights:
-        """The exchanged tensors before round 1."""
+        """Returns the exchanged tensors before round 1."""
         return self._initial
 
     def to_transport(self, weights: Mapping[str, torch.Tensor], file: Path) -> Mapping[str, torch.Tensor]:
-        """The tensors: all sites are here."""
+        """Returns the tensors, loaded from their file if they are in a file."""
         return load_file(file) if isinstance(weights, FileWeights) else weights
 
     def check_states(self, history: Sequence[Mapping[str, Any]]) -> None:
-        """Refuses to go on where a site has lost the state of its last contribution.
+        """Refuses to continue if a site has lost the state of its last contribution.
 
         Raises
         ------
@@ -146,26 +147,26 @@ class InProcessEngine:
                 )
 
     def train(self, weights: Mapping[str, torch.Tensor], round_number: int) -> Iterator[tuple[str, Update | Exception]]:
-        """One round: every training site's name with its update, or with the error that ended its round."""
+        """Runs one round; yields each training site's name with its update, or with the error that ended its round."""
         for name, site in self.sites.items():
             try:
                 yield name, site.fit_round(weights, round_number)
-            except Exception as error:  # a site's failure is the federation's to judge
+            except Exception as error:  # the rounds decide whether enough sites contributed
                 logger.warning("site %s, round %d: %s", name, round_number, error)
                 yield name, error
 
     def validate(self, weights: Mapping[str, torch.Tensor], round_number: int) -> dict[str, dict[str, float]]:
-        """Metrics of a round's aggregate on every site's validation images and on the unseen site."""
+        """Returns the metrics of an aggregate on every site's validation images and on the unseen site."""
         return {
             name: site.evaluate(ExchangeObject(weights=dict(weights))).metrics for name, site in self._all().items()
         }
 
     def score(self, weights: Mapping[str, torch.Tensor], untrained: bool = False) -> dict[str, dict[str, Any]]:
-        """Metrics of an aggregate with intervals on every site's test images and on the unseen site."""
+        """Returns the metrics of an aggregate, with intervals, on every site's test images and on the unseen site."""
         return {name: site.score(weights, untrained) for name, site in self._all().items()}
 
     def roles(self) -> list[dict[str, Any]]:
-        """Every site's name, role and number of training samples."""
+        """Returns name, role and number of training samples of every site."""
         return [
             {"name": name, "role": self._role(name), "samples": 0 if name in self.observed else site.samples}
             for name, site in self._all().items()
@@ -175,10 +176,10 @@ class InProcessEngine:
         return "training" if name in self.sites else "observed" if name in self.observed else "unseen"
 
     def first_site(self) -> SiteAlgo:
-        """The training site whose name comes first."""
+        """Returns the training site with the first name in alphabetical order."""
         return next(iter(self.sites.values()))
 
-    def _built(self, name: str, folder: Path, settings: Mapping[str, Any], held_out: bool) -> SiteAlgo:
+    def _build(self, name: str, folder: Path, settings: Mapping[str, Any], held_out: bool) -> SiteAlgo:
         site = self.make_site(name, folder, settings, held_out)
         try:
             site.initialize()

@@ -1,4 +1,4 @@
-"""The rounds of a run on the terminal: a bar that moves with every site's answer."""
+"""The progress bar of a run on the terminal. It advances with every answer of a site."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from fedmed_workflows.federation.rounds import SiteEntries
 
 
 class RoundProgress:
-    """A bar of all sites' answers in all rounds, with the last loss and the bytes of the current round.
+    """Shows a progress bar of all answers in all rounds, with the last loss and the bytes of the current round.
 
-    Used as a context manager.
+    Use the object as a context manager.
 
     Parameters
     ----------
     rounds
         Number of the last round.
     sites
-        Number of the training sites.
+        Number of training sites.
     done
-        Rounds that were done before.
+        Number of rounds that were complete before.
     """
 
     def __init__(self, rounds: int, sites: int, done: int = 0) -> None:
@@ -39,7 +39,7 @@ class RoundProgress:
         self.bar.close()
 
     def __call__(self, number: int, sites: SiteEntries) -> None:
-        """Shows the latest of a round's answers."""
+        """Shows the latest answer of a round."""
         name = next(reversed(sites))
         loss = sites[name].get("loss", "failed" if "error" in sites[name] else "kept at the site")
         megabytes = sum(part["received_bytes"] + part.get("sent_bytes", 0) for part in sites.values()) / 1e6
@@ -48,7 +48,7 @@ class RoundProgress:
         self.bar.update()
 
     def catch_up(self, history: Sequence[Mapping[str, Any]]) -> None:
-        """Shows the entries of a history that were not shown yet."""
+        """Shows those entries of a history that were not shown before."""
         for entry in history[self.done + 1 :]:
             self.done = entry["round"]
             names = list(entry["sites"])

@@ -1,4 +1,4 @@
-"""What a run leaves once its rounds are over: the network, the numbers, the report and the trained bundle."""
+"""Writes the result of a run after its last round: the network, the numbers, the report and the trained bundle."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fedmed_workflows.report.page import write_report
 
 
 def write_result(settings: FederationSettings, outcome: Outcome, engine: str) -> dict[str, Any]:
-    """Writes a run's network, numbers, report and trained bundle to its folder; returns what the report says."""
+    """Writes network, numbers, report and trained bundle of a run to its folder; returns the content of the report."""
     result = _result(settings, outcome, engine)
     if not settings.keep_network:
         _write_numbers(settings, result)

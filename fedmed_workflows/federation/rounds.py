@@ -1,4 +1,10 @@
-"""The rounds of a federation: who contributed, what is aggregated and kept, when it ends. The same on every engine."""
+"""Runs the rounds of a federation, the same on every engine. To run 20 rounds on the sites in the folder ``data``:
+
+    python -m monai.bundle run --config_file bundles/facmic_classification/configs/federated.json --dataset_dir data
+        --rounds 20
+
+A round sends the aggregate to the sites, aggregates their updates, validates the new aggregate and commits it.
+"""
 
 from __future__ import annotations
 
@@ -25,33 +31,33 @@ logger = logging.getLogger(__name__)
 Tensors = Mapping[str, torch.Tensor]
 
 SiteEntries = dict[str, dict[str, Any]]
-"""A round's entry of each site that answered, by the site's name."""
+"""The entry of each site that answered in a round, by site name."""
 
 
 class FederationError(RuntimeError):
-    """Too few sites contributed to a round. The last good aggregate stays in the run's folder."""
+    """Too few sites contributed to a round. The last good aggregate stays in the run folder."""
 
 
 @dataclass(frozen=True)
 class Rounds:
-    """The rounds of one run, from the folder's last whole round on.
+    """The rounds of one run. They start after the last complete round in the run folder.
 
     Attributes
     ----------
     engine
-        Calls the sites.
+        The engine, which calls the sites.
     folder
-        Keeps an aggregate and the history after every round.
+        The run folder, which keeps an aggregate and the history after every round.
     manifest
-        What an update must be.
+        The tensors that an update must have.
     aggregation
-        From the updates to the aggregate.
+        Computes the aggregate from the updates.
     rounds
-        Number of the last round; 0 where nothing travels.
+        Number of the last round; 0 if no tensor is exchanged.
     min_sites
-        Sites that must contribute to every round.
+        Number of sites that must contribute to every round.
     privacy
-        What the sites do to their updates, for epsilon in the history.
+        The noise that the sites add to their updates, needed for epsilon in the history; None for no noise.
     """
 
     engine: Engine
@@ -63,36 +69,36 @@ class Rounds:
     privacy: GaussianUpdate | None = None
 
     def run(
-        self, show: Callable[[int, SiteEntries], None], committed: Callable[[dict[str, Any]], None] = lambda entry: None
+        self, show: Callable[[int, SiteEntries], None], publish: Callable[[dict[str, Any]], None] = lambda entry: None
     ) -> tuple[Tensors, list[dict[str, Any]]]:
-        """Runs the rounds that are left; the last aggregate and the history.
+        """Runs the remaining rounds; returns the last aggregate and the history.
 
         Parameters
         ----------
         show
-            Gets the round's number and the sites' entries so far, after every site's answer.
-        committed
-            Gets every round's entry of the history, those of before first.
+            Called after every answer of a site, with the number of the round and the entries of the sites so far.
+        publish
+            Called with the history's entry of every committed round, starting with the rounds of earlier runs.
 
         Raises
         ------
         FederationError
             Too few sites contributed to a round.
         ValueError
-            The aggregation needs more sites than a round may have, or its state is missing or damaged; or there are
-            rounds and nothing travels in them, or none and something would.
+            The aggregation needs more sites than a round may have, or its state is missing or damaged, or the number of
+            rounds does not fit the network, see :func:`check_rounds`.
         """
         self.aggregation.check(self.min_sites)
         check_rounds(self.rounds, self.manifest)
         weights, history = self._resumed() or self._start()
         self.engine.check_states(history)
         for entry in history:
-            committed(entry)
+            publish(entry)
         for number in range(len(history), self.rounds + 1):
             weights, entry = self._round(weights, number, show)
             history.append(accounted(entry, history, self.privacy))
             self.folder.commit(history, self.manifest)
-            committed(history[-1])
+            publish(history[-1])
         return weights, history
 
     def _resumed(self) -> tuple[Tensors, list[dict[str, Any]]] | None:
@@ -111,17 +117,17 @@ class Rounds:
         return weights, history
 
     @property
-    def _forms(self) -> TensorSpecs:
+    def _state_specs(self) -> TensorSpecs:
         return self.aggregation.state_specs(self.manifest)
 
     def _before(self, weights: Tensors, number: int) -> Before:
-        """What the server has after a round."""
-        return Before(weights, self.folder.state(number, self._forms), self.manifest.statistics)
+        """Returns the tensors and the aggregation's state that the server has after a round."""
+        return Before(weights, self.folder.state(number, self._state_specs), self.manifest.statistics)
 
     def _aggregated(self, updates: Mapping[str, Update], weights: Tensors, number: int) -> Tensors:
-        """The aggregate of a round as the engine carries it to its validation and the next, once it is on the disk."""
+        """Aggregates the updates of a round, writes the aggregate to disk and returns it as the engine sends it."""
         aggregated = self.aggregation.aggregate(updates, self._before(weights, number - 1))
-        file = self.folder.keep_aggregated(aggregated, self.manifest, self._forms, number)
+        file = self.folder.keep_aggregated(aggregated, self.manifest, self._state_specs, number)
         return self.engine.to_transport(FileWeights(file), file)
 
     def _round(
@@ -140,7 +146,7 @@ class Rounds:
         return weights, {**entry, "validation": self.engine.validate(weights, number)}
 
     def _accept(self, name: str, result: Update | Exception, updates: dict[str, Update]) -> dict[str, Any]:
-        """Takes up a site's update if it is sound; the round's entry of the site."""
+        """Adds the update of a site to `updates` if the update is valid; returns the round's entry of the site."""
         received = {"received_bytes": self.manifest.bytes}
         try:
             if isinstance(result, Exception):
@@ -163,22 +169,24 @@ class Rounds:
 
 
 def check_rounds(rounds: int, manifest: Manifest) -> None:
-    """Refuses rounds in which nothing travels, and none where something would: only a network as it is has none.
+    """Refuses a number of rounds that does not fit the manifest.
+
+    A network of which no tensor is exchanged has 0 rounds; any other network has at least 1.
 
     Raises
     ------
     ValueError
-        The message says how many rounds were found and expected.
+        The message names the number of rounds that was found and the number that was expected.
     """
     if rounds and not manifest.tensors:
-        raise ValueError(f"rounds: expected 0, found {rounds}: nothing of this network travels")
+        raise ValueError(f"rounds: expected 0, found {rounds}: no tensor of this network is exchanged")
     if not rounds and manifest.tensors:
-        travelling = f"{len(manifest.tensors)} tensors of this network travel"
-        raise ValueError(f"rounds: expected a whole number of at least 1, found 0: {travelling}")
+        exchanged = f"{len(manifest.tensors)} tensors of this network are exchanged"
+        raise ValueError(f"rounds: expected a whole number of at least 1, found 0: {exchanged}")
 
 
 def _check_samples(name: str, samples: Any) -> None:
-    """Refuses a number of samples that no site can have, as it is the site's weight in the aggregate."""
+    """Refuses an invalid number of samples, because this number is the weight of the site in the aggregate."""
     whole = isinstance(samples, int) and not isinstance(samples, bool)
     if not whole or not math.isfinite(samples) or samples <= 0:
         raise UpdateError(f"site {name!r}: claims {samples!r} samples, expected a positive whole number")

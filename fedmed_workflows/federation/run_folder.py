@@ -1,4 +1,4 @@
-"""A run's folder: whose it is, what it holds of finished rounds, and how a file gets there whole or not at all."""
+"""The folder of a run: its identity, its lock, and the checkpoints of complete rounds. Files are written atomically."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ from fedmed_workflows.exchange.tensor_file import TensorFile
 from fedmed_workflows.exchange.weights import FileWeights, TensorSpecs, Weights
 
 KEPT_CHECKPOINTS = 3
-"""Aggregates that stay on disk besides the last."""
-
+"""Number of aggregates that are kept on disk, in addition to the last aggregate."""
 
 TOLERATED = (".lock", "config_*.json", "mlruns*", "statistics*")
-"""What a new run's folder may hold: its lock, what MONAI's tracking writes before the run starts, and the statistics of
-its sites."""
+"""Files that a new run folder may contain: its lock, files that MONAI's tracking writes before the run starts, and
+the statistics of the sites."""
 
 
 class RunFolder:
-    """The folder of one run, held by one process at a time.
+    """The folder of one run. Only one process at a time can use it.
 
-    Used as a context manager. A new folder is marked with the run's identity (``run.json``); a folder that a run of
-    the same identity left unfinished is taken up; any other is refused, unless it has no aggregate yet: a start that
-    bad input ended leaves nothing to lose.
+    Use the object as a context manager. A new folder gets the identity of the run (``run.json``). A folder of an
+    unfinished run with the same identity is resumed. Any other folder is refused, except one without an aggregate: a
+    run that ended before round 1 leaves nothing that could be lost.
 
     Parameters
     ----------
     path
-        ``output_dir``.
+        The folder, ``output_dir``.
     identity
-        What makes it this run and no other: settings, seeds, data, manifest.
+        The identity of the run: settings, seed, data, manifest.
     lock
-        Name of the file that marks the process that holds the folder.
+        Name of the lock file, which the process that uses the folder holds.
 
     Raises
     ------
     ValueError
-        The folder belongs to another run, to a running process, or to something else; the message names what differs.
+        The folder belongs to another run, a running process uses it, or it holds other files. The message names the
+        settings that differ.
     """
 
     def __init__(self, path: str | Path, identity: Mapping[str, Any], lock: str = ".lock") -> None:
@@ -75,24 +75,24 @@ class RunFolder:
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """The entries of the whole rounds so far, round 0 first; none in a new run."""
+        """The entries of the complete rounds so far, round 0 first; empty in a new run."""
         try:
             return list(json.loads((self.path / "checkpoints" / "last.json").read_text())["history"])
-        except (OSError, ValueError, KeyError):  # resume says what is wrong with it
+        except (OSError, ValueError, KeyError):  # resume reports the damage
             return []
 
     @property
     def rounds_done(self) -> int:
-        """Number of the last whole round; 0 in a new run."""
+        """Number of the last complete round; 0 in a new run."""
         return max(0, len(self.history) - 1)
 
     def resume(self, manifest: Manifest) -> tuple[Weights, list[dict[str, Any]]] | None:
-        """The aggregate after the last whole round and the history up to it, or None in a new run.
+        """Loads the aggregate and the history of the last complete round; returns None in a new run.
 
         Raises
         ------
         ValueError
-            The checkpoint is damaged, or does not match the manifest: other tensors, other frozen weights.
+            The checkpoint is damaged, or its tensors or its frozen weights do not match the manifest.
         """
         pointer = self.path / "checkpoints" / "last.json"
         if not pointer.is_file():
@@ -102,7 +102,7 @@ class RunFolder:
             file, history, before = pointer.parent / last["file"], last["history"], last["manifest"]
         except (ValueError, KeyError) as error:
             raise ValueError(f"{pointer}: expected the record of the last round, found {error!r}") from error
-        Manifest.from_json(before).check_same(manifest, f"this run, which goes on from {file},")
+        Manifest.from_json(before).check_same(manifest, f"this run, which continues from {file},")
         try:
             weights = load_file(file)
         except (SafetensorError, OSError) as error:
@@ -111,11 +111,11 @@ class RunFolder:
         return weights, history
 
     def file(self, number: int) -> Path:
-        """The file of a round's aggregate."""
+        """Returns the path of the aggregate of a round."""
         return self.path / "checkpoints" / f"round_{number:05d}.safetensors"
 
     def keep(self, weights: Mapping[str, torch.Tensor], number: int) -> Path:
-        """Writes the aggregate of a round; the file counts once :meth:`commit` names it."""
+        """Writes the aggregate of a round. The round becomes valid when :meth:`commit` records it."""
         file = self.file(number)
         with whole_file(file) as temporary:
             if isinstance(weights, FileWeights):
@@ -127,9 +127,9 @@ class RunFolder:
     def keep_aggregated(
         self, aggregated: Iterable[Aggregated], manifest: Manifest, state: TensorSpecs, number: int
     ) -> Path:
-        """Writes the aggregate of a round and the aggregation's state as they are computed, tensor by tensor.
+        """Writes the aggregate of a round and the state of the aggregation, tensor by tensor as they are computed.
 
-        Like :meth:`keep`; the state, if there is any, counts with the aggregate of the same number.
+        As with :meth:`keep`, both files become valid when :meth:`commit` records the round.
         """
         with ExitStack() as files:
             values = _tensor_file(files, self.file(number), manifest.tensors)
@@ -137,34 +137,34 @@ class RunFolder:
             for tensor in aggregated:
                 values.write(tensor.name, tensor.value)
                 for name, value in tensor.state.items():
-                    assert states is not None  # state has the names of the aggregation's forms
+                    assert states is not None  # state has the names of the aggregation's state_specs
                     states.write(name, value)
         return self.file(number)
 
     def state_file(self, number: int) -> Path:
-        """The file of an aggregation's state after a round."""
+        """Returns the path of the aggregation's state after a round."""
         return self.path / "checkpoints" / f"state_{number:05d}.safetensors"
 
-    def state(self, number: int, forms: TensorSpecs) -> Mapping[str, torch.Tensor]:
-        """An aggregation's state after a round, read when it is asked for; nothing before round 1.
+    def state(self, number: int, specs: TensorSpecs) -> Mapping[str, torch.Tensor]:
+        """Opens the aggregation's state after a round; its tensors are read on access. It is empty before round 1.
 
         Raises
         ------
         ValueError
-            The file is missing, damaged, or holds something else.
+            The file is missing or damaged, or its tensors do not match `specs`.
         """
-        if not forms or number == 0:
+        if not specs or number == 0:
             return {}
         file = self.state_file(number)
         try:
             found = FileWeights(file)
         except (SafetensorError, OSError) as error:
             raise ValueError(f"{file}: expected the aggregation's state of round {number}, found: {error}") from error
-        Manifest(forms, "").check(found, f"the aggregation's state {file}")
+        Manifest(specs, "").check(found, f"the aggregation's state {file}")
         return found
 
     def commit(self, history: list[dict[str, Any]], manifest: Manifest) -> None:
-        """Makes the last round of a history count: from now on a run goes on after it."""
+        """Records the last round of a history as complete; a resumed run continues after this round."""
         folder = self.path / "checkpoints"
         name = self.file(history[-1]["round"]).name
         write_whole(
@@ -175,18 +175,18 @@ class RunFolder:
                 old.unlink()
 
 
-def _tensor_file(files: ExitStack, path: Path, forms: TensorSpecs) -> TensorFile:
+def _tensor_file(files: ExitStack, path: Path, specs: TensorSpecs) -> TensorFile:
     temporary = files.enter_context(whole_file(path))
-    return files.enter_context(TensorFile(files.enter_context(temporary.open("wb")), forms))
+    return files.enter_context(TensorFile(files.enter_context(temporary.open("wb")), specs))
 
 
 def check_place(entry: str, path: Path) -> None:
-    """Refuses a folder that can't be made, as a file is in its place or above it.
+    """Refuses a folder that cannot be created because a file has its path, or the path of one of its parents.
 
     Raises
     ------
     ValueError
-        The message names the entry, the folder and the file.
+        The message names the setting, the folder and the file.
     """
     found = next(part for part in (path, *path.parents) if part.exists())
     if not found.is_dir():
@@ -194,12 +194,12 @@ def check_place(entry: str, path: Path) -> None:
 
 
 def check_folder(path: Path, identity: Mapping[str, Any]) -> None:
-    """Refuses a folder that is not this run's, before anything is written to it.
+    """Refuses a folder that belongs to another run, before anything is written to it.
 
     Raises
     ------
     ValueError
-        The message names the folder and the first differing settings.
+        The message names the folder and the settings that differ.
     """
     marker = path / "run.json"
     begun = (path / "checkpoints" / "last.json", *path.glob("*/run.json"))
@@ -207,7 +207,7 @@ def check_folder(path: Path, identity: Mapping[str, Any]) -> None:
         return
     if not marker.is_file():
         if path.is_dir() and not all(any(entry.match(name) for name in TOLERATED) for entry in path.iterdir()):
-            raise ValueError(f"output_dir {path}: expected a new or empty folder, found files that no run of this made")
+            raise ValueError(f"output_dir {path}: expected a new or empty folder, found files of another program")
         return
     try:
         found = json.loads(marker.read_text())["identity"]
@@ -220,7 +220,7 @@ def check_folder(path: Path, identity: Mapping[str, Any]) -> None:
 
 
 def _difference(key: str, found: Any, expected: Any) -> str:
-    """What differs, down to the entry of a dictionary."""
+    """Describes the difference of two settings, for dictionaries entry by entry."""
     if isinstance(found, dict) and isinstance(expected, dict):
         inner = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
         return "; ".join(_difference(f"{key}#{name}", found.get(name), expected.get(name)) for name in inner)

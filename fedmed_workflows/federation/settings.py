@@ -26,68 +26,70 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 TRACKING = ("tensorboard", "mlflow")
-"""Where the rounds are shown on NVFlare, besides the report."""
+"""The tools that can show the rounds of a run on NVFlare, in addition to the report."""
 
 
 class FederationSettings:
-    """A federation's bundle, sites and settings. They do not change: :meth:`replaced` gives a copy.
+    """Bundle, sites and settings of a federation. The settings do not change; :meth:`replaced` returns a copy.
 
     Parameters
     ----------
     bundle_root
-        The bundle's folder.
+        Folder of the bundle.
     sites
-        The sites, for example :class:`fedmed_workflows.ClassificationSites`; where each of them is the unseen
-        one in turn, a run for each of them, in a folder of its name.
+        The sites, for example :class:`fedmed_workflows.ClassificationSites`. If each site is the unseen site in turn,
+        the federation has one run for each site, in a folder of the site's name.
     output_dir
-        The run's folder.
+        Folder of the run.
     rounds, local_epochs, seed
-        Rounds of aggregation, epochs of a site in each, and the seed of everything random. No rounds are for a network
-        of which nothing travels, and for no other.
+        Number of rounds, number of epochs of a site in each round, and the seed of all random numbers. `rounds` is 0
+        only for a network of which no tensor is exchanged.
     settings
         Entries of the training configuration to replace at every site.
     engine
-        How a site's round is called: ``in_process``, or ``nvflare`` for NVFlare's simulator.
+        The engine that runs the rounds: ``in_process``, or ``nvflare`` for NVFlare's simulator.
     aggregation
-        From the sites' updates to the aggregate; None for :class:`fedmed_workflows.aggregation.FedAvg`.
+        Computes the aggregate from the sites' updates; None for :class:`fedmed_workflows.aggregation.FedAvg`.
     min_sites
-        Sites that must contribute to every round; None for all.
+        Number of sites that must contribute to every round; None for all.
     preparations
-        Steps before round 1: ``(the unseen site's SiteAlgo or None, the run's folder) -> Preparation``.
+        Steps before round 1: ``(SiteAlgo of the unseen site or None, run folder) -> Preparation``.
     cache_dir
-        Folder of the features of frozen encoders; None for ``features`` in the run's folder.
+        Folder of the features of frozen encoders; None for ``features`` in the run folder.
     device
         Device of the sites.
     notes
-        Remarks for the report; empty ones are left out.
+        Remarks for the report; empty remarks are left out.
     train_config
-        The training configuration and its overlays, in the bundle's folder or elsewhere.
+        The training configuration and its overlays, as paths in the folder of the bundle or elsewhere.
     exchange_dtype
         Type in which real numbers are sent, one of :data:`fedmed_workflows.exchange.weights.EXCHANGE_DTYPES`.
     agreed
-        Entries of the bundle's ``configs/federated.json`` that all sites must have in common, by id: what a site
-        of NVFlare gets of this configuration. Plain values only.
+        Entries of the bundle's ``configs/federated.json`` that must be the same at all sites, by id. A job of NVFlare
+        sends these entries to its sites. Plain values only.
     round_seconds
-        Time after which a round of NVFlare goes on without the sites that have not answered; None for no limit.
+        Time after which a round of NVFlare continues without the sites that have not answered; None for no limit.
     privacy
-        What makes every site's update private before it leaves the site; None sends it as it is.
+        Makes the update of every site private before it leaves the site; None sends the update unchanged.
     track_with
-        Where NVFlare's server shows the rounds, besides the report: some of :data:`TRACKING`.
+        Tools that show the rounds on NVFlare's server, in addition to the report: some of :data:`TRACKING`.
     filters
-        Privacy filters of NVFlare on every site's update, in their order: ``{"path": class, "args": arguments}``; the
-        engine ``in_process`` has none.
+        Privacy filters of NVFlare for every site's update, in order: ``{"path": class, "args": arguments}``. The
+        engine ``in_process`` does not support filters.
     method
-        Name of the method that an overlay of the bundle selects; None for the bundle's own, named like its folder.
+        Name of the method that an overlay of the bundle selects; None for the bundle's own method, which has the name
+        of the bundle's folder.
     training
-        ``federated``; ``alone``, a run for each site by itself, or the name of one; or ``pooled``, at one place that
-        has the training images of all. All sites are judged all the same; `aggregation` and `min_sites` do not apply.
+        ``federated``; ``alone``, which trains each site alone in its own run, or the name of the one site that trains
+        alone; or ``pooled``, which trains at one place on the training images of all sites. All sites are evaluated in
+        every case. `aggregation` and `min_sites` apply only to ``federated``.
     keep_network
         Whether the run leaves its whole network, ``model.pt``, and the trained bundle.
 
     Raises
     ------
     ValueError
-        A setting is out of range, before anything is read or written.
+        A setting is out of range. This is checked before anything is read or written.
     """
 
     def __init__(
@@ -135,12 +137,12 @@ class FederationSettings:
         self._train_at_one_place()
 
     def replaced(self, **changes: Any) -> Self:
-        """A copy with other `sites`, another `output_dir` or another `training`.
+        """Returns a copy with other `sites`, another `output_dir` or another `training`.
 
         Raises
         ------
         ValueError
-            The training is none that these sites can have.
+            The sites do not support this `training`.
         """
         changed = copy.copy(self)
         vars(changed).update(changes)
@@ -149,7 +151,7 @@ class FederationSettings:
 
     @property
     def unseen_settings(self) -> dict[str, Any]:
-        """Entries of the training configuration that differ at the unseen site: it aligns to nobody."""
+        """Entries of the training configuration that differ at the unseen site, which aligns to no target."""
         return {"target": None} if "target" in self.settings else {}
 
     def _check(self) -> None:
@@ -179,7 +181,7 @@ class FederationSettings:
             raise ValueError(f"round_seconds: expected a number above 0 or null, found {limit!r}")
 
     def _train_at_one_place(self) -> None:
-        """At one place there is nothing to aggregate, and no site to wait for."""
+        """Sets the aggregation and `min_sites` of a training at one place, where only one site contributes."""
         if self.training != FEDERATED:
             check_one_place(self.training, self.sites, self.engine, ENGINES[self.engine].in_one_process)
             self.aggregation, self.min_sites = FedAvg(), 1

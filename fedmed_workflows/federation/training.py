@@ -1,4 +1,4 @@
-"""Which sites' images a run trains on: of all in a federation, of one alone, or of all pooled at one place."""
+"""The training images of a run: those of all sites in a federation, of one site alone, or of all sites pooled."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
     from fedmed_workflows.federation.site.site_algo import SiteAlgo
 
 FEDERATED, ALONE, POOLED = "federated", "alone", "pooled"
-"""Training across the sites; at each of them by itself, in a run of its own; and at one place that has the training
-images of all of them. The name of a site in their stead trains at that site alone."""
+"""The values of the setting `training`: across the sites; at each site alone, in its own run; at one place that has the
+training images of all sites. The name of a site as the value trains at that site alone."""
 
-ALONE_NOTE = "Trained at {} alone: the other sites were judged, and nothing was exchanged."
+ALONE_NOTE = "Trained at {} alone: the other sites were only evaluated, and no tensor was exchanged."
 
 POOLED_NOTE = (
-    "Trained centrally on the pooled training images of {}, with the splits of the federation: no figure of this run "
-    "could be had where images may not leave a site. The bytes are those of a federation of this one place."
+    "Trained centrally on the pooled training images of {}, with the splits of the federation: this result "
+    "is not possible where images must not leave a site. The bytes are those of a federation with one site."
 )
 
 
 def check_one_place(training: str, sites: FederationSites, engine: str, in_one_process: bool) -> None:
-    """Refuses a training at one place that these sites cannot have.
+    """Refuses a training at one place that the sites or the engine do not support.
 
     Raises
     ------
     ValueError
-        It is none of the three words and no training site, a site has one of these names, sites that are to be pooled
-        have simulated shifts, or the sites are not all in this process.
+        `training` is neither one of the three values nor a training site, a site has the name of one of the values,
+        sites to be pooled have simulated shifts, or the sites are not all in this process.
     """
     if training not in (ALONE, POOLED, *sites.folders):
         raise ValueError(f"training: found {training!r}, expected one of {[FEDERATED, ALONE, POOLED, *sites.folders]}")
@@ -57,7 +57,7 @@ def check_one_place(training: str, sites: FederationSites, engine: str, in_one_p
 def training_folders(
     training: str, folders: Mapping[str, Path], output_dir: Path
 ) -> tuple[dict[str, Path], dict[str, Path]]:
-    """Path by name of the sites that train, and of those that are judged like them and never train."""
+    """Returns the paths, by name, of the sites that train, and of the sites that are only evaluated."""
     if training == FEDERATED:
         return dict(folders), {}
     if training == POOLED:
@@ -67,7 +67,7 @@ def training_folders(
 
 
 def training_notes(training: str, sites: Iterable[str]) -> list[str]:
-    """Notes for the report's reader on where the network was trained."""
+    """Returns the notes for the report that state where the network was trained."""
     if training == FEDERATED:
         return []
     if training == POOLED:
@@ -76,14 +76,14 @@ def training_notes(training: str, sites: Iterable[str]) -> list[str]:
 
 
 def write_pooled(sites: Mapping[str, SiteAlgo], file: Path) -> None:
-    """Writes the datalist of the place that has all sites' images: each image in the section it has at its site.
+    """Writes one datalist with the images of all sites. Each image keeps the section that it has at its site.
 
     Parameters
     ----------
     sites
-        The sites, initialized, by name. The component ``site`` of their training configuration has the splits.
+        The initialized sites, by name. The component ``site`` of their training configuration has the splits.
     file
-        The datalist. Images are named by their path and not copied.
+        Path of the datalist. The datalist names the images by their paths; no image is copied.
     """
     parts = [algo.setting("site") for algo in sites.values()]
     listed = {
@@ -95,14 +95,14 @@ def write_pooled(sites: Mapping[str, SiteAlgo], file: Path) -> None:
 
 
 def _section(site: Any, section: str) -> list[dict[str, Any]]:
-    """A site's items of a section; none where the test images are the validation images."""
+    """Returns the items of a section; none for ``test`` if the test images are the validation images."""
     same = section == "test" and site.test is site.validation
     items: list[dict[str, Any]] = [] if same else getattr(site, section)
     return items
 
 
 def _item(item: Mapping[str, Any]) -> dict[str, Any]:
-    """An item that can be read from anywhere; its site has split patients, whose names may come again elsewhere."""
+    """Returns an item with absolute paths. Each image is its own patient: two sites may use the same patient name."""
     label = item["label"] if isinstance(item["label"], int) else str(Path(item["label"]).resolve())
     path = str(Path(item["image"]).resolve())
     return {"image": path, "label": label, PATIENT: path}

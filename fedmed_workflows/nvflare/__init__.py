@@ -1,1 +1,1 @@
-"""A federation on NVIDIA FLARE: messages, server, sites, jobs, and the commands that run them."""
+"""A federation on NVIDIA FLARE: messages, server, sites, encryption, statistics, jobs, and their runs."""

@@ -1,1 +1,1 @@
-"""The report of a run: tables, figures, and one page that holds both."""
+"""The reports: tables, figures and pages of a run, of leave-one-site-out and of statistics, and the model card."""

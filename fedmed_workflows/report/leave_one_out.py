@@ -1,4 +1,4 @@
-"""The report of leave-one-site-out: what each site saw while it was the unseen one, side by side."""
+"""Writes the report of leave-one-site-out: the scores of each site as the unseen site, side by side."""
 
 from __future__ import annotations
 
@@ -19,30 +19,29 @@ from fedmed_workflows.report.tables import METRIC_COLUMNS, STAGES, csv_text, fin
 
 CAPTION = (
     "Before and after, at each unseen site",
-    "Look for sites far to the left of the others: there the network does not carry over. The lines are intervals over "
-    "a site's images; how far the points lie apart says more about a further site than any of the lines.",
+    "Look for sites far to the left of the others: the network does not generalize to them. The lines are intervals "
+    "over the images of one site. The spread of the points predicts the score at a new site better than the lines.",
 )
 """Title and caption of the figure."""
 
 
 def write_leave_one_out(results: Mapping[str, Mapping[str, Any]], folder: str | Path) -> Path:
-    """Writes one report for runs that differ in the unseen site.
+    """Writes one report for several runs that differ in their unseen site.
 
     Parameters
     ----------
     results
-        By the name of the unseen site, what its run gave: as for
-        :func:`fedmed_workflows.report.page.write_report`, whose report of the run lies in ``NAME/report.html`` in
-        `folder`.
+        Result of each run, by the name of its unseen site, as for :func:`fedmed_workflows.report.page.write_report`.
+        The report of each run is ``NAME/report.html`` in `folder`.
     folder
-        Gets ``report.html``, which needs no other file but links to the runs' reports; ``figures/*.png``;
-        ``metrics.csv``, the rows of all runs' ``metrics.csv`` with the unseen site in front; and ``metrics.json``, with
-        all of `results` as ``results`` and the means over the unseen sites as ``summary``.
+        Folder for ``report.html``, which needs no other file and links to the reports of the runs; ``figures/*.png``;
+        ``metrics.csv``, the rows of all runs with the unseen site as the first column; and ``metrics.json``, with
+        `results` as ``results`` and the means over the unseen sites as ``summary``.
 
     Returns
     -------
     Path
-        Of ``report.html``.
+        Path of ``report.html``.
     """
     path = Path(folder) / "report.html"
     plain: dict[str, dict[str, Any]] = finite(results)
@@ -66,13 +65,13 @@ def write_leave_one_out(results: Mapping[str, Mapping[str, Any]], folder: str | 
 
 
 def summary(results: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, dict[str, float | None]]]:
-    """Mean and spread of each metric over the unseen sites, every site alike, before round 1 and after the last.
+    """Returns mean and spread of each metric over the unseen sites, with equal weights of the sites.
 
     Returns
     -------
     dict
-        By metric and stage (``initial``, ``final``): ``mean``; ``sd``, the standard deviation of a sample; ``min``;
-        ``max``; and ``sites``, how many sites define the metric. None where too few do.
+        By metric and stage (``initial``, ``final``): ``mean``; ``sd``, the sample standard deviation; ``min``; ``max``;
+        and ``sites``, the number of sites that define the metric. A value is None if too few sites define the metric.
     """
     names = [name for group in _groups(results) for name in group.metrics]
     return {name: {stage: _spread(_values(results, name, stage)) for stage in STAGES} for name in names}
@@ -94,7 +93,7 @@ def _values(results: Mapping[str, Mapping[str, Any]], metric: str, stage: str) -
 
 
 def _groups(results: Mapping[str, Mapping[str, Any]]) -> list[Group]:
-    """Of the metrics of the unseen sites."""
+    """Returns the groups of the metrics of the unseen sites."""
     return groups_of(
         result[stage][name] for name, result in results.items() for stage in STAGES if name in result[stage]
     )
@@ -110,7 +109,7 @@ def _run(name: str, result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _notes(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Every note once, with the unseen sites of its runs where not all have it."""
+    """Returns every note once, with the names of the unseen sites if only some of the runs have the note."""
     sites: dict[str, list[str]] = {}
     for name, result in results.items():
         for note in result["notes"]:

@@ -1,4 +1,4 @@
-"""The page of a run: one file to read, send and print."""
+"""Writes the report of a run: one page with all scores, rounds, figures, cases and settings, and its tables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CAPTIONS = {
     "{key}": (
         "Before and after",
         "Look for a filled point to the right of its hollow one, with lines that do not overlap: there the training "
-        "helped by more than the choice of images explains.",
+        "improved the score by more than the choice of images explains.",
     ),
     "{key}_by_class": (
         "Class by class",
@@ -49,7 +49,11 @@ CAPTIONS = {
         "Look for straight edges of the same steepness at every site: a kink is a round that a site missed.",
     ),
 }
-"""Title and caption of each figure, of whose names the key metric's may be a part."""
+"""Title and caption of each figure, by its name; ``{key}`` stands for the key metric."""
+
+
+PNG = b"\x89PNG\r\n\x1a\n"
+"""First bytes of a PNG file."""
 
 
 def write_report(result: Mapping[str, Any], folder: str | Path) -> Path:
@@ -61,13 +65,13 @@ def write_report(result: Mapping[str, Any], folder: str | Path) -> Path:
         The run as plain data: method, settings, versions, seed, manifest, notes, class names, key metric and its chance
         (None where there is none), sites, history, initial and final scores.
     folder
-        Gets ``report.html``, which needs no other file, ``figures/*.png``, and the tables of
-        :func:`fedmed_workflows.report.tables.write_tables`. Pictures of cases are taken from ``sites/SITE`` in it.
+        Folder for ``report.html``, which needs no other file, ``figures/*.png``, and the tables of
+        :func:`fedmed_workflows.report.tables.write_tables`. Pictures of cases are read from its folders ``sites/SITE``.
 
     Returns
     -------
     Path
-        Of ``report.html``.
+        Path of ``report.html``.
     """
     path, plain = Path(folder) / "report.html", finite(result)
     write_tables(plain, path.parent)
@@ -78,7 +82,7 @@ def write_report(result: Mapping[str, Any], folder: str | Path) -> Path:
 
 
 def captions(result: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """Title and caption of each of a run's figures, by the figure's name."""
+    """Returns title and caption of each figure of a run, by the name of the figure."""
     words = {"key": result["key_metric"], "chance": "" if result["chance"] is None else " above chance"}
     return {name.format(**words): (title, caption.format(**words)) for name, (title, caption) in CAPTIONS.items()}
 
@@ -111,7 +115,7 @@ def _render(
 
 
 def by_class(scores: Iterable[Mapping[str, Any]]) -> dict[str, list[Group]]:
-    """The groups of every class's metrics."""
+    """Returns the groups of the metrics of every class, by class."""
     found: dict[str, list[dict[str, Any]]] = {}
     for score in scores:
         for name, metrics in score.get("classes", {}).items():
@@ -120,7 +124,7 @@ def by_class(scores: Iterable[Mapping[str, Any]]) -> dict[str, list[Group]]:
 
 
 def _empty_masks(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A row of the table of empty masks for every site and class."""
+    """Returns the rows of the table of empty masks, one row for each site and class."""
     scores = [(site, result["final"].get(site["name"], {})) for site in result["sites"]]
     return [
         {"site": site, "class_name": name, "counts": counts, "images": score["images"], "slices": score["slices"]}
@@ -130,7 +134,7 @@ def _empty_masks(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _round(entry: Mapping[str, Any], training: list[str]) -> dict[str, Any]:
-    """A row of the table of rounds. Who contributed follows from who did not, which is the shorter list."""
+    """Returns a row of the table of rounds, with the sites that did not contribute, as they are fewer."""
     errors = {name: site["error"] for name, site in entry["sites"].items() if "error" in site}
     return {
         "round": entry["round"],
@@ -145,7 +149,7 @@ def _round(entry: Mapping[str, Any], training: list[str]) -> dict[str, Any]:
 
 
 def exchanged(rounds: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
-    """Bytes sent and received in all rounds, and the number of contributions, by site."""
+    """Returns bytes sent and received in all rounds, and the number of contributions, by site."""
     names = dict.fromkeys(name for entry in rounds for name in entry["sites"])
     parts = {name: [entry["sites"][name] for entry in rounds if name in entry["sites"]] for name in names}
     return {
@@ -162,34 +166,31 @@ def _total(parts: Any, key: str) -> int:
     return sum(part.get(key) or 0 for part in parts)
 
 
-PNG = b"\x89PNG\r\n\x1a\n"
-
-
 def case_rows(result: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
-    """One row for every site whose final score names cases.
+    """Returns one row for every site with cases in its final score.
 
     Parameters
     ----------
     result
-        The run. What it says of a file is a site's word: only a picture within the site's own folder is taken.
+        The result of the run. A site provides the file names in it, so only pictures in the site's own folder are read.
     folder
-        The run's folder; a site's pictures lie in ``sites/SITE`` below it, or nowhere, if they stayed at the site.
+        The run folder. The pictures of a site are in its folder ``sites/SITE``, unless they stayed at the site.
 
     Returns
     -------
     list
-        ``site`` and ``cases``: by case its ``dice`` and the picture as ``base64``, None where there is none.
+        ``site`` and ``cases``: ``dice`` of each case, and its picture as ``base64``, or None without a picture.
     """
     rows = []
     for site in result["sites"]:
         cases = {case["case"]: case for case in result["final"].get(site["name"], {}).get("cases", [])}
-        shown = {
+        row = {
             name: {"dice": cases[name]["dice"], "base64": _picture(folder / "sites", site["name"], cases[name]["file"])}
             for name in CASES
             if name in cases
         }
-        if shown:
-            rows.append({"site": site, "cases": shown})
+        if row:
+            rows.append({"site": site, "cases": row})
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Pages from templates, with their figures inside."""
+"""Renders pages from templates, with their figures included."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from fedmed_workflows.report.figures.curves import byte_unit
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:
-    """A page from one of this package's templates. What the template asks for and `values` lack is an error."""
+    """Renders one of this package's templates. A value that the template needs and `values` lacks is an error."""
     return _environment().get_template(template).render(values)
 
 
 @cache
 def _environment() -> Environment:
-    # Names of sites and classes are anyone's words: everything is escaped, and what is misspelt here fails.
+    # Names of sites and classes are untrusted input, so everything is escaped. A misspelt name is an error.
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=FunctionLoader(_source)
     )
@@ -43,7 +43,7 @@ def _environment() -> Environment:
 def write_figures(
     drawn: Mapping[str, Figure], folder: Path, captions: Mapping[str, tuple[str, str]]
 ) -> list[dict[str, Any]]:
-    """Writes figures to ``figures/NAME.png`` in a folder; what a page needs to show them."""
+    """Writes figures to ``figures/NAME.png`` in a folder; returns the entries that a page needs to show them."""
     pictures = []
     for name, figure in drawn.items():
         content = png(figure)
@@ -53,7 +53,7 @@ def write_figures(
 
 
 def _picture(name: str, figure: Figure, content: bytes, captions: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
-    """A picture with its words. Only the first of several sheets has the caption."""
+    """Returns the entry of a picture. Only the first of several sheets has the caption."""
     kind, sheet = re.sub(r"_\d+$", "", name), re.search(r"_(\d+)$", name)
     title, caption = captions[kind]
     return {

@@ -1,4 +1,4 @@
-"""The page of a federation's statistics: what each site has, before anything is trained."""
+"""Writes the page with the statistics of the sites of a federation, before training."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ MEASURES = {
     **{f"spacing {axis}": f"Spacing {axis} (mm)" for axis in AXES},
     **{f"size {axis}": f"Size {axis} (voxels)" for axis in AXES},
 }
-"""Quantities with a mean, and their headings."""
+"""Headings of the quantities with a mean, by quantity."""
 
 CAPTIONS = {
-    **dict.fromkeys(DRAWN, "Look for sites whose bars lie elsewhere: what a voxel shows is of another size there."),
-    INTENSITY: "Look for sites whose bars lie elsewhere: their images have another range or unit, or another scanner.",
+    **dict.fromkeys(DRAWN, "Look for sites whose bars are at other values: their voxels have another size."),
+    INTENSITY: "Look for sites whose bars are at other values: another intensity range or unit, or another scanner.",
 }
 
 
 def write_statistics(record: Mapping[str, Any], folder: str | Path) -> Path:
-    """Writes the page of a statistics job, and its numbers.
+    """Writes the page and the numbers of a statistics job.
 
     Parameters
     ----------
     record
-        As :func:`fedmed_workflows.nvflare.run.simulated_statistics.statistics_record` makes it of NVFlare's answer.
+        Record of the job, from :func:`fedmed_workflows.nvflare.run.simulated_statistics.statistics_record`.
     folder
-        Gets ``statistics.html``, which needs no other file, ``statistics.json`` with all of `record`,
+        Folder for ``statistics.html``, which needs no other file, ``statistics.json`` with the whole `record`,
         ``statistics.csv`` with a row for every site and quantity, and ``statistics/figures/*.png``.
 
     Returns
     -------
     Path
-        Of the page.
+        Path of ``statistics.html``.
     """
     path, plain = Path(folder) / PAGE, finite(record)
     write_whole(path.with_suffix(".json"), json.dumps(plain, indent=2, allow_nan=False) + "\n")
@@ -95,7 +95,7 @@ def _render(record: Mapping[str, Any], pictures: list[dict[str, Any]]) -> str:
 def _without_histogram(
     table: Mapping[str, Mapping[str, Quantity]], sites: list[dict[str, Any]]
 ) -> dict[str, dict[str, list[str]]]:
-    """By site and reason, the drawn quantities that it gave numbers of and no histogram."""
+    """Returns the quantities of a site that have numbers but no histogram, by site and reason."""
     found: dict[str, dict[str, list[str]]] = {}
     for site in sites:
         for name, words in DRAWN.items():

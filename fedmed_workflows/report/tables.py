@@ -1,4 +1,4 @@
-"""The numbers of a run as files: ``metrics.csv``, ``bytes.csv``, ``metrics.json``."""
+"""Writes the numbers of a run to files: ``metrics.csv``, ``bytes.csv``, ``metrics.json``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from fedmed_transforms.whole_file import write_whole
 
 STAGES = ("initial", "final")
-"""Before round 1, and after the last round."""
+"""The stages of evaluation: before round 1, and after the last round."""
 
 METRIC_COLUMNS = ("site", "role", "stage", "split", "images", "class", "metric", "value", "low", "high")
 BYTE_COLUMNS = ("round", "site", "sent_bytes", "received_bytes", "samples", "loss", "error")
@@ -25,10 +25,10 @@ def write_tables(result: Mapping[str, Any], folder: Path) -> None:
     Parameters
     ----------
     result
-        The run: settings, sites, history, initial and final scores.
+        The result of the run: settings, sites, history, initial and final scores.
     folder
-        Gets ``metrics.csv`` (site x stage x class x metric), ``bytes.csv`` (round x site) and ``metrics.json`` (all of
-        `result`). A value that is undefined is an empty cell in the former two, ``null`` in the latter.
+        Folder for ``metrics.csv`` (site x stage x class x metric), ``bytes.csv`` (round x site) and ``metrics.json``
+        (the whole `result`). An undefined value is an empty cell in the CSV files and ``null`` in the JSON file.
     """
     plain = finite(result)
     write_whole(folder / "metrics.csv", csv_text(METRIC_COLUMNS, metric_rows(plain)))
@@ -37,7 +37,7 @@ def write_tables(result: Mapping[str, Any], folder: Path) -> None:
 
 
 def metric_rows(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """One row per site, stage, class and metric. The class of the metrics of all classes together is empty."""
+    """Yields one row per site, stage, class and metric. The class is empty for the metrics of all classes together."""
     for site in result["sites"]:
         for stage in STAGES:
             score = result[stage].get(site["name"], {"metrics": {}})
@@ -56,14 +56,14 @@ def metric_rows(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def byte_rows(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """One row per round and site that was asked to train."""
+    """Yields one row per round and site that was asked to train."""
     for entry in result["history"]:
         for name, site in entry.get("sites", {}).items():
             yield {"round": entry["round"], "site": name, **site}
 
 
 def finite(value: Any) -> Any:
-    """A copy of plain data where None stands for every number that is not finite: JSON knows no NaN."""
+    """Copies plain data with None for every number that is not finite, because JSON has no NaN."""
     if isinstance(value, Mapping):
         return {key: finite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -72,7 +72,7 @@ def finite(value: Any) -> Any:
 
 
 def csv_text(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """Rows as CSV, with a header; what a row holds beyond the columns is left out."""
+    """Formats rows as CSV with a header; entries of a row without a column are left out."""
     content = io.StringIO()
     writer = csv.DictWriter(content, list(columns), extrasaction="ignore", lineterminator="\n")
     writer.writeheader()

@@ -1,4 +1,4 @@
-"""Sites: the images that each site has, how they are split, and how the site's datasets read them."""
+"""The sites of a federation: the images of each site, their split, and the datasets that read them."""
 
 from fedmed_faces import moved_names
 

@@ -1,4 +1,4 @@
-"""Which images a site has, and of which class: from class folders or a datalist."""
+"""Reads the images and classes of a site from class folders or from a datalist."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ FORM = "{'class_names': [...], 'training': [{'image': path, 'label': class}]}"
 
 
 def read_site(path: Path) -> dict[str, list[tuple[str, str]]]:
-    """The images of a site: (image, class) by section, from class folders or a datalist.
+    """Reads the images of a site from class folders or a datalist; returns (image, class) by section.
 
     Parameters
     ----------
     path
-        A folder of class folders, a folder with a ``datalist.json``, or a datalist's file.
+        A folder of class folders, a folder with a ``datalist.json``, or the file of a datalist.
 
     Raises
     ------
     ValueError
-        There is no image, an image lies outside the class folders, or the datalist is no datalist, names an image that
-        does not exist or names one in two sections; the message names the site's folder or file.
+        There is no image, an image is outside the class folders, or the datalist is invalid, names an image that does
+        not exist, or names an image in two sections. The message names the folder or the file of the site.
     """
     datalist = datalist_of(path)
     sections = read_datalist(datalist, _class_of, FORM) if datalist else {"training": _read_folder(path)}
@@ -36,12 +36,12 @@ def read_site(path: Path) -> dict[str, list[tuple[str, str]]]:
 
 
 def check_name(name: str, owner: str) -> None:
-    """Refuses a name to which MONAI's configuration gives a meaning: as text of a configuration it could run as code.
+    """Refuses a name with a character that has a meaning in MONAI's configurations, which could run it as code.
 
     Raises
     ------
     ValueError
-        The name starts with ``$`` or ``%``, or holds ``@`` or ``#``; the message says whose name it is.
+        The name starts with ``$`` or ``%``, or contains ``@`` or ``#``. The message starts with `owner`.
     """
     if name.startswith(("$", "%")) or "@" in name or "#" in name:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Sites: a folder of class folders, or a datalist, as images with labels and splits."""
+"""The sites of a classification: images with classes, from class folders or a datalist, and their split."""
 
 from __future__ import annotations
 
@@ -20,37 +20,50 @@ class ClassificationSite:
     Parameters
     ----------
     dataset_dir
-        A folder ``CLASS/*`` of jpg, png, DICOM or NIfTI files (or folders with one DICOM series each), a folder with a
-        ``datalist.json``, or a datalist's file. A datalist holds items ``{"image": path, "label": class}`` under
-        ``training``, and optionally ``validation`` and ``test``; paths are relative to it, a class is a name or an
-        index into its ``class_names``. An item may name its ``"patient"``. None where another program brings the
-        labelled images along, as MONAI Label does: then training goes on from the `checkpoint`, with its classes.
+        A folder ``CLASS/*`` of jpg, png, DICOM or NIfTI files (or of folders with one DICOM series each), a folder with
+        a ``datalist.json``, or the file of a datalist. A datalist has items ``{"image": path, "label": class}`` under
+        ``training``, and optionally under ``validation`` and ``test``. Paths are relative to the datalist; a class is
+        a name or an index into its ``class_names``. An item may name its ``"patient"``. None if another program
+        provides the labelled images, as MONAI Label does: training then continues from `checkpoint`, with its classes.
     class_names
-        All classes, in the order of the logits; None for those found here, in alphabetical order.
+        All classes, in the order of the logits; None for the classes found here, in alphabetical order.
     batch_size
-        The least number of training images.
+        Minimum number of training images.
     seed
         Seed of the 80/10/10 split, patient by patient.
     held_out
-        An unseen site: every image is for testing, none for training.
+        Whether the site is the unseen site: every image is for testing, none for training.
     patient_pattern
-        Regular expression with one group that finds the patient in a file's name, for images whose files do not say.
+        Regular expression with one group that finds the patient in a file name, for files that do not name the patient.
     checkpoint
-        The bundle's trained network.
+        The trained network of the bundle.
 
     Attributes
     ----------
     training, validation, test
-        ``{"image": path, "label": int}`` an image.
+        ``{"image": path, "label": int}`` for each image.
     checkpoint
-        What training goes on from; None where it starts anew, as of a site's folder it does.
+        The network from which training continues; None if training starts from the beginning, as with a site's folder.
 
     Raises
     ------
     ValueError
-        Neither a folder nor a checkpoint, no images, a class that is not among `class_names`, less than one batch for
-        training, no image left for validation or test, or a patient in two sections of a datalist; the message names
-        the site's folder or file.
+        There is neither a folder nor a checkpoint, there are no images, a class is not among `class_names`, there are
+        fewer training images than one batch, no image is left for validation or test, or a patient is in two sections
+        of a datalist. The message names the folder or the file of the site.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from fedmed_workflows import ClassificationSite
+    >>> with TemporaryDirectory() as folder:
+    ...     for file in [Path(folder, label, f"{i}.png") for label in ("benign", "malignant") for i in range(10)]:
+    ...         file.parent.mkdir(exist_ok=True)
+    ...         file.touch()
+    ...     site = ClassificationSite(folder)
+    >>> site.class_names, len(site.training), len(site.validation), len(site.test)
+    (['benign', 'malignant'], 16, 2, 2)
     """
 
     def __init__(
@@ -96,7 +109,7 @@ class ClassificationSite:
             )
         for part, items in (("validation", self.validation), ("test", self.test)):
             if not items:
-                raise ValueError(f"{self.path}: found no {part} image after the split, expected three of some class")
+                raise ValueError(f"{self.path}: found no {part} image after the split, expected three of one class")
 
 
 def _trained_classes(checkpoint: str | None) -> list[str]:
@@ -106,38 +119,51 @@ def _trained_classes(checkpoint: str | None) -> list[str]:
 
 
 class ClassificationSites(FederationSites):
-    """The sites of a federation that classifies.
+    """The sites of a federation that trains a classifier.
 
     Parameters
     ----------
     dataset_dir
-        Holds ``SITE/CLASS/*``, ``SITE/datalist.json`` or ``SITE.json``, one a site. ``none`` if the images are at the
-        sites themselves: then `sites` and `class_names` are named.
+        Folder with ``SITE/CLASS/*``, ``SITE/datalist.json`` or ``SITE.json`` for each site. ``none`` if the images are
+        at the sites and not here; `sites` and `class_names` are then required.
     sites, unseen_site, shifts
-        As of :class:`fedmed_workflows.sites.federation_sites.FederationSites`.
+        As for :class:`fedmed_workflows.sites.federation_sites.FederationSites`.
     class_names
-        All classes; None for those found, in alphabetical order. Then a class of one site only is refused, as a
-        folder that was misnamed would otherwise become a class; name it here, or in the ``class_names`` of another
-        site's datalist, to keep it.
+        All classes; None for the classes found, in alphabetical order. With None, a class that only one site has is
+        refused, because a misspelt folder would otherwise become a class. To keep such a class, name it here or in
+        the ``class_names`` of another site's datalist.
 
     Attributes
     ----------
     class_names
         The classes, in the order of the logits.
     images
-        Every site's images.
+        Paths of the images, by site.
     digest
-        Of every site's image names, contents and classes: what a run's data were.
+        Digest of the names, contents and classes of all images, which identifies the data of a run.
     settings
-        Entries of the training configuration that the sites decide.
+        Entries of the training configuration that the sites determine.
     key_metric, chance
-        The metric to judge a run by, and what guessing would give.
+        The main metric of a run, and its value for a random guess.
 
     Raises
     ------
     ValueError
-        A site does not exist or has no images, no training site is left, or a class is known to one site only; the
-        message names the site, what was found and what was expected.
+        A site does not exist or has no images, no training site is left, or only one site has a class. The message
+        names the site, what was found and what was expected.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from fedmed_workflows import ClassificationSites
+    >>> with TemporaryDirectory() as folder:
+    ...     for site in ("hospital_a", "hospital_b", "hospital_c"):
+    ...         Path(folder, site, "benign").mkdir(parents=True)
+    ...         Path(folder, site, "benign", "1.png").touch()
+    ...     sites = ClassificationSites(folder, unseen_site="hospital_c")
+    >>> list(sites.folders), sites.class_names
+    (['hospital_a', 'hospital_b'], ['benign'])
     """
 
     key_metric = "balanced_accuracy"
@@ -183,12 +209,12 @@ def _check_classes(paths: Mapping[str, Path], by_site: Mapping[str, set[str]], g
 
 
 def given_classes(class_names: Sequence[str] | None) -> list[str]:
-    """The classes that a configuration names, or none.
+    """Returns the classes that a configuration names, or an empty list.
 
     Raises
     ------
     ValueError
-        One text where a list of names is expected.
+        `class_names` is one text instead of a list of names.
     """
     if isinstance(class_names, str):
         raise ValueError(f"class_names: expected a list of names, found the text {class_names!r}")

@@ -1,4 +1,4 @@
-"""MONAI datalists: which items a site's sections hold, each checked before anything reads an image."""
+"""Reads MONAI datalists: the items of each section. All items are checked before an image is read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from fedmed_transforms.patients.split import PATIENT
 
 DATALIST = "datalist.json"
-"""Name of a site's MONAI datalist inside its folder; a file SITE.json beside the sites' folders is one too."""
+"""Name of the MONAI datalist in the folder of a site. A file SITE.json beside the folders is a datalist, too."""
 
 SECTIONS = ("training", "validation", "test")
 
@@ -19,7 +19,7 @@ Label = TypeVar("Label")
 
 
 def datalist_of(site: Path) -> Path | None:
-    """The datalist of a site: itself, or in its folder; None if the site has none."""
+    """Returns the path of a site's datalist, which is the site itself or in its folder; None if there is none."""
     file = site if site.is_file() else site / DATALIST
     return file if file.is_file() else None
 
@@ -27,22 +27,23 @@ def datalist_of(site: Path) -> Path | None:
 def read_datalist(
     file: Path, label_of: Callable[[Mapping[str, Any], Mapping[str, Any]], Label], form: str
 ) -> dict[str, list[tuple[str, Label]]]:
-    """(image, label) of every item, by section.
+    """Reads a datalist; returns (image, label) of every item, by section.
 
     Parameters
     ----------
     file
-        JSON with lists of items ``{"image": path, "label": ...}`` under ``training``, ``validation`` and ``test``;
-        paths are relative to the file.
+        JSON file with lists of items ``{"image": path, "label": ...}`` under ``training``, ``validation`` and
+        ``test``. Paths are relative to the file.
     label_of
-        ``(item, the whole datalist) -> label``.
+        Returns the label of an item: ``(item, whole datalist) -> label``.
     form
-        The form of such a datalist, for the error.
+        The expected form of the datalist, for the error message.
 
     Raises
     ------
     ValueError
-        The file is no datalist, names an image that does not exist, or names one twice; the message names the file.
+        The file is not a datalist, names an image that does not exist, or names an image twice. The message names the
+        file.
     """
     try:
         content = json.loads(file.read_text())
@@ -63,7 +64,7 @@ def read_datalist(
 
 
 def read_patients(site: Path) -> dict[str, str]:
-    """By image, the patients that the items of a site's datalist name; of one that :func:`read_datalist` has read."""
+    """Returns, by image, the patients that a site's datalist names. :func:`read_datalist` must have read it before."""
     file = datalist_of(site)
     if file is None:
         return {}
@@ -73,14 +74,14 @@ def read_patients(site: Path) -> dict[str, str]:
 
 
 def declared_classes(site: Path) -> list[str]:
-    """The ``class_names`` of a site's datalist, if it has any; of one that :func:`read_datalist` has read."""
+    """Returns the ``class_names`` of a site's datalist, if any. :func:`read_datalist` must have read it before."""
     file = datalist_of(site)
     names = json.loads(file.read_text()).get("class_names") if file is not None else None
     return [str(name) for name in names or ()]
 
 
 def existing(file: Path, name: str) -> str:
-    """A path that a datalist names.
+    """Returns the path of a file or folder that a datalist names.
 
     Raises
     ------
@@ -94,7 +95,7 @@ def existing(file: Path, name: str) -> str:
 
 
 def _check_named_once(sections: Mapping[str, list[tuple[str, Any]]]) -> None:
-    """A datalist may name an image once: in two sections it would be trained on and judged by."""
+    """Refuses an image that a datalist names twice, as it could be both a training image and a test image."""
     named = Counter(image for items in sections.values() for image, _ in items)
     twice = sorted(image for image, count in named.items() if count > 1)
     if twice:

@@ -1,4 +1,4 @@
-"""Who takes part in a federation: the training sites and the unseen one, side by side in one folder."""
+"""The sites of a federation: its training sites and its unseen site, in one folder."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from fedmed_networks.weights import content_digest
 from fedmed_workflows.sites.class_folders import check_name
 
 ALL = "all"
-"""Instead of the unseen site's name: each site in turn is the unseen one, in a run of its own."""
+"""Value of `unseen_site`: each site in turn is the unseen site, in its own run."""
 
 NOWHERE = "none"
-"""Instead of a folder of images: they are at the sites, and nothing of them is here."""
+"""Value of `dataset_dir`: the images are at the sites and not here."""
 
 PARTITION = "partition.json"
-"""Beside the sites of a partition: how they were made. No site's datalist, though it ends as one."""
+"""The record of a partition, beside its sites. It is not the datalist of a site, though it ends in ``.json``."""
 
 Self = TypeVar("Self", bound="FederationSites")
 
@@ -30,38 +30,44 @@ class FederationSites:
     Parameters
     ----------
     dataset_dir
-        Holds ``SITE/``, ``SITE/datalist.json`` or ``SITE.json``, one a site. ``none`` if the images are at the sites
-        themselves and nothing of them is here: then `sites` names them.
+        Folder with ``SITE/``, ``SITE/datalist.json`` or ``SITE.json`` for each site. ``none`` if the images are at the
+        sites and not here; `sites` is then required.
     sites
-        Names of the sites that take part; None for all. An empty list beside an unseen site: the unseen one alone.
+        Names of the sites that take part; None for all. With an unseen site the list may be empty: only the unseen
+        site takes part.
     unseen_site
-        Name of the site that never trains, None, or ``all``. It need not be among `sites`.
+        Name of the site that never trains, None, or ``all``. The name need not be in `sites`.
     shifts
-        Of single sites, by name: the settings of :class:`fedmed_transforms.SiteShiftd`, simulated on all of the site's
-        images.
+        Simulated shifts, by site name: settings of :class:`fedmed_transforms.SiteShiftd` for all images of the site.
 
     Attributes
     ----------
     folders
-        Path by name of the training sites, in alphabetical order.
+        Paths of the training sites, by name, in alphabetical order.
     unseen
         ``(name, path)`` of the unseen site, or None.
     in_turn
-        Names of the sites that are the unseen one in turn; empty unless `unseen_site` is ``all``.
+        Names of the sites that are the unseen site in turn; empty unless `unseen_site` is ``all``.
     elsewhere
-        Whether nothing of the sites' images is here.
+        Whether the images are at the sites and not here.
     shifts
-        As given; empty for none.
-
-    What a task adds: ``class_names``, in the order of the logits; ``images``, every site's files; ``digest``, of
-    all files and classes, what a run's data were; ``settings``, entries of the training configuration that the sites
-    decide; ``key_metric`` and ``chance``, what a run is judged by, and what guessing would give of it (None: nothing).
+        The given shifts; empty for none.
+    class_names
+        The classes, in the order of the logits. This and the following attributes are set by the subclass of a task.
+    images
+        Paths of the files, by site.
+    digest
+        Digest of all files and classes, which identifies the data of a run.
+    settings
+        Entries of the training configuration that the sites determine.
+    key_metric, chance
+        The main metric of a run, and its value for a random guess, or None.
 
     Raises
     ------
     ValueError
-        A site, or one that is to be shifted, does not exist, or no training site is left; the message names the site,
-        what was found and what was expected.
+        A site, or a site in `shifts`, does not exist, or no training site is left. The message names the site, what was
+        found and what was expected.
     """
 
     folders: dict[str, Path]
@@ -105,15 +111,15 @@ class FederationSites:
 
     @property
     def paths(self) -> dict[str, Path]:
-        """Path by name of all sites, the unseen one last."""
+        """Paths of all sites by name, the unseen site last."""
         return {**self.folders, **(dict([self.unseen]) if self.unseen else {})}
 
     def settings_of(self, site: str) -> dict[str, Any]:
-        """Entries of the training configuration that are this site's own."""
+        """Returns the entries of the training configuration that apply only to this site."""
         return {"shift": self.shifts[site]} if site in self.shifts else {}
 
     def without(self: Self, unseen: str) -> Self:
-        """The same sites with one of them as the unseen one, for its run in turn."""
+        """Returns a copy in which one of the training sites is the unseen site, for the run of this site."""
         other = copy.copy(self)
         other.folders = {name: path for name, path in self.folders.items() if name != unseen}
         other.unseen, other.in_turn = (unseen, self.folders[unseen]), []
@@ -123,7 +129,7 @@ class FederationSites:
 def _present(
     dataset_dir: str, named: Sequence[str] | None, unseen_site: str | None
 ) -> tuple[Path | str, dict[str, Path]]:
-    """Where the sites are, in words, and the path of each of them."""
+    """Returns the folder of the sites, or its name in error messages, and the path of each site."""
     if dataset_dir != NOWHERE:
         return Path(dataset_dir), _sites_in(Path(dataset_dir))
     if not named or unseen_site == ALL:
@@ -163,14 +169,14 @@ def _checked_shifts(
 
 
 def data_digest(paths: Mapping[str, Path], items: Mapping[str, Mapping[str, Sequence[tuple[Path, Any]]]]) -> str:
-    """Digest of every site's items: what a run's data were.
+    """Returns the digest of the items of all sites, which identifies the data of a run.
 
     Parameters
     ----------
     paths
-        Of the sites, by name.
+        Paths of the sites, by name.
     items
-        (image, class or label file) by section, by site. Files count with their content.
+        (image, class or label file) by section, by site. The digest includes the content of the files.
     """
     digest = hashlib.sha256()
     for site in sorted(items):

@@ -1,4 +1,4 @@
-"""What federated statistics measure of an image: its values, its voxels' size in mm, its own size."""
+"""Measures an image for federated statistics: its intensities, its spacing in mm and its size in voxels."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ INTENSITY = "intensity"
 AXES = ("x", "y", "z")
 
 PART = 1 << 20
-"""Voxels that are held in double precision at a time."""
+"""Number of voxels that are converted to double precision at a time."""
 
 
 class Moments(NamedTuple):
-    """Of one quantity of an image, or of a patient's images.
+    """Moments of one quantity of an image, or of all images of a patient.
 
     Attributes
     ----------
     mean, square
-        Mean of the quantity, and of its square.
+        Mean of the quantity, and mean of its square.
     least, greatest
-        Its range.
+        Range of the quantity.
     """
 
     mean: float
@@ -36,12 +36,12 @@ class Moments(NamedTuple):
 
 
 def moments_of_value(value: float) -> Moments:
-    """The moments of a single number."""
+    """Returns the moments of a single number."""
     return Moments(value, value * value, value, value)
 
 
 def pooled_moments(parts: Iterable[Moments]) -> Moments:
-    """The moments of several images, each of the same weight."""
+    """Returns the moments of several images together. Each image has the same weight."""
     listed = list(parts)
     return Moments(
         math.fsum(part.mean for part in listed) / len(listed),
@@ -52,23 +52,23 @@ def pooled_moments(parts: Iterable[Moments]) -> Moments:
 
 
 def image_moments(image: MetaTensor) -> dict[str, Moments]:
-    """Moments of an image's quantities by name.
+    """Returns the moments of the quantities of an image, by name.
 
     Parameters
     ----------
     image
-        (C, X, Y), a picture without a place in the patient, or (C, X, Y, Z).
+        (C, X, Y) for a picture, which has no position in the patient, or (C, X, Y, Z) for a volume.
 
     Returns
     -------
     dict
-        ``intensity``, of all voxels and channels, in the file's own units; ``size x``, ``size y`` (``size z``), in
-        voxels; of an image with a place in the patient ``spacing x``, ``spacing y`` and ``spacing z``, in mm.
+        ``intensity`` of all voxels and channels, in the units of the file; ``size x``, ``size y`` (``size z``) in
+        voxels; for a volume also ``spacing x``, ``spacing y`` and ``spacing z`` in mm.
 
     Raises
     ------
     ValueError
-        A value is not finite; the message names the file.
+        A value is not finite. The message names the file.
     """
     sizes = {f"size {axis}": moments_of_value(float(size)) for axis, size in zip(AXES, image.shape[1:])}
     spacings = image.pixdim.tolist() if image.ndim == 4 else []

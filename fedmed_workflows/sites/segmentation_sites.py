@@ -1,4 +1,4 @@
-"""Sites of a segmentation: images with label files of the same stem, or a datalist, and their split."""
+"""The sites of a segmentation: images with label files, from folders or a datalist, and their split."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from fedmed_workflows.sites.federation_sites import FederationSites, data_digest
 from fedmed_workflows.sites.split import split_site
 
 FRACTIONS = (0.9, 0.1, 0.0)
-"""Training, validation, test: the split of the FedFMS paper, volume by volume. A federation trains for a given number
-of rounds and chooses nothing by the validation images, so they are what a training site is scored on, too."""
+"""Shares of training, validation and test images, as in the FedFMS paper, volume by volume. A federation trains a given
+number of rounds and selects nothing on the validation images, so a training site is also tested on them."""
 
 FORM = "{'training': [{'image': path, 'label': path}]}"
 
 Pairs = dict[str, list[tuple[str, str]]]
-"""(image, label file) by section."""
+"""Pairs (image, label file), by section."""
 
 
 class SegmentationSite:
@@ -28,27 +28,40 @@ class SegmentationSite:
     Parameters
     ----------
     dataset_dir
-        A folder with ``images/*`` and ``labels/*`` of the same stem (jpg, png, NIfTI or DICOM files, folders with one
-        DICOM series each), a folder with a ``datalist.json``, or a datalist's file. A datalist holds items
-        ``{"image": path, "label": path}`` under ``training``, and optionally ``validation`` and ``test``; paths are
-        relative to it. An item may name its ``"patient"``.
+        A folder with ``images/*`` and ``labels/*`` of the same stem (jpg, png, NIfTI or DICOM files, or folders with
+        one DICOM series each), a folder with a ``datalist.json``, or the file of a datalist. A datalist has items
+        ``{"image": path, "label": path}`` under ``training``, and optionally under ``validation`` and ``test``. Paths
+        are relative to the datalist. An item may name its ``"patient"``.
     seed
-        Seed of the 90/10 split, patient by patient: a volume's slices, and a patient's volumes, stay together.
+        Seed of the 90/10 split, patient by patient: the slices of a volume and the volumes of a patient stay together.
     held_out
-        An unseen site: every image is for testing, none for training.
+        Whether the site is the unseen site: every image is for testing, none for training.
     patient_pattern
-        Regular expression with one group that finds the patient in a file's name, for images whose files do not say.
+        Regular expression with one group that finds the patient in a file name, for files that do not name the patient.
 
     Attributes
     ----------
     training, validation, test
-        ``{"image": path, "label": path}`` an image; `test` is `validation` where a datalist has no section for it.
+        ``{"image": path, "label": path}`` for each image; `test` is `validation` if a datalist has no section ``test``.
 
     Raises
     ------
     ValueError
-        No images, an image without label or a label without image, no image left for training or validation, or a
-        patient in two sections of a datalist; the message names the site's folder or file.
+        There are no images, an image has no label or a label has no image, no image is left for training or validation,
+        or a patient is in two sections of a datalist. The message names the folder or the file of the site.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from fedmed_workflows import SegmentationSite
+    >>> with TemporaryDirectory() as folder:
+    ...     for file in [Path(folder, part, f"{i}.nii.gz") for part in ("images", "labels") for i in range(10)]:
+    ...         file.parent.mkdir(exist_ok=True)
+    ...         file.touch()
+    ...     site = SegmentationSite(folder)
+    >>> len(site.training), len(site.validation), site.test is site.validation
+    (9, 1, True)
     """
 
     def __init__(
@@ -76,35 +89,48 @@ class SegmentationSite:
 
 
 class SegmentationSites(FederationSites):
-    """The sites of a federation that segments.
+    """The sites of a federation that trains a segmentation.
 
     Parameters
     ----------
     dataset_dir
-        Holds ``SITE/images/*`` with ``SITE/labels/*``, ``SITE/datalist.json`` or ``SITE.json``, one a site.
+        Folder with ``SITE/images/*`` and ``SITE/labels/*``, ``SITE/datalist.json`` or ``SITE.json`` for each site.
     sites, unseen_site, shifts
-        As of :class:`fedmed_workflows.sites.federation_sites.FederationSites`.
+        As for :class:`fedmed_workflows.sites.federation_sites.FederationSites`.
     channels
-        What is segmented, as of :class:`fedmed_transforms.LabelsToChannels`.
+        The segmented structures, as for :class:`fedmed_transforms.LabelsToChannels`.
 
     Attributes
     ----------
     class_names
-        The channels' names, in the order of the logits.
+        Names of the channels, in the order of the logits.
     images
-        Every site's images and label files.
+        Paths of the images and label files, by site.
     digest
-        Of every site's file names and contents: what a run's data were.
+        Digest of the names and contents of all files, which identifies the data of a run.
     settings
-        Entries of the training configuration that the sites decide: none.
+        Entries of the training configuration that the sites determine: none.
     key_metric, chance
-        The metric to judge a run by; guessing has no score of its own.
+        The main metric of a run, and None, as a random guess has no fixed score.
 
     Raises
     ------
     ValueError
-        A site does not exist or has no images, an image has no label, or no training site is left; the message names
-        the site's folder, what was found and what was expected.
+        A site does not exist or has no images, an image has no label, or no training site is left. The message names
+        the folder of the site, what was found and what was expected.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from fedmed_workflows import SegmentationSites
+    >>> with TemporaryDirectory() as folder:
+    ...     for file in [Path(folder, site, part, "1.png") for site in "ab" for part in ("images", "labels")]:
+    ...         file.parent.mkdir(parents=True, exist_ok=True)
+    ...         file.touch()
+    ...     sites = SegmentationSites(folder, unseen_site="b", channels={"tumour": [1]})
+    >>> list(sites.folders), sites.class_names
+    (['a'], ['tumour'])
     """
 
     key_metric = "dice"
@@ -137,18 +163,18 @@ def _with_paths(pairs: Mapping[str, Pairs]) -> dict[str, dict[str, list[tuple[Pa
 
 
 def read_pairs(path: Path) -> Pairs:
-    """The images of a site with their label files, by section.
+    """Reads the images of a site with their label files, by section.
 
     Parameters
     ----------
     path
-        A folder with ``images`` and ``labels``, a folder with a ``datalist.json``, or a datalist's file.
+        A folder with ``images`` and ``labels``, a folder with a ``datalist.json``, or the file of a datalist.
 
     Raises
     ------
     ValueError
-        There is no image, an image has no label or several, a label has no image, or the datalist is no datalist; the
-        message names the site's folder or file.
+        There is no image, an image has no label or several labels, a label has no image, or the datalist is invalid.
+        The message names the folder or the file of the site.
     """
     datalist = datalist_of(path)
     if datalist is not None:

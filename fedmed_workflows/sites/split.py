@@ -1,4 +1,4 @@
-"""A site's training, validation and test images: what its datalist says, the rest by patients."""
+"""Splits the images of a site into training, validation and test images, patient by patient."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fedmed_workflows.sites.datalist import SECTIONS, read_patients
 from fedmed_workflows.sites.federation_sites import relative_to_site
 
 Items = list[dict[str, Any]]
-"""``{"image": path, "label": ...}`` an image."""
+"""``{"image": path, "label": ...}`` for each image."""
 
 
 def split_site(
@@ -22,25 +22,27 @@ def split_site(
     patient_pattern: str | None = None,
     fractions: tuple[float, float, float] = FRACTIONS,
 ) -> tuple[Items, Items, Items]:
-    """Training, validation and test items; a datalist's own sections, and what it leaves out, off its training section.
+    """Returns training, validation and test items.
+
+    Sections of the datalist are used as they are; a missing section is split off ``training``.
 
     Parameters
     ----------
     path
-        The site's folder or datalist.
+        The folder or the datalist of the site.
     sections
         Items by section.
     strata
-        Of each item of the section ``training``: the class that is to be split alike.
+        Class of each item in the section ``training``. The items of each class are split in the same proportions.
     seed, fractions
-        As of :func:`fedmed_transforms.patients.split.split_by_patient`.
+        As for :func:`fedmed_transforms.patients.split.split_by_patient`.
     patient_pattern
-        As of :func:`fedmed_transforms.patients.split.patient_of`.
+        As for :func:`fedmed_transforms.patients.split.patient_of`.
 
     Raises
     ------
     ValueError
-        A patient is in two sections of a datalist; the message names an image of each.
+        A patient is in two sections of a datalist. The message names an image of each section.
     """
     items = sections.get("training", [])
     patients = patients_of(path, (item["image"] for part in sections.values() for item in part), patient_pattern)
@@ -61,16 +63,16 @@ def split_site(
 
 
 def patients_of(path: Path, images: Iterable[str], pattern: str | None = None) -> dict[str, str]:
-    """By image: the patient that the site's datalist names, or that the file does.
+    """Returns the patient of each image, by image: the patient in the site's datalist, else the patient in the file.
 
     Parameters
     ----------
     path
-        The site's folder or datalist.
+        The folder or the datalist of the site.
     images
-        The site's images.
+        Paths of the images of the site.
     pattern
-        As of :func:`fedmed_transforms.patients.split.patient_of`.
+        As for :func:`fedmed_transforms.patients.split.patient_of`.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Statistics of a site's images, patient by patient: every patient counts once, however many images there are."""
+"""Statistics of the images of a site. Every patient counts once, for any number of images."""
 
 from __future__ import annotations
 
@@ -27,93 +27,94 @@ class _Image:
 
 
 class SiteStatistics:
-    """What is counted and measured of a site's images.
+    """Counts and measures the images of a site.
 
-    A quantity's value is a patient's: of a count (images, slices, a class) the sum over the patient's images, of all
-    else the mean over them. So the number of values is the number of patients, which is what a least number of records
-    has to protect.
+    Each patient has one value of a quantity: the sum over the patient's images for a count (images, slices, a class),
+    the mean over the images for any other quantity. The number of values is therefore the number of patients, which a
+    minimum number of records protects.
 
     Parameters
     ----------
     cases
-        The site's images.
+        The images of the site.
     read
-        From a case to its image and what it counts for. An image that is refused is left out and counted; the log says
-        which and why.
+        Reads a case: returns the image and its counts. A refused image is left out and counted in `refused`; the log
+        names the image and the reason.
 
     Attributes
     ----------
     refused
-        Number of images that were refused.
+        Number of refused images.
     quantities
-        By name, what each patient has of it.
+        Moments of each patient, by the name of the quantity.
     """
 
     def __init__(self, cases: Sequence[Case], read: Read) -> None:
         self._read = read
-        found = [(case, self._measured(case)) for case in cases]
+        found = [(case, self._measure(case)) for case in cases]
         self._cases = [case for case, image in found if image is not None]
         self.refused = len(cases) - len(self._cases)
         self.quantities = _by_quantity([image for _, image in found if image is not None])
 
     def count(self, quantity: str) -> int:
-        """Number of patients that have the quantity."""
+        """Returns the number of patients that have the quantity."""
         return len(self.quantities[quantity])
 
     def total(self, quantity: str) -> float:
-        """Sum of the patients' values."""
+        """Returns the sum of the patients' values."""
         return math.fsum(value.mean for value in self.quantities[quantity])
 
     def variance(self, quantity: str, mean: float, count: float) -> float:
-        """Sum of the patients' mean squared distances from a mean, over a count less one.
+        """Returns the sum of the patients' mean squared distances from a mean, divided by a count minus one.
 
-        Within a patient an intensity has as many values as there are voxels, so that this is the spread of the
-        intensities themselves, every patient alike.
+        A patient has as many intensities as voxels, so that the result is the variance of the intensities, with the
+        same weight for every patient.
 
         Parameters
         ----------
         quantity
-            Its name.
+            Name of the quantity.
         mean, count
-            Of this site, or of all sites together, whose variance is then the sum of what each of them says.
+            Mean and count of this site, or of all sites together. In the second case the sum of the sites' results is
+            the variance over all sites.
         """
         squares = (value.square - 2 * mean * value.mean + mean * mean for value in self.quantities[quantity])
         return max(0.0, math.fsum(squares)) / max(1.0, count - 1)
 
     def deviation(self, quantity: str) -> float:
-        """Standard deviation at this site."""
+        """Returns the standard deviation at this site."""
         count = self.count(quantity)
         return math.sqrt(self.variance(quantity, self.total(quantity) / count, count))
 
     def range(self, quantity: str) -> tuple[float, float]:
-        """Least and greatest value; of the intensity over all voxels."""
+        """Returns the smallest and the largest value, for the intensity over all voxels."""
         values = self.quantities[quantity]
         return min(value.least for value in values), max(value.greatest for value in values)
 
     def histogram(self, quantity: str, bins: int, low: float, high: float) -> tuple[list[float], list[float]]:
-        """Patients by value.
+        """Returns the histogram of the patients over the values of a quantity.
 
-        Every patient counts 1. The intensity reads the images again, and shares this 1 out among the bins as the
-        patient's voxels are.
+        Every patient counts 1. For the intensity the images are read again, and the 1 is distributed over the bins in
+        proportion to the patient's voxels.
 
         Parameters
         ----------
         quantity
-            Its name.
+            Name of the quantity.
         bins, low, high
-            Number and range of the bins, all of the same width.
+            Number and range of the bins, which have equal widths.
 
         Returns
         -------
         tuple
-            The count of each bin, and the bins + 1 edges.
+            The count of each bin, and the ``bins + 1`` edges.
         """
         values = [value.mean for value in self.quantities[quantity]]
         counts, edges = np.histogram(values, bins, (low, high))
         shared = self._shares(bins, low, high) if quantity == INTENSITY else counts
         return shared.tolist(), edges.tolist()
 
-    def _measured(self, case: Case) -> _Image | None:
+    def _measure(self, case: Case) -> _Image | None:
         try:
             image, counts = self._read(case)
             return _Image(case.patient, counts, image_moments(image))

@@ -63,7 +63,7 @@ def test_a_federation_and_its_trained_bundle(federated: dict[str, Any], method: 
     assert (result["initial"] == result["final"]) == (method == "zero_shot")
     assert any("does not train" in note for note in result["notes"]) == (method == "zero_shot")
     page = (folder / "report.html").read_text()
-    assert ("Nothing travels" in page) == (method == "zero_shot") == ("<h2>Rounds</h2>" not in page)
+    assert ("No tensor is exchanged" in page) == (method == "zero_shot") == ("<h2>Rounds</h2>" not in page)
     assert set(result["final"]) == {"site_a", "site_b", "unseen"}
     loaded = torch.load(folder / "model.pt", weights_only=True)["model"]
     assert all(torch.equal(loaded[name], value) for name, value in weights.items())
@@ -138,8 +138,12 @@ def test_zero_shot_clip_at_one_site_leaves_a_checkpoint(federated: dict[str, Any
 @pytest.mark.parametrize(
     ("method", "rounds", "said"),
     [
-        ("zero_shot", 2, "rounds: expected 0, found 2: nothing of this network travels"),
-        ("linear_head", 0, "rounds: expected a whole number of at least 1, found 0: 3 tensors of this network travel"),
+        ("zero_shot", 2, "rounds: expected 0, found 2: no tensor of this network is exchanged"),
+        (
+            "linear_head",
+            0,
+            "rounds: expected a whole number of at least 1, found 0: 3 tensors of this network are exchanged",
+        ),
     ],
     indirect=["method"],
 )

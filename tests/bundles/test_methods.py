@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from fedmed_workflows.federation.bundle.config import config_files
 from fedmed_workflows.federation.bundle.overlays import merged
-from fedmed_workflows.federation.in_process import opened
+from fedmed_workflows.federation.in_process import build_engine
 from fedmed_workflows.federation.site.site_algo import SiteAlgo
 
 ROOT = Path(__file__).parents[2]
@@ -66,7 +66,7 @@ def test_an_overlay_fits_its_bundle_and_says_whose_it_is(overlay: Path) -> None:
 def test_methods_that_train_all_of_clip(clip_federation: dict[str, Any], method: str) -> None:
     """A round: all of CLIP trains, travels and is moved, on pictures; the settings reach the site."""
     run = federation_with(clip_federation, method, sites=["site_a"], **settings_of(method))
-    engine, manifest, _ = opened(run)
+    engine, manifest, _ = build_engine(run)
     start = engine.initial_weights()
     ((_, update),) = engine.train(start, 1)
     manifest.check(update.weights, "site_a")
@@ -196,7 +196,7 @@ def federation_of_sam(federation: dict[str, Any]) -> dict[str, Any]:
 def test_methods_of_sam(federation_of_sam: dict[str, Any], method: str, overlay: str) -> None:
     """A round: the term is added to a segmentation loss, and what travels is what travels without it."""
     run = federation_with({**federation_of_sam, "sites": ["hillside"]}, overlay)
-    engine, manifest, _ = opened(run)
+    engine, manifest, _ = build_engine(run)
     start = engine.initial_weights()
     ((_, update),) = engine.train(start, 1)
     manifest.check(update.weights, "hillside")

@@ -1,1 +1,1 @@
-"""Steps before round 1: whose features the sites align to, and whether DICOM files still hold identifiers."""
+"""Steps before round 1: the release of target features, and the check of DICOM files for identifiers."""

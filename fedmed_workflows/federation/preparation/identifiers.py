@@ -1,4 +1,4 @@
-"""Before round 1: no site takes part whose DICOM files still name patients, unless its people say so."""
+"""Checks the DICOM files of all sites for direct identifiers before round 1, and refuses or reports them."""
 
 from __future__ import annotations
 
@@ -16,23 +16,32 @@ ALLOWED = "DICOM files of {} hold direct identifiers, which was allowed: {}."
 
 
 class IdentifierCheck:
-    """Looks for direct identifiers in the DICOM files of every site and of the target.
+    """Checks the DICOM files of every site and of the target for direct identifiers.
 
-    Listed before the preparation that releases features. It reads headers only, one millisecond a file.
+    List this step before the step that releases features. It reads only headers, in about one millisecond a file.
 
     Parameters
     ----------
     sites
-        The sites, whose ``images`` lists every image by site.
+        The sites. Their attribute ``images`` lists the images of each site.
     identifiers
-        ``refuse`` ends the run if there are any; ``allow`` notes them in the report.
+        ``refuse`` ends the run if there are identifiers; ``allow`` reports them in a note.
     target
-        The federation's target; if it is a folder, its images are looked at too.
+        The target of the federation. If it is a folder, its images are checked, too.
 
     Raises
     ------
     ValueError
-        `identifiers` is neither of the two.
+        `identifiers` is neither ``refuse`` nor ``allow``.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from types import SimpleNamespace
+    >>> from fedmed_workflows import IdentifierCheck
+    >>> check = IdentifierCheck(SimpleNamespace(images={"hospital_a": []}))
+    >>> check(unseen=None, output_dir=Path("run"))
+    Preparation(settings={}, notes=[])
     """
 
     def __init__(self, sites: Any, identifiers: str = REFUSE, target: str | None = None) -> None:
@@ -41,14 +50,14 @@ class IdentifierCheck:
         self.sites, self.identifiers, self.target = sites, identifiers, target
 
     def __call__(self, unseen: SiteAlgo | None, output_dir: Path) -> Preparation:
-        """No settings, and a note for each site whose identifiers were allowed.
+        """Runs the check; returns no settings, and a note for each site whose identifiers were allowed.
 
         Raises
         ------
         ValueError
-            A site's files hold identifiers, which is to be refused: the message names the site, the elements with the
-            number of files, and how to allow them, and holds no path and no value. Or a file does not decode: the
-            message names the site and the file.
+            Files of a site have identifiers and `identifiers` is ``refuse``. The message names the site, the elements
+            with the number of files, and the option that allows them, but no path and no value. Or a file cannot be
+            read: the message names the site and the file.
         """
         found = {name: _described(name, images) for name, images in self._images().items()}
         left = {name: elements for name, elements in found.items() if elements}
@@ -62,7 +71,7 @@ class IdentifierCheck:
         return Preparation({}, [ALLOWED.format(name, elements) for name, elements in left.items()])
 
     def _images(self) -> dict[str, list[str]]:
-        """The images of each site, wherever a datalist says they lie, and of the target."""
+        """Returns the paths of the images of each site, and of the target if it is a folder."""
         images = {f"site {name!r}": listed for name, listed in self.sites.images.items()}
         target = None if self.target in (UNSEEN, NOBODY) else self.target
         return {**images, "the target": [target]} if target and Path(target).is_dir() else images

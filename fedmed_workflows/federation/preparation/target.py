@@ -1,4 +1,4 @@
-"""Before round 1: whose features the training sites align to, and what that means for the unseen site's score."""
+"""Selects the target features of the training sites before round 1; notes if they come from the unseen site."""
 
 from __future__ import annotations
 
@@ -19,32 +19,63 @@ TRANSDUCTIVE = (
 )
 
 
+@dataclass(frozen=True)
+class Preparation:
+    """The result of a step before round 1.
+
+    Attributes
+    ----------
+    settings
+        Entries of the training configuration to replace at the training sites.
+    notes
+        Remarks for the reader of the report.
+
+    Examples
+    --------
+    >>> from fedmed_workflows import Preparation
+    >>> preparation = Preparation({"target": "none"}, notes=["The sites align to no target."])
+    >>> preparation.settings
+    {'target': 'none'}
+    """
+
+    settings: dict[str, Any]
+    notes: list[str]
+
+
 class TargetPreparation:
-    """Before round 1: resolves ``unseen`` to the features that the unseen site releases.
+    """Replaces the target ``unseen`` by a file of features that the unseen site releases.
 
     Parameters
     ----------
     target
-        ``unseen``, or anything :func:`fedmed_workflows.target_dataset` takes.
+        ``unseen``, or any target of :func:`fedmed_workflows.target_dataset`.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from fedmed_workflows import TargetPreparation
+    >>> prepare = TargetPreparation("none")
+    >>> prepare(unseen=None, output_dir=Path("run"))
+    Preparation(settings={'target': 'none'}, notes=[])
     """
 
     def __init__(self, target: str | None) -> None:
         self.target = target
 
     def __call__(self, unseen: SiteAlgo | None, output_dir: Path) -> Preparation:
-        """Settings of the training sites, and what a reader of the report must know.
+        """Returns the target of the training sites, and a note if the unseen site's images take part in training.
 
         Parameters
         ----------
         unseen
-            The unseen site's :class:`fedmed_workflows.SiteAlgo`, or None.
+            The :class:`fedmed_workflows.SiteAlgo` of the unseen site, or None.
         output_dir
-            The run's folder; released features are written to its ``released`` folder.
+            The run folder. Released features are written to its folder ``released``.
 
         Raises
         ------
         ValueError
-            The target is ``unseen`` and there is no unseen site.
+            The target is ``unseen`` and there is no unseen site, or the unseen site has no fixed features.
         """
         if self.target == UNSEEN:
             if unseen is None:
@@ -63,32 +94,15 @@ def _features(unseen: SiteAlgo) -> torch.Tensor:
     if features is None:
         raise ValueError(
             f"site {unseen.site!r}: expected fixed features to release, found none: {dataset.why_not_cached}; "
-            "random transforms belong into train#preprocessing, and a method that trains the encoder has the target "
-            "'none'"
+            "move random transforms to train#preprocessing; a method that trains the encoder needs the target 'none'"
         )
     return features
 
 
 def _is_of(target: str, unseen: SiteAlgo) -> bool:
-    """Whether a target holds the unseen site's images, or features that it released."""
+    """Returns whether a target holds images of the unseen site, or features that the unseen site released."""
     path = Path(target).resolve()
     if path.is_file():
         return torch.equal(ReleasedFeatures(path, unseen.network).features, _features(unseen))
     folder = Path(unseen.dataset_dir).resolve()
     return path == folder or path in folder.parents or folder in path.parents
-
-
-@dataclass(frozen=True)
-class Preparation:
-    """What a step before round 1 decided.
-
-    Attributes
-    ----------
-    settings
-        Entries of the training configuration to replace at the training sites.
-    notes
-        Remarks for the report's reader.
-    """
-
-    settings: dict[str, Any]
-    notes: list[str]

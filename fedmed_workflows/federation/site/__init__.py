@@ -1,1 +1,1 @@
-"""A site of a federation: it trains, validates and keeps its own state."""
+"""The site of a federation, which trains, validates and keeps its own state."""

@@ -1,4 +1,4 @@
-"""One site's side of a federation: receive, train, evaluate, send. The same class in one process and on NVFlare."""
+"""The site's part of a round: receive, train, evaluate and send. The same class runs in one process and on NVFlare."""
 
 from __future__ import annotations
 
@@ -30,45 +30,45 @@ logger = logging.getLogger(__name__)
 
 
 class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
-    """A bundle's training as one site of a federation runs it.
+    """Runs the training of a bundle as one site of a federation.
 
-    Between rounds the site's optimiser state lies on its disk, not in memory, one file a round, and with it the state
-    of the trainer's handlers and of its loss, where they have one. Random numbers are drawn anew from (seed, site,
-    round), so that neither the engine, nor the other sites, nor a restart changes a bit.
+    Between rounds the state of the optimiser is on the site's disk, not in memory, one file for each round. The file
+    also holds the state of the trainer's handlers and of its loss, if they have one. Random numbers are seeded from
+    (seed, site, round), so that the engine, the other sites and a restart do not change a bit of the result.
 
     Parameters
     ----------
     bundle_root
-        The bundle's folder.
+        Folder of the bundle.
     site
         Name of the site.
     dataset_dir
-        The site's images.
+        Folder or datalist of the site's images.
     state_dir
-        Folder of the site's own state.
+        Folder of the site's state.
     seed
         Seed of the federation.
     local_epochs
-        Epochs a round.
+        Number of epochs in each round.
     settings
         Entries of the training configuration to replace, by id.
     held_out
-        An unseen site: it is evaluated, and never trains.
+        Whether the site is the unseen site, which is evaluated and never trains.
     train_config
-        The training configuration and its overlays, in the bundle's folder or elsewhere.
+        The training configuration and its overlays, as paths in the folder of the bundle or elsewhere.
     exchange_dtype
         Type in which real numbers are sent, one of :data:`fedmed_workflows.exchange.weights.EXCHANGE_DTYPES`.
     privacy
-        What makes the site's update private before it leaves; None sends it as it is.
+        Makes the update private before it leaves the site; None sends the update unchanged.
     local_normalization
-        Whether the normalisations that train stay here.
+        Whether trained normalisation layers stay at the site.
 
     Raises
     ------
     ValueError
-        A setting is no entry of the training configuration, or the site's images are refused by the bundle.
+        A setting is not an entry of the training configuration, or the bundle refuses the site's images.
     FileNotFoundError
-        There is no bundle in `bundle_root`.
+        The folder `bundle_root` has no bundle.
     """
 
     def __init__(
@@ -104,10 +104,10 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
         )
 
     def initialize(self, extra: dict[str, Any] | None = None) -> None:
-        """Builds network, data, trainer and evaluator; all images are read and checked here."""
-        set_determinism(self.seed)  # the trained part's random start depends on the seed alone
+        """Builds network, data, trainer and evaluator. All images are read and checked here."""
+        set_determinism(self.seed)  # the initial trained part depends only on the seed
         with warnings.catch_warnings():
-            # MONAI warns that the federation's server provisioned the configuration; here the site's own bundle runs
+            # MONAI warns of a configuration that the server provides; here the configuration is the site's own bundle
             warnings.filterwarnings("ignore", message="executing the bundle config")
             super().initialize({ExtraItems.CLIENT_NAME: self.site, **(extra or {})})
         self.network = self._parsed("network")
@@ -126,23 +126,23 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
                 ]
 
     def fit_round(self, weights: Mapping[str, torch.Tensor], round_number: int) -> Update:
-        """Trains one round, from the aggregate of the round before.
+        """Trains one round, starting from the aggregate of the previous round.
+
+        If the method raises an error, the site's saved state is still that of the previous round.
 
         Parameters
         ----------
         weights
-            The aggregate, exactly the manifest's tensors.
+            The aggregate, with exactly the tensors of the manifest.
         round_number
-            1 for the first round.
+            Number of the round, 1 for the first.
 
         Raises
         ------
         ValueError
-            The weights, received or trained, do not match the manifest.
+            The received or the trained weights do not match the manifest.
         NonFiniteLossError
             The loss became NaN or infinite.
-
-        After either the site's kept state is that of the round before.
         """
         self.state.restore(self.trainer, round_number, self.workflow.device)
         self.local.load_last()
@@ -156,28 +156,28 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
         return Update(sent, self.samples, self._figures(round_number))
 
     def train(self, data: ExchangeObject, extra: dict[str, Any] | None = None) -> None:
-        """Trains `local_epochs` from the given weights."""
+        """Trains `local_epochs` epochs, starting from the given weights."""
         self._receive(data)
         self.trainer.state.max_epochs = self.trainer.state.epoch + self.local_epochs
         self.iter_of_start_time = self.trainer.state.iteration
         try:
             self.trainer.run()
         except BaseException:
-            self.trainer._internal_run_generator = None  # or Ignite takes the next round for the rest of this one
+            self.trainer._internal_run_generator = None  # else Ignite continues this round in the next
             raise
 
     def evaluate(self, data: ExchangeObject, extra: dict[str, Any] | None = None) -> ExchangeObject:
-        """Metrics of the given weights on the site's validation images (an unseen site: on all its images)."""
+        """Returns the metrics of the given weights on the site's validation images (unseen site: on all images)."""
         self._receive(data)
         self.evaluator.run()
         metrics = {name: float(value) for name, value in self.evaluator.state.metrics.items()}
         return ExchangeObject(metrics=metrics)
 
     def score(self, weights: Mapping[str, torch.Tensor], untrained: bool = False) -> dict[str, Any]:
-        """Metrics of the given weights with intervals on the site's test images (an unseen site: on all its images).
+        """Returns the metrics of the given weights, with intervals, on the test images (unseen site: on all images).
 
-        Only figures leave the site, no image and no single prediction. Of `untrained` weights, what stays here counts
-        as it was before round 1, too; of others, a site where something stays keeps its own network in ``model.pt``.
+        Only numbers leave the site, no image and no single prediction. With `untrained` weights, the tensors that stay
+        at the site are untrained, too. Otherwise a site with such tensors saves its own network to ``model.pt``.
         """
         self._receive(ExchangeObject(weights=dict(weights)), untrained)
         if self.local and not self.held_out and not untrained:
@@ -187,7 +187,7 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
         return score
 
     def get_weights(self, extra: dict[str, Any] | None = None) -> ExchangeObject:
-        """Copies of the exchanged tensors, and nothing else; what MONAI's filters make of them where there are any."""
+        """Returns copies of the exchanged tensors and of no other tensor, after MONAI's filters if there are any."""
         filters = self.post_weight_filters or []
         dtype = FULL if filters else self.exchange_dtype  # filters compute before the cast
         data = ExchangeObject(weights=get_weights(self.network, dtype), weight_type=WeightType.WEIGHTS)
@@ -196,33 +196,33 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
         return data
 
     def initial_weights(self) -> Weights:
-        """The exchanged tensors as the seed made them; the same at every site."""
+        """Returns the exchanged tensors as initialized from the seed, which are the same at every site."""
         return get_weights(self.network, self.exchange_dtype)
 
     @property
     def samples(self) -> int:
-        """n_k, the number of training samples."""
+        """Number of training samples, n_k; 0 at the unseen site."""
         return 0 if self.held_out else len(self.workflow.train_dataset)
 
     def save_model(self, weights: Mapping[str, torch.Tensor], path: Path) -> Path:
-        """Writes the whole network with the given weights as ``{"model": state}``, what stays at sites as it began."""
+        """Writes the network with the given weights as ``{"model": state}``; tensors that stay local are untrained."""
         self._receive(ExchangeObject(weights=dict(weights)), untrained=True)
         return save_network(self.network, path)
 
     def has_setting(self, name: str) -> bool:
-        """Whether the training configuration has an entry of this name."""
+        """Returns whether the training configuration has an entry of this name."""
         return name in self.workflow.parser
 
     def setting(self, name: str) -> Any:
-        """The value of an entry of the training configuration."""
+        """Returns the value of an entry of the training configuration."""
         return self._parsed(name)
 
     def test_dataset(self) -> Any:
-        """The dataset that :meth:`score` runs on."""
+        """Returns the dataset on which :meth:`score` evaluates."""
         return self._parsed("test#dataset")
 
     def _figures(self, round_number: int) -> dict[str, float]:
-        """The round's figures that leave the site: under privacy no loss, which would tell of its images unnoised."""
+        """Returns the numbers that leave the site. With privacy there is no loss, which would carry no noise."""
         loss = sum(self.watch.losses) / len(self.watch.losses)
         if self.privacy is None:
             return {"loss": loss}
@@ -236,9 +236,9 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
     def _receive(self, data: ExchangeObject, untrained: bool = False) -> None:
         self.manifest.check(data.weights, f"site {self.site!r}: received weights")
         set_weights(self.network, data.weights)
-        self.local.put(untrained)
+        self.local.set_weights(untrained)
 
     def _reseed(self, round_number: int) -> None:
         seed = zlib.crc32(f"{self.seed}/{self.site}/{round_number}".encode())
         set_determinism(seed)
-        set_rnd(self.workflow.train_dataset, seed)  # MONAI's random transforms hold a state of their own
+        set_rnd(self.workflow.train_dataset, seed)  # MONAI's random transforms have their own state

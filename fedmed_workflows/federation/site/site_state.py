@@ -1,4 +1,4 @@
-"""A site's own state between rounds, on its disk: its optimiser, what its handlers keep and what stays at the site."""
+"""The state of a site between rounds, on its disk: optimiser, handlers, loss and the tensors that stay at the site."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from monai.engines import SupervisedTrainer
 from fedmed_workflows.exchange.weights import Weights
 
 KEPT_STATES = 2
-"""Rounds whose state stays on disk: the last one, and the one before it, from which a broken-off round starts again."""
+"""Number of rounds whose state is kept: the last, and the one before, from which an interrupted round starts again."""
 
 
 class SiteState:
-    """Optimiser state and progress of a site's trainer, kept after every round it completes, one file a round.
+    """Saves and restores the state of a site's trainer, in one file for each complete round.
 
     Parameters
     ----------
     folder
-        The site's folder.
+        Folder of the site's state.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -32,19 +32,20 @@ class SiteState:
         self._begun: list[Any] = []
 
     def include(self, parts: Iterable[Any]) -> None:
-        """Keeps the state of these too, apart from the network: the handlers and the loss that have one.
+        """Also saves the state of handlers and loss between rounds.
 
         Parameters
         ----------
         parts
-            As they are before round 1. Those with ``state_dict()`` and ``load_state_dict()`` have a state: tensors,
-            plain values, and dictionaries and lists of them. Between rounds they are as they were before round 1.
+            Handlers and loss, as they are before round 1. A part has a state if it has ``state_dict()`` and
+            ``load_state_dict()``. A state consists of tensors, plain values, and dictionaries and lists of these.
+            Between rounds each part has its state of before round 1.
         """
         self._parts = [part for part in parts if hasattr(part, "state_dict") and hasattr(part, "load_state_dict")]
         self._begun = copy.deepcopy([part.state_dict() for part in self._parts])
 
     def keep(self, trainer: SupervisedTrainer, round_number: int, local: Weights) -> None:
-        """Writes the trainer's state after a round, and the tensors that stay here; all of the file or nothing."""
+        """Writes the trainer's state after a round, and the tensors that stay at the site, to one file, atomically."""
         self.folder.mkdir(parents=True, exist_ok=True)
         state = {
             "optimizer": trainer.optimizer.state_dict(),
@@ -61,7 +62,7 @@ class SiteState:
         self._load(self._begun)
 
     def restore(self, trainer: SupervisedTrainer, round_number: int, device: torch.device) -> None:
-        """Takes up the state of the last round before this one; what a broken-off run left of later rounds is void."""
+        """Loads the state of the last round before this one; removes later states of an interrupted run."""
         for late in [kept for kept in self._rounds() if kept >= round_number]:
             self.file(late).unlink(missing_ok=True)
         kept = self._rounds()
@@ -75,11 +76,11 @@ class SiteState:
 
     @property
     def begun(self) -> bool:
-        """Whether the site has completed a round."""
+        """Returns whether the site has completed a round."""
         return bool(self._rounds())
 
     def local(self) -> Weights:
-        """The tensors that stay here, as the last round left them; none before the first."""
+        """Loads the tensors that stay at the site from the last round's file; there are none before round 1."""
         kept = self._rounds()
         local: Weights = _read(self.file(kept[-1]), torch.device("cpu"), mmap=True)["local"] if kept else {}
         return {name: value.clone() for name, value in local.items()}
@@ -92,7 +93,7 @@ class SiteState:
         return sorted(int(path.stem.removeprefix("round_")) for path in self.folder.glob("round_*.pt"))
 
     def file(self, round_number: int) -> Path:
-        """The file of a round's state."""
+        """Returns the path of the state of a round."""
         return self.folder / f"round_{round_number:05d}.pt"
 
 
@@ -100,5 +101,5 @@ def _read(file: Path, device: torch.device, mmap: bool = False) -> dict[str, Any
     try:
         state: dict[str, Any] = torch.load(file, map_location=device, weights_only=True, mmap=mmap)
         return state
-    except Exception as error:  # torch has one of its own for every way a file can be damaged
+    except Exception as error:  # torch raises many types for damaged files
         raise ValueError(f"{file}: expected the site's state, found a damaged file: {error}") from error

@@ -1,1 +1,1 @@
-"""Encrypted rounds (CKKS) on NVIDIA FLARE."""
+"""Rounds with encrypted updates (CKKS) on NVIDIA FLARE."""

@@ -1,4 +1,4 @@
-"""The server's side of a federation whose updates are encrypted: what NVFlare's workflow begins with, and leaves."""
+"""The server's part of encrypted rounds: loads the initial tensors, saves each aggregate and collects the scores."""
 
 from __future__ import annotations
 
@@ -23,44 +23,44 @@ from fedmed_workflows.nvflare.server.controller import INITIAL
 from fedmed_workflows.nvflare.wire.messages import message_values
 
 GENERATOR = "shareable_generator"
-"""Id of the component that makes a task of an aggregate."""
+"""Name of the component that converts an aggregate to a task."""
 
 AGGREGATE, SCORES = "aggregate.safetensors", "scores.json"
-"""What the server leaves in the job's result: the last aggregate, encrypted, and the sites' scores."""
+"""Files of the job's result: the last aggregate, encrypted, and the scores of the sites."""
 
 
 class EncryptedAggregate(LearnablePersistor):  # type: ignore[misc]
-    """Begins with the job's initial tensors, which are no secret, and keeps each aggregate as the server has it."""
+    """Loads the initial tensors of the job, which are not secret, and saves each aggregate in encrypted form."""
 
     def load(self, fl_ctx: FLContext) -> ModelLearnable:
-        """The job's initial tensors as arrays, as NVFlare's components expect them."""
+        """Loads the initial tensors of the job as arrays, as NVFlare's components expect."""
         config = fl_ctx.get_engine().get_workspace().get_app_config_dir(fl_ctx.get_prop(ReservedKey.RUN_NUM))
         initial = load_file(Path(config) / INITIAL)
         return make_model_learnable({name: value.float().numpy() for name, value in initial.items()}, {})
 
     def save(self, learnable: ModelLearnable, fl_ctx: FLContext) -> None:
-        """Writes each tensor's ciphertext as bytes."""
+        """Writes the ciphertext of each tensor as bytes."""
         texts = {name: value.serialize() for name, value in learnable[ModelLearnableKey.WEIGHTS].items()}
         tensors = {name: torch.frombuffer(bytearray(text), dtype=torch.uint8) for name, text in texts.items()}
         write_whole(_result(fl_ctx) / AGGREGATE, save(tensors))
 
 
 class LastAggregate(ResponseProcessor):  # type: ignore[misc]
-    """After the last round: sends the aggregate to the sites, which alone can read it, and collects their scores."""
+    """Sends the last aggregate to the sites, which have the key, and collects their scores."""
 
     def __init__(self) -> None:
         super().__init__()
         self._scores: dict[str, Any] = {}
 
     def create_task_data(self, task_name: str, fl_ctx: FLContext) -> Shareable:
-        """The last aggregate."""
+        """Builds the task with the last aggregate."""
         self._scores = {}
         generator = fl_ctx.get_engine().get_component(GENERATOR)
         task: Shareable = generator.learnable_to_shareable(fl_ctx.get_prop(AppConstants.GLOBAL_MODEL), fl_ctx)
         return task
 
     def process_client_response(self, client: Client, task_name: str, response: Shareable, fl_ctx: FLContext) -> bool:
-        """Takes up a site's score; a site that has none is named in it."""
+        """Adds the score of a site, or its error message."""
         try:
             self._scores[client.name] = json.loads(message_values(response, client.name)["score"])
         except SiteError as error:
@@ -68,11 +68,11 @@ class LastAggregate(ResponseProcessor):  # type: ignore[misc]
         return True
 
     def final_process(self, fl_ctx: FLContext) -> bool:
-        """Leaves the scores in the job's result."""
+        """Writes the scores to the result of the job."""
         write_whole(_result(fl_ctx) / SCORES, json.dumps(dict(sorted(self._scores.items())), indent=2))
         return True
 
 
 def _result(fl_ctx: FLContext) -> Path:
-    """The folder that comes back with the job's result."""
+    """Returns the folder of the job's result."""
     return Path(fl_ctx.get_engine().get_workspace().get_run_dir(fl_ctx.get_prop(ReservedKey.RUN_NUM))) / "fedmed"

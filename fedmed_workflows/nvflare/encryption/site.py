@@ -1,4 +1,4 @@
-"""A site's side of a federation whose updates are encrypted: NVFlare's filters stand before and behind its tasks."""
+"""The site's part of encrypted rounds. NVFlare's filters decrypt each task and encrypt each update."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from fedmed_workflows.nvflare.site.executor import SiteExecutor, job_of
 from fedmed_workflows.nvflare.wire.messages import SAMPLES, message
 
 MODEL = "model.pt"
-"""The trained network, in the site's own folder: under encryption only those who hold the key can write it."""
+"""File of the trained network in the site's folder. Only the sites can write it, as only they have the key."""
 
 
 class EncryptedSite(SiteExecutor):
-    """Answers the tasks of NVFlare's workflow for encrypted rounds, as :class:`SiteExecutor` those of our own.
+    """Answers the tasks of NVFlare's workflow for encrypted rounds, see :class:`SiteExecutor`.
 
-    What arrives was decrypted by NVFlare's filter before, and what is sent is encrypted by another one behind: both
-    are named in the job, with the key in the site's start-up kit. It takes no arguments.
+    A filter of NVFlare decrypts each task before this class, and another filter encrypts each update after it. The job
+    names both filters; the key is in the site's start-up kit. The class has no arguments.
     """
 
     def _train(self, site: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
@@ -48,35 +48,35 @@ class EncryptedSite(SiteExecutor):
         return message(score=json.dumps(algo.score(weights)))
 
     def _check_start(self, site: str, algo: SiteAlgo, received: Weights, fl_ctx: FLContext) -> None:
-        """What our own server compares when a site joins: here each site compares itself with the job."""
+        """Compares network and initial tensors of this site with the job, as the server cannot decrypt them."""
         Manifest.from_json(job_of(fl_ctx)["manifest"]).check_same(algo.manifest, f"site {site!r}")
         if weights_digest(received) != weights_digest(self._initial):
             raise ManifestError(f"site {site!r}: its untrained tensors are not those that the server sent")
 
 
 def decrypted(values: Mapping[str, Any], manifest: Manifest, site: str) -> Weights:
-    """The manifest's tensors of an aggregate, which NVFlare's decryption leaves as plain sequences of numbers.
+    """Converts a decrypted aggregate, whose tensors are flat sequences of numbers, to the tensors of the manifest.
 
-    Whole numbers, which under encryption are averaged like others, are rounded.
+    Integer tensors, whose encrypted values are averaged like real numbers, are rounded.
 
     Raises
     ------
     ManifestError
-        The names are not the manifest's, or a tensor has another number of values.
+        The names differ from the manifest, or a tensor has another number of values.
     """
     if set(values) != set(manifest.tensors):
         raise ManifestError(f"site {site!r}: received {sorted(values)}, the manifest has {sorted(manifest.tensors)}")
-    return {name: _tensor(name, values[name], *form, site) for name, form in manifest.tensors.items()}
+    return {name: _tensor(name, values[name], *spec, site) for name, spec in manifest.tensors.items()}
 
 
 def _tensor(name: str, values: Any, shape: list[int], dtype: str, site: str) -> torch.Tensor:
-    flat = torch.as_tensor(values, dtype=torch.float64).flatten()
+    flat = torch.as_tensor(values, dtype=torch.float64).flatten()  # (values,)
     if flat.numel() != torch.Size(shape).numel():
         raise ManifestError(f"site {site!r}: tensor {name}: received {flat.numel()} values, expected shape {shape}")
     kind = getattr(torch, dtype)
-    return (flat if kind.is_floating_point else flat.round()).reshape(shape).to(kind)
+    return (flat if kind.is_floating_point else flat.round()).reshape(shape).to(kind)  # shape of the manifest
 
 
 def _round(shareable: Shareable) -> int:
-    """The number of a round, 1 for the first; NVFlare counts from 0."""
+    """Returns the number of a round, starting with 1. NVFlare counts from 0."""
     return int(shareable.get_header(AppConstants.CURRENT_ROUND)) + 1

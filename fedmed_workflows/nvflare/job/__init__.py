@@ -1,1 +1,1 @@
-"""Jobs of NVIDIA FLARE: configuration and values, and no code."""
+"""The jobs of NVIDIA FLARE. A job has configuration and values, but no code."""

@@ -1,4 +1,4 @@
-"""A federation with encrypted updates as a job: NVFlare's workflow, aggregator and filters, our sites between them."""
+"""Writes the job of a federation with encrypted updates: NVFlare's workflow, aggregator and filters, FedMed's sites."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ AGGREGATOR, PERSISTOR, LAST = "aggregator", "persistor", "last_aggregate"
 
 
 def write_encrypted_job(federation: Federation, network: BundleNetwork, name: str, job_dir: Path) -> Path:
-    """Writes a job's folder as :func:`fedmed_workflows.nvflare.job.federation_job.write_job`, with encrypted updates.
+    """Writes the folder of a job with encrypted updates.
 
-    The server adds up ciphertexts of CKKS and never has the key; the kits must hold contexts of TenSEAL, which
-    NVFlare's provisioning makes.
+    The parameters are those of :func:`fedmed_workflows.nvflare.job.federation_job.write_job`. The server sums
+    ciphertexts of CKKS and never has the key. The start-up kits must have contexts of TenSEAL, which NVFlare's
+    provisioning creates.
 
     Raises
     ------
     ValueError
-        As ``write_job``; or TenSEAL is not installed, or a setting asks for what encrypted rounds do not have.
+        As ``write_job``; or TenSEAL is not installed, or encrypted rounds do not support a setting.
 
     Notes
     -----
@@ -57,8 +58,8 @@ def _check(federation: Federation) -> None:
     if federation.min_sites < len(federation.sites.folders):
         raise ValueError(f"min_sites: found {federation.min_sites}, expected null: all sites take part in each round")
     if type(federation.aggregation) is not FedAvg:
-        raise ValueError(f"aggregation: found {type(federation.aggregation).__name__}, expected FedAvg: a mean is all "
-                         "that is computed of ciphertexts")  # fmt: skip
+        raise ValueError(f"aggregation: found {type(federation.aggregation).__name__}, expected FedAvg: only a "
+                         "mean can be computed from ciphertexts")  # fmt: skip
 
 
 def _server_app(federation: Federation) -> ServerAppConfig:

@@ -1,4 +1,4 @@
-"""A federation as a job of NVFlare: configuration and the initial tensors, no code."""
+"""Writes a federation as a job of NVFlare: configuration and initial tensors, no code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def network_of(federation: Federation) -> BundleNetwork:
-    """The network that the sites of a federation build, without their data."""
+    """Returns the network that the sites of a federation build, without their data."""
     settings = {**federation.settings, **federation.unseen_settings}
     return BundleNetwork(
         federation.bundle_root, settings, {"class_names": list(federation.sites.class_names)},
@@ -36,18 +36,18 @@ def network_of(federation: Federation) -> BundleNetwork:
 
 
 def write_job(federation: Federation, network: BundleNetwork, name: str, job_dir: Path) -> Path:
-    """Writes the job's folder, as ``nvflare job submit`` takes it; all of it or nothing.
+    """Writes the folder of a job for ``nvflare job submit``, atomically.
 
     Parameters
     ----------
     federation
-        Whose sites have names that NVFlare takes.
+        The federation. Its sites must have names that NVFlare accepts.
     network
-        Of :func:`network_of`.
+        The network of :func:`network_of`.
     name
-        Of the job, and of the folder in which server and sites keep this run.
+        Name of the job, and of the folder in which server and sites keep the run.
     job_dir
-        The folder in which the job's folder is made.
+        Parent of the new job folder.
 
     Returns
     -------
@@ -57,9 +57,9 @@ def write_job(federation: Federation, network: BundleNetwork, name: str, job_dir
     Raises
     ------
     ValueError
-        Each site is to be the unseen one in turn, or one place to train alone, an entry that all agree on is no plain
-        value, a configuration lies outside the bundle, NVFlare takes no such name, a package to track the rounds with
-        is not installed here, or the rounds do not fit, see :func:`fedmed_workflows.federation.rounds.check_rounds`.
+        Each site is the unseen site in turn, or one place trains, or an agreed entry is not a plain value, or a
+        configuration is outside the bundle, or NVFlare refuses the name of a site, or a package for tracking is not
+        installed here, or the rounds do not fit, see :func:`fedmed_workflows.federation.rounds.check_rounds`.
     """
     return write_parts(
         federation, network, name, job_dir, _server_app(federation), _site_app(federation),
@@ -77,7 +77,7 @@ def write_parts(
     server_part: dict[str, Any],
     site_part: dict[str, Any],
 ) -> Path:
-    """Writes a job of which NVFlare's own parts, and ours for server and sites, are given; as :func:`write_job`."""
+    """Writes a job from NVFlare's and FedMed's parts for server and sites, see :func:`write_job`."""
     if federation.sites.in_turn:
         raise ValueError("unseen_site 'all': a job is one run, expected the name of one unseen site, or none")
     if federation.training != FEDERATED:
@@ -131,7 +131,7 @@ def _server_part(federation: Federation, network: BundleNetwork, name: str) -> d
 
 
 def site_part(federation: Federation, name: str) -> dict[str, Any]:
-    """What a job says to its sites: which bundle, its files' digests, and the values that all agree on.
+    """Returns the part of a job for its sites: name of the bundle, digests of its files, and the agreed values.
 
     Raises
     ------

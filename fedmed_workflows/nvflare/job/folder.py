@@ -1,4 +1,4 @@
-"""A job's folder, as ``nvflare job submit`` takes it: NVFlare's configuration, files beside it, and no code."""
+"""Writes the folder of a job for ``nvflare job submit``: NVFlare's configuration and files, but no code."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ SERVER_PARAMETERS = {
     "dead_client_grace_period": 10.0,
     "dead_client_check_lead_time": 10.0,
 }
-"""How often a site asks for a task, and how long after the server has given a site up the rounds go on without it:
-seconds, beside NVFlare's 2, 60 and 30."""
+"""Seconds between two task requests of a site, and seconds after which the rounds continue without a lost site.
+NVFlare's defaults are 2, 60 and 30."""
 
 SITE_PARAMETERS = {"get_task_timeout": 60.0}
-"""Seconds after which a site asks again for a task when its link was cut while it asked, beside NVFlare's 300."""
+"""Seconds after which a site repeats a task request whose connection was lost. NVFlare's default is 300."""
 
 
 def write_job_folder(
@@ -35,30 +35,30 @@ def write_job_folder(
     site: tuple[ClientAppConfig, Mapping[str, bytes | dict[str, Any]]],
     job_dir: Path,
 ) -> Path:
-    """Writes a job's folder.
+    """Writes the folder of a job.
 
     Parameters
     ----------
     name
-        Of the job.
+        Name of the job.
     sites
-        Names of those who take part.
+        Names of the sites.
     min_sites
-        How many of them must be there for NVFlare to start it.
+        Number of sites that must be connected before NVFlare starts the job.
     server, site
-        NVFlare's part, and the files beside it by name: bytes, or what is written as JSON.
+        NVFlare's part, and additional files by name: bytes, or values that are written as JSON.
     job_dir
-        The folder in which the job's folder is made.
+        Parent of the new job folder.
 
     Returns
     -------
     Path
-        The job's folder, named as :func:`job_name` says.
+        Folder of the job, with the name from :func:`job_name`.
 
     Raises
     ------
     ValueError
-        NVFlare takes no such name of a site.
+        NVFlare refuses the name of a site.
     """
     check_site_names(sites)
     job = FedJobConfig(job_name(name), min_clients=min(min_sites, len(sites)))
@@ -82,7 +82,7 @@ def write_job_folder(
 
 
 def check_site_names(sites: Iterable[str]) -> None:
-    """Refuses names that NVFlare takes for no process, or for several.
+    """Refuses names that NVFlare does not accept for a site.
 
     Raises
     ------
@@ -95,5 +95,5 @@ def check_site_names(sites: Iterable[str]) -> None:
 
 
 def job_name(name: str) -> str:
-    """A name as NVFlare takes it for a job."""
+    """Converts a name to a valid name of a job in NVFlare."""
     return "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in name).lstrip("_") or "run"

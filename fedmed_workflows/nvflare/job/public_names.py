@@ -1,4 +1,4 @@
-"""The public names of classes, by which jobs and policies of NVFlare name them: files may move, these names stay."""
+"""Public names of classes in the jobs and policies of NVFlare. Files may move, public names do not change."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 from fedmed_transforms.whole_file import write_whole
 
 PACKAGES = ["fedmed_workflows", "fedmed_networks", "fedmed_transforms", "fedmed_faces"]
-"""Installed at the server and the sites; NVFlare would otherwise copy their code into the job."""
+"""Packages that are installed at server and sites. Otherwise NVFlare would copy their code into the job."""
 
 
 def public_name(component: type) -> str:
-    """The name by which a job names a class: its shortest public name, or the path of a class of another package.
+    """Returns the name of a class in a job: its shortest public name, or its path for a class of another package.
 
     Parameters
     ----------
     component
-        For example ``SiteExecutor``, whose public name is ``fedmed_workflows.SiteExecutor``.
+        The class, for example ``SiteExecutor`` with the public name ``fedmed_workflows.SiteExecutor``.
     """
     name, parts = component.__name__, component.__module__.split(".")
     for end in range(1, len(parts) if parts[0] in PACKAGES else 0):
@@ -30,7 +30,7 @@ def public_name(component: type) -> str:
 
 
 def name_publicly(job: Path) -> None:
-    """Names this project's classes by their public names in the configurations that NVFlare has written into a job."""
+    """Replaces the paths of this project's classes by public names, in the configurations that NVFlare wrote."""
     for file in job.rglob("config_fed_*.json"):
         content = _named(json.loads(file.read_text()))
         write_whole(file, json.dumps(content, indent=4))

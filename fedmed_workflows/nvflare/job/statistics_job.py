@@ -1,4 +1,4 @@
-"""Federated statistics as a job of NVFlare: its statistics controller and executor, its privacy filter, no code."""
+"""Writes federated statistics as a job of NVFlare: its statistics controller, executor and privacy filter, no code."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from fedmed_workflows.federation.federation import Federation
 
 RESULT = "statistics/nvflare.json"
-"""What NVFlare's server writes, in the job's folder there."""
+"""File of the result, in the folder of the job on NVFlare's server."""
 
 BINS = 10
+"""Number of bins of a histogram."""
 
 STATISTICS: dict[str, dict[str, dict[str, int]]] = {
     "count": {}, "failure_count": {}, "sum": {}, "mean": {}, "stddev": {}, "histogram": {"*": {"bins": BINS}},
@@ -32,22 +33,22 @@ STATISTICS: dict[str, dict[str, dict[str, int]]] = {
 
 SERVER_CLASSES = (StatisticsController, JsonStatsFileWriter)
 SITE_CLASSES = (SiteStatisticsExecutor, StatisticsPrivacyFilter, ImageStatistics, SmallCounts)
-"""The classes that the job names, which the policies of the server and the sites have to allow."""
+"""Classes that the job names. The policies of the server and of the sites must allow them."""
 
 
 def write_statistics_job(federation: Federation, min_count: int, name: str, job_dir: Path) -> Path:
-    """Writes the folder of a statistics job, as ``nvflare job submit`` takes it; all of it or nothing.
+    """Writes the folder of a statistics job for ``nvflare job submit``, atomically.
 
     Parameters
     ----------
     federation
-        All of whose sites take part, the unseen one too.
+        The federation. All of its sites take part, including the unseen site.
     min_count
-        Patients that a statistic must be of; a site may ask for more.
+        Minimum number of patients of a statistic; a site may set a higher minimum.
     name
-        Of the job.
+        Name of the job.
     job_dir
-        The folder in which the job's folder is made.
+        Parent of the new job folder.
 
     Returns
     -------
@@ -57,12 +58,13 @@ def write_statistics_job(federation: Federation, min_count: int, name: str, job_
     Raises
     ------
     ValueError
-        As :func:`fedmed_workflows.nvflare.job.federation_job.write_job`, or a site has NVFlare's name for all of them.
+        As :func:`fedmed_workflows.nvflare.job.federation_job.write_job`, or a site has NVFlare's name for all sites.
     """
     sites = list(federation.sites.paths)
-    if StatisticsConstants.GLOBAL in sites:
-        raise ValueError(f"site {StatisticsConstants.GLOBAL!r}: NVFlare calls all sites so, expected another name")
-    part = {**site_part(federation, name), "unseen": None}  # to be counted, a site is a site
+    all_sites = StatisticsConstants.GLOBAL
+    if all_sites in sites:
+        raise ValueError(f"site {all_sites!r}: this is NVFlare's name for all sites, expected another name")
+    part = {**site_part(federation, name), "unseen": None}  # the statistics do not distinguish the unseen site
     return write_job_folder(name, sites, len(sites), (_server_app(), {}), (_site_app(min_count), {JOB: part}), job_dir)
 
 

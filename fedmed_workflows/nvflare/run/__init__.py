@@ -1,1 +1,1 @@
-"""Runs of NVIDIA FLARE: the simulator, and a real deployment through its administrator."""
+"""The runs on NVIDIA FLARE: in the simulator, and in a deployment through its administrator."""

@@ -1,4 +1,4 @@
-"""An administrator's side of NVFlare: a session that outlives the server's absences, a job followed to its result."""
+"""The administrator's part of NVFlare: a session that reconnects to the server, and a job followed to its result."""
 
 from __future__ import annotations
 
@@ -18,35 +18,36 @@ from fedmed_workflows.nvflare.server.controller import PROGRESS
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 2.0
-"""How often the administrator's side asks for the job's state."""
+"""Seconds between two requests for the state of a job."""
 
 AWAY_SECONDS = 600.0
-"""How long the administrator's side waits for a server that does not answer."""
+"""Seconds to wait for a server that does not answer."""
 
 LOST_SECONDS = 10.0
-"""How long a job may be said to run while no process runs it: a restarted server knows nothing of its jobs' end."""
+"""Seconds after which a job without a process counts as lost: a restarted server still reports it as running."""
 
 REFUSALS = (AuthorizationError, InvalidArgumentError, InvalidJobDefinition)
-"""Answers of the server that asking again does not change."""
+"""Errors of the server that a repeated request does not change."""
 
 LOST = "lost with the server's process"
+"""State of a job whose server process ended."""
 
 SUBMISSIONS = 5
-"""How often a job that ended without a result is submitted, before its state is reported instead."""
+"""Maximum number of submissions of a job that ends without a result."""
 
 Answer = TypeVar("Answer")
 Result = TypeVar("Result")
 
 
 class AdministratorSession:
-    """A session with NVFlare's server, opened again whenever the server was away.
+    """A session with NVFlare's server, which reconnects after an absence of the server.
 
-    Used as a context manager.
+    Use the object as a context manager.
 
     Parameters
     ----------
     startup_kit
-        The administrator's start-up kit, as NVFlare's provisioning made it.
+        Folder of the administrator's start-up kit from NVFlare's provisioning.
 
     Raises
     ------
@@ -62,14 +63,14 @@ class AdministratorSession:
         self.session: Session | None = None
 
     def __enter__(self) -> AdministratorSession:
-        self.ask(lambda session: session.get_system_info(), patience=0)  # a wrong kit is told at once
+        self.ask(lambda session: session.get_system_info(), patience=0)  # reports a wrong kit immediately
         return self
 
     def __exit__(self, *error: object) -> None:
         self._close()
 
     def ask(self, question: Callable[[Session], Answer], patience: float = AWAY_SECONDS) -> Answer:
-        """Asks until there is an answer; the server's refusal, or the last error if there is no answer in time."""
+        """Sends a request until the server answers; raises a refusal, or the last error after `patience` seconds."""
         until = time.monotonic() + patience
         while True:
             try:
@@ -89,32 +90,32 @@ class AdministratorSession:
         if self.session is not None:
             try:
                 self.session.close()
-            except Exception as error:  # it was broken before
+            except Exception as error:  # the session was broken before
                 logger.debug("closing a session: %s", error)
         self.session = None
 
 
-def completed(
+def run_until_result(
     server: AdministratorSession,
     job: Path,
     place: Path,
-    found: Callable[[Path], Result | None],
+    read_result: Callable[[Path], Result | None],
     progress: Callable[[list[dict[str, Any]]], None],
 ) -> Result:
-    """Submits a job until it has a result, and returns that.
+    """Submits a job until it has a result; returns the result.
 
     Parameters
     ----------
     server
-        Open.
+        The open session.
     job
-        The job's folder.
+        Folder of the job.
     place
-        Where NVFlare's results are put.
-    found
-        The result in a folder of NVFlare's, or None if it holds none; it raises what the job's own failure is.
+        Folder for NVFlare's results.
+    read_result
+        Reads the result from a folder of NVFlare; returns None if there is none, and raises the failure of the job.
     progress
-        Gets the history of a running federation, again and again.
+        Called repeatedly with the history of the running federation.
 
     Raises
     ------
@@ -125,19 +126,19 @@ def completed(
     for submission in range(1, SUBMISSIONS + 1):
         job_id = server.ask(lambda session: session.submit_job(str(job)))
         logger.info("submitted job %s (%d)", job_id, submission)
-        state = _ended(server, job_id, progress)
+        state = _wait_for_end(server, job_id, progress)
         if state != LOST:
-            result = found(Path(server.ask(lambda session: session.download_job_result(job_id, str(place)))))
+            result = read_result(Path(server.ask(lambda session: session.download_job_result(job_id, str(place)))))
             if result is not None:
                 return result
         logger.warning("job %s ended as %s, without a result; submitting it again", job_id, state)
     raise FederationError(f"{SUBMISSIONS} jobs ended without a result, the last one as {state}")
 
 
-def _ended(
+def _wait_for_end(
     server: AdministratorSession, job_id: str, progress: Callable[[list[dict[str, Any]]], None]
 ) -> str:
-    """Follows a job to its end; the state it ended in."""
+    """Follows a job to its end; returns its final state."""
     seen = time.monotonic()
     while True:
         status = str(server.ask(lambda session: session.get_job_status(job_id)))
@@ -149,11 +150,11 @@ def _ended(
             return LOST
         try:
             progress(server.ask(lambda session: session.do_app_command(job_id, PROGRESS, {}), 0.0)["history"])
-        except Exception as error:  # it has not begun, or has ended in between
+        except Exception as error:  # the job has not started, or has ended
             logger.debug("no progress: %s", error)
         time.sleep(POLL_SECONDS)
 
 
 def _runs(session: Session, job_id: str) -> bool:
-    """Whether a process of the server runs the job."""
+    """Returns whether a process of the server runs the job."""
     return any(job.job_id == job_id for job in session.get_system_info().job_info or ())

@@ -1,4 +1,4 @@
-"""Federated statistics across hospitals: a statistics job is submitted, and its page is written here."""
+"""Runs federated statistics across hospitals: submits a statistics job and writes its page."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedmed_workflows.nvflare.job.statistics_job import RESULT, write_statistics_job
-from fedmed_workflows.nvflare.run.administrator import AdministratorSession, completed
+from fedmed_workflows.nvflare.run.administrator import AdministratorSession, run_until_result
 from fedmed_workflows.nvflare.run.simulated_statistics import SimulatedStatistics, statistics_record
 from fedmed_workflows.report.statistics_page import write_statistics
 
@@ -19,21 +19,21 @@ NAME = "statistics"
 
 
 class ProductionStatistics(SimulatedStatistics):
-    """Counts and measures the images of every site of a federation, where they lie.
+    """Counts and measures the images of all sites of a federation, at the sites.
 
     Parameters
     ----------
     federation
-        With the names of the sites; its images need not be here.
+        The federation with the names of the sites. The images need not be here.
     min_count
-        Patients that a statistic must be of to leave its site; a site may ask for more.
+        Minimum number of patients of a statistic that leaves its site; a site may set a higher minimum.
     startup_kit
-        The administrator's start-up kit.
+        Folder of the administrator's start-up kit.
 
     Raises
     ------
     ValueError
-        `min_count` is no whole number above 0.
+        `min_count` is not a whole number above 0.
     """
 
     def __init__(self, federation: Federation, min_count: int = 10, startup_kit: str | None = None) -> None:
@@ -41,18 +41,18 @@ class ProductionStatistics(SimulatedStatistics):
         self.startup_kit = startup_kit
 
     def run(self) -> dict[str, Any]:
-        """Submits the job and writes the page; returns what it is made of.
+        """Submits the job and writes the page; returns the record of the page.
 
         Raises
         ------
         ValueError
-            There is no start-up kit, or a value that all agree on is no plain value.
+            There is no start-up kit, or an agreed value is not a plain value.
         FederationError
-            The job ended without a result: a site did not answer, or refused it.
+            The job ended without a result because a site did not answer or refused the job.
         """
         with tempfile.TemporaryDirectory() as folder, AdministratorSession(self.startup_kit) as server:
             job = write_statistics_job(self.federation, self.min_count, NAME, Path(folder))
-            answer = completed(server, job, Path(folder), _result, lambda history: None)
+            answer = run_until_result(server, job, Path(folder), _result, lambda history: None)
         record = statistics_record(self.federation, self.min_count, answer)
         write_statistics(record, self.federation.output_dir)
         return record

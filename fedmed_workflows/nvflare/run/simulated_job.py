@@ -1,4 +1,4 @@
-"""A job in NVFlare's simulator: server and sites as processes of this machine, with the policy of real sites."""
+"""Runs a job in NVFlare's simulator: server and sites are processes of this machine, with the policy of real sites."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from fedmed_workflows.federation.federation import Federation
 
 SERVER_RUN = "workspace/server/simulate_job"
-"""Where the server's folder of a simulated job lies, in the job's place."""
+"""The server's folder of a simulated job, relative to the folder of the simulation."""
 
 LOG_LINES = 30
+"""Number of lines of the log in an error message."""
 
 
 def simulate(
@@ -34,36 +35,36 @@ def simulate(
     place: Path,
     classes: Iterable[type],
     watch: Callable[[subprocess.Popen[bytes]], None],
-    own: Mapping[str, str] | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> str:
     """Runs a job to its end.
 
     Parameters
     ----------
     federation
-        Whose sites take part, with their images where they lie here.
+        The federation whose sites take part. Their images are here.
     job
-        The job's folder.
+        Folder of the job.
     place
-        Gets ``simulator.log`` and NVFlare's ``workspace``.
+        Folder for ``simulator.log`` and NVFlare's ``workspace``.
     classes
-        What the job may name: the policy of server and sites allows these classes and no other.
+        Classes that the job may name. The policy of server and sites allows only these classes.
     watch
-        Gets the simulator's process and returns when it has ended; if it raises, the simulator is ended.
-    own
-        Further variables of the sites' environment.
+        Called with the simulator's process; returns when the process has ended. An error ends the simulator.
+    variables
+        Additional environment variables of the sites.
 
     Returns
     -------
     str
-        How it ended, for a message: the exit status, the log's file and the log's last lines.
+        Text for an error message: exit status, path of the log and its last lines.
     """
     _write_policy(place / "workspace", classes)
     log = place / "simulator.log"
     with log.open("w") as output:
         process = subprocess.Popen(
             _command(job, place / "workspace", list(federation.sites.paths)),
-            env={**_environment(federation), **(own or {})}, stdout=output, stderr=subprocess.STDOUT,
+            env={**_environment(federation), **(variables or {})}, stdout=output, stderr=subprocess.STDOUT,
             start_new_session=True,
         )  # fmt: skip
         try:
@@ -75,7 +76,7 @@ def simulate(
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ends the simulator with its server and sites, which outlive it where it was killed itself."""
+    """Ends the simulator with its server and sites, which continue to run if the simulator was killed."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait()
@@ -89,17 +90,17 @@ def _command(job: Path, workspace: Path, sites: Sequence[str]) -> list[str]:
 
 
 def _write_policy(workspace: Path, classes: Iterable[type]) -> None:
-    """The policy that a real site has: the classes that a job may name, and no other."""
+    """Writes the policy of a real site, which allows only the given classes."""
     allowed = [public_name(cls) for cls in classes]
     policy = {"format_version": 2, CLASS_ALLOW_LIST: allowed, ALLOW_LOG_STREAMING_VAR: False}
     write_whole(workspace / "local" / "resources.json", json.dumps(policy, indent=2))
 
 
 def _environment(federation: Federation) -> dict[str, str]:
-    """The environment of the simulated sites, as each site's own people would set it."""
+    """Returns the environment variables of the simulated sites, as at a real site."""
     root = Path(federation.bundle_root).resolve()
     weights = federation.settings.get("weights")
-    first = next(iter(federation.sites.paths.values())).absolute()  # a site's folder may be a link to elsewhere
+    first = next(iter(federation.sites.paths.values())).absolute()  # the folder of a site may be a link
     return {
         **os.environ,
         BUNDLES: str(root.parent),
@@ -107,10 +108,10 @@ def _environment(federation: Federation) -> dict[str, str]:
         STATE: str(federation.output_dir.resolve().parent),
         DEVICE: str(federation.device),
         RELEASE: "yes",
-        **({WEIGHTS: _found(str(weights))} if weights is not None else {}),
+        **({WEIGHTS: _absolute(str(weights))} if weights is not None else {}),
     }
 
 
-def _found(weights: str) -> str:
-    """A file's whole path, as the simulated sites work in folders of their own; the name of other weights as it is."""
+def _absolute(weights: str) -> str:
+    """Returns the absolute path of a weights file, as simulated sites have other working folders; else the name."""
     return str(Path(weights).resolve()) if Path(weights).is_file() else weights

@@ -1,4 +1,4 @@
-"""Federated statistics before training, in NVFlare's simulator, as a page beside the run's report."""
+"""Runs federated statistics in NVFlare's simulator before training, and writes their page to the run folder."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from fedmed_workflows.federation.federation import Federation
 
 PLACE = "statistics"
-"""Where NVFlare's own files lie, in the run's folder: logs, and the job as it was run."""
+"""Folder of NVFlare's own files in the run folder: logs and the job."""
 
 
 class SimulatedStatistics:
-    """Counts and measures the images of every site of a federation, each site in a process of its own.
+    """Counts and measures the images of all sites of a federation, each site in its own process.
 
     Parameters
     ----------
     federation
-        With the sites' images here.
+        The federation. The images of its sites must be here.
     min_count
-        Patients that a statistic must be of to leave its site.
+        Minimum number of patients of a statistic that leaves its site.
 
     Raises
     ------
     ValueError
-        `min_count` is no whole number above 0.
+        `min_count` is not a whole number above 0.
     """
 
     def __init__(self, federation: Federation, min_count: int = 10) -> None:
@@ -41,23 +41,23 @@ class SimulatedStatistics:
         self.federation, self.min_count = federation, min_count
 
     def run(self) -> dict[str, Any]:
-        """Runs the job and writes the page; returns what :func:`statistics_record` makes of the answer.
+        """Runs the job and writes the page; returns the record of :func:`statistics_record`.
 
         Raises
         ------
         ValueError
-            The sites' images are not here, or a value that all agree on is no plain value.
+            The images of the sites are not here, or an agreed value is not a plain value.
         RuntimeError
-            The simulator ended without a result; the message holds the end of its log and the log's file.
+            The simulator ended without a result. The message has the path and the end of its log.
         """
         if self.federation.sites.elsewhere:
-            raise ValueError("dataset_dir none: the simulator's sites read images that lie here, expected their folder")
+            raise ValueError("dataset_dir 'none': the simulator reads the images here, expected their folder")
         place = self.federation.output_dir.resolve() / PLACE
         job = write_statistics_job(self.federation, self.min_count, PLACE, place / "job")
         result = place / SERVER_RUN / RESULT
         result.unlink(missing_ok=True)
-        classes, own = (*SERVER_CLASSES, *SITE_CLASSES), {MIN_COUNT: str(self.min_count)}
-        ended = simulate(self.federation, job, place, classes, _wait, own)
+        classes, variables = (*SERVER_CLASSES, *SITE_CLASSES), {MIN_COUNT: str(self.min_count)}
+        ended = simulate(self.federation, job, place, classes, _wait, variables)
         if not result.is_file():
             raise RuntimeError(f"no statistics: {ended}")
         record = statistics_record(self.federation, self.min_count, json.loads(result.read_text()))
@@ -66,22 +66,22 @@ class SimulatedStatistics:
 
 
 def statistics_record(federation: Federation, min_count: int, answer: dict[str, Any]) -> dict[str, Any]:
-    """What the page of a statistics job is made of, in the simulator or elsewhere.
+    """Returns the record of a statistics job, from which its page is written.
 
     Parameters
     ----------
     federation
-        Whose sites took part.
+        The federation whose sites took part.
     min_count
-        Of the job.
+        Minimum number of patients in the job.
     answer
-        The content of the file that NVFlare's server wrote.
+        Content of the file that NVFlare's server wrote.
 
     Returns
     -------
     dict
-        ``method``, ``class_names``, ``min_count``, ``bins``, ``bins_percent``; ``sites``, name and role of each;
-        ``statistics``, NVFlare's numbers: by quantity, statistic, site (or ``Global``) and data set.
+        ``method``, ``class_names``, ``min_count``, ``bins``, ``bins_percent``; ``sites``, with name and role of each
+        site; ``statistics``, NVFlare's numbers by quantity, statistic, site (or ``Global``) and data set.
     """
     unseen = federation.sites.unseen[0] if federation.sites.unseen else None
     return {

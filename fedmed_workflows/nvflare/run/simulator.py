@@ -1,4 +1,4 @@
-"""A federation in NVFlare's simulator: server and sites are processes of this machine."""
+"""The engine that runs a federation in NVFlare's simulator: server and sites are processes of this machine."""
 
 from __future__ import annotations
 
@@ -26,27 +26,28 @@ if TYPE_CHECKING:
     from fedmed_workflows.federation.federation import Federation
 
 PLACE = "nvflare"
-"""Where NVFlare's own files of the run lie, in the run's folder: logs, and the job as it was run."""
+"""Folder of NVFlare's own files in the run folder: logs and the job."""
 
 CLASSES = (FederationController, SiteExecutor)
-"""The classes of this package that a job names."""
+"""Classes of this package that a job names."""
 
 POLL_SECONDS = 0.5
+"""Seconds between two updates of the progress bar."""
 
 
 def run_in_simulator(federation: Federation, folder: RunFolder) -> Outcome:
-    """Runs a federation's rounds in NVFlare's simulator, each site in a process of its own.
+    """Runs the rounds of a federation in NVFlare's simulator, each site in its own process.
 
-    The run's folder is the server's and the sites': a run may be begun by one engine and taken up by another.
+    Server and sites share the run folder, so that one engine can resume the run of another engine.
 
     Raises
     ------
     FederationError
         Too few sites joined, or contributed to a round.
     RuntimeError
-        The simulator ended otherwise; the message holds the end of its log and the log's file.
+        The simulator ended without a result. The message has the path and the end of its log.
     """
-    with RunFolder(folder.path, federation.identity(), SERVER_LOCK):  # refused while a server is still at work there
+    with RunFolder(folder.path, federation.identity(), SERVER_LOCK):  # refused while a server still uses the folder
         network = network_of(federation)
     place = federation.output_dir.resolve() / PLACE
     job = write_job(federation, network, federation.output_dir.resolve().name, place / "job")
@@ -65,16 +66,16 @@ def run_in_simulator(federation: Federation, folder: RunFolder) -> Outcome:
 
 
 def read_outcome(folder: Path, checkpoints: Path, network: BundleNetwork) -> Outcome:
-    """What a server left of a run.
+    """Reads the outcome that a server wrote of a run.
 
     Parameters
     ----------
     folder
-        With the server's ``outcome.json``.
+        Folder with the server's ``outcome.json``.
     checkpoints
-        With ``last.json`` and the last aggregate.
+        Folder with ``last.json`` and the last aggregate.
     network
-        That the sites built.
+        The network that the sites built.
     """
     outcome: dict[str, Any] = json.loads((folder / OUTCOME).read_text())
     weights = load_file(checkpoints / json.loads((checkpoints / "last.json").read_text())["file"])
@@ -84,7 +85,7 @@ def read_outcome(folder: Path, checkpoints: Path, network: BundleNetwork) -> Out
 
 def _watch(process: subprocess.Popen[bytes], federation: Federation, folder: RunFolder) -> None:
     """Shows the rounds as the server commits them, until the simulator ends."""
-    with RoundProgress(federation.rounds, len(federation.sites.folders), folder.rounds_done) as shown:
+    with RoundProgress(federation.rounds, len(federation.sites.folders), folder.rounds_done) as bar:
         while process.poll() is None:
             time.sleep(POLL_SECONDS)
-            shown.catch_up(folder.history)
+            bar.catch_up(folder.history)

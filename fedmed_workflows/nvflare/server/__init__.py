@@ -1,1 +1,1 @@
-"""The server's part of a job on NVIDIA FLARE."""
+"""The server of a job on NVIDIA FLARE."""

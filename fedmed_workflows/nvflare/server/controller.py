@@ -1,4 +1,4 @@
-"""The server's side of a federation on NVFlare: the rounds, on what its sites answer."""
+"""The controller of a federation on NVFlare's server, which runs the rounds with the answers of the sites."""
 
 from __future__ import annotations
 
@@ -36,25 +36,27 @@ from fedmed_workflows.nvflare.wire.messages import register_tensors
 logger = logging.getLogger(__name__)
 
 JOB, INITIAL = "federation.json", "initial.safetensors"
-"""The part of a job that the server reads, beside NVFlare's own configuration."""
+"""Files of a job that the server reads, in addition to NVFlare's configuration."""
 
 OUTCOME, FAILURE, DATA = "outcome.json", "failure.json", "data.json"
-"""What the server leaves in the run's folder: what the report needs, or why there is none, and the sites' digests."""
+"""Files that the server writes to the run folder: the outcome for the report or the failure, and the sites' digests."""
 
 SERVER_LOCK = ".server.lock"
+"""Name of the file that the server locks in the run folder."""
 
 PROGRESS = "fedmed.progress"
-"""Topic under which an administrator asks a running job for its history."""
+"""Topic of an administrator's request for the history of a running job."""
 
 AGGREGATIONS = "fedmed_workflows.aggregation."
+"""Prefix of the aggregations that a job may name."""
 
 
 class FederationController(Controller):  # type: ignore[misc]
-    """Runs a federation's rounds on NVFlare's server, which needs no bundle, no foundation and no image.
+    """Runs the rounds of a federation on NVFlare's server, which needs no bundle, no foundation and no image.
 
-    It takes no arguments: what a job says is in its ``federation.json``. The aggregates lie in a folder of the server
-    that outlives the job (``FEDMED_STATE_DIR``, or ``fedmed`` in NVFlare's workspace): a job that is submitted again,
-    after the server was restarted or a site came back, goes on after the last whole round.
+    The controller has no arguments; it reads the job's file ``federation.json``. The aggregates are in a folder of the
+    server that outlives the job (``FEDMED_STATE_DIR``, or ``fedmed`` in NVFlare's workspace). A job that is submitted
+    again, after a restart of the server or the return of a site, continues after the last complete round.
     """
 
     def __init__(self) -> None:
@@ -62,7 +64,7 @@ class FederationController(Controller):  # type: ignore[misc]
         register_tensors()
 
     def start_controller(self, fl_ctx: FLContext) -> None:
-        """Reads the job, and answers questions about its progress from now on."""
+        """Reads the job, and registers the command that reports its progress."""
         return_freed_memory()
         workspace = fl_ctx.get_engine().get_workspace()
         self._run_dir = Path(workspace.get_run_dir(fl_ctx.get_prop(ReservedKey.RUN_NUM)))
@@ -74,23 +76,23 @@ class FederationController(Controller):  # type: ignore[misc]
         fl_ctx.get_engine().register_app_command(PROGRESS, self._progress)
 
     def stop_controller(self, fl_ctx: FLContext) -> None:
-        """Nothing is left to do."""
+        """Does nothing: :meth:`control_flow` releases all resources."""
 
     def control_flow(self, abort_signal: Signal, fl_ctx: FLContext) -> None:
-        """Runs the rounds that are left. What came of it is in the run's folder and in the job's result."""
+        """Runs the remaining rounds; writes the outcome to the run folder and to the result of the job."""
         try:
             with self._folder as folder:
                 self._run(folder, SiteTasks(self, fl_ctx, abort_signal))
         except Exception as error:
             logger.exception("federation")
             if not abort_signal.triggered:
-                self._leave(self._folder.path, FAILURE, {"error": str(error), "kind": type(error).__name__})
+                self._write_outcome(self._folder.path, FAILURE, {"error": str(error), "kind": type(error).__name__})
                 self.system_panic(str(error), fl_ctx)
 
     def process_result_of_unknown_task(
         self, client: Client, task_name: str, client_task_id: str, result: Shareable, fl_ctx: FLContext
     ) -> None:
-        """An answer that came after its time is not taken up."""
+        """Ignores an answer that came after the time limit of its task."""
         logger.warning("site %s: its answer to task %r came too late", client.name, task_name)
 
     def _run(self, folder: RunFolder, tasks: SiteTasks) -> None:
@@ -99,29 +101,29 @@ class FederationController(Controller):  # type: ignore[misc]
         job, manifest = self._job, Manifest.from_json(self._job["manifest"])
         initial = FileWeights(self._config / INITIAL)
         manifest.check(initial, "the job's initial tensors")
-        opened = SiteRegistry(
+        registry = SiteRegistry(
             job["sites"], job["unseen"], manifest, weights_digest(initial), job["min_sites"], _known_data(folder.path)
         )
         sites = NVFlareSites(
-            tasks, opened, initial, job["round_seconds"], folder.path / "incoming", job["filtered"]
+            tasks, registry, initial, job["round_seconds"], folder.path / "incoming", job["filtered"]
         )
         sites.open(folder.history)
-        write_whole(folder.path / DATA, json.dumps(opened.data))
+        write_whole(folder.path / DATA, json.dumps(registry.data))
         privacy = GaussianUpdate(**job["privacy"]) if job["privacy"] else None
         aggregation = _aggregation(job["aggregation"])
         rounds = Rounds(sites, folder, manifest, aggregation, job["rounds"], job["min_sites"], privacy)
-        weights, history = rounds.run(lambda number, entries: None, RoundEvents(self, tasks.fl_ctx, opened.names))
+        weights, history = rounds.run(lambda number, entries: None, RoundEvents(self, tasks.fl_ctx, registry.names))
         outcome = {
             "history": history,
-            "sites": opened.roles(),
-            "notes": opened.notes,
+            "sites": registry.roles(),
+            "notes": registry.notes,
             "initial": sites.score(initial, 0),
             "final": sites.score(weights, job["rounds"]),
         }
-        self._leave(folder.path, OUTCOME, outcome)
+        self._write_outcome(folder.path, OUTCOME, outcome)
 
-    def _leave(self, path: Path, name: str, content: dict[str, Any]) -> None:
-        """Writes what came of the run into its folder, and with the last aggregate into the job's result."""
+    def _write_outcome(self, path: Path, name: str, content: dict[str, Any]) -> None:
+        """Writes outcome or failure to the run folder, and with the last aggregate to the result of the job."""
         write_whole(path / name, json.dumps(content))
         result = self._run_dir / "fedmed"
         result.mkdir(parents=True, exist_ok=True)
@@ -133,7 +135,7 @@ class FederationController(Controller):  # type: ignore[misc]
             shutil.copyfile(file, result / file.name)
 
     def _progress(self, topic: str, data: Any, fl_ctx: FLContext, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """The history of the whole rounds so far."""
+        """Returns the history of the complete rounds so far."""
         return {"history": self._folder.history}
 
 
@@ -144,12 +146,13 @@ def _known_data(path: Path) -> dict[str, str]:
 
 
 def _aggregation(entry: dict[str, Any]) -> Aggregation:
-    """The aggregation that a job names: a class of this package, with plain arguments.
+    """Builds the aggregation that a job names: a class of this package, with plain arguments.
 
     Raises
     ------
     ValueError
-        It is something else, for example what a module of this package has imported, or has no such arguments.
+        The name is not an aggregation of this package, for example a class that a module of the package imports, or the
+        class does not have such arguments.
     """
     name = entry["name"]
     try:

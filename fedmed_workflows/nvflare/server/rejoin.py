@@ -1,4 +1,4 @@
-"""Part of the server's own NVFlare configuration: a site that comes back gets the running jobs that it was part of."""
+"""A component of the server's own NVFlare configuration that starts running jobs again at a site that returns."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from nvflare.private.fed.utils.fed_utils import extract_participants
 class RejoiningSites(FLComponent):  # type: ignore[misc]
     """Deploys and starts running jobs at a site that registers again.
 
-    NVFlare starts a job once, at the sites that are connected then. A site that was away, or was restarted as a whole
-    and has a new token, would be left out of the job to its end. This component sees the site's first heartbeat and
-    does for the one site what NVFlare did for all at the job's start; the site's own policies are checked again there.
+    NVFlare starts a job once, at the sites that are connected at that time. A site that was away, or that was restarted
+    and has a new token, would not take part in the job again. At the first heartbeat of such a site, this component
+    deploys and starts the job there, as NVFlare did at the start of the job. The site checks its own policies again.
 
-    It stands among the components of the server's ``local/resources.json``.
+    List the component in the server's ``local/resources.json``.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class RejoiningSites(FLComponent):  # type: ignore[misc]
         self._lock = threading.Lock()
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
-        """Looks at every heartbeat whether its sender is new to a job that its name is part of."""
+        """Checks at every heartbeat whether the site is part of a running job and has a new token."""
         if event_type != EventType.CLIENT_HEARTBEAT_PROCESSED:
             return
         engine = fl_ctx.get_engine()
@@ -41,7 +41,7 @@ class RejoiningSites(FLComponent):  # type: ignore[misc]
                 threading.Thread(target=self._start, args=(engine, job_id, job, client), daemon=True).start()
 
     def _is_new(self, job: Any, members: dict[str, Any], client: Any) -> bool:
-        """Whether a site of the job has a token that the job does not know; the job knows it from now on."""
+        """Returns whether a site of the job has an unknown token, and adds the token to the job."""
         with self._lock:
             if client.token in members or _app_of(job, client.name) is None:
                 return False
@@ -59,7 +59,7 @@ class RejoiningSites(FLComponent):  # type: ignore[misc]
                 dispatched = DispatchInfo(app_name=app, resource_requirements={}, token=reserved)
                 engine.start_client_job(job, {client.name: dispatched}, fl_ctx)
                 self.logger.info(f"job {job_id} is started again at site {client.name}")
-        except Exception:  # a thread's error is nobody else's to report
+        except Exception:  # nothing else reports the error of a thread
             self.logger.exception(f"job {job_id} could not be started again at site {client.name}")
 
     def _deploy(self, engine: Any, job: Any, app: str | None, client: Any, fl_ctx: FLContext) -> None:
@@ -71,7 +71,7 @@ class RejoiningSites(FLComponent):  # type: ignore[misc]
 
 
 def _app_of(job: Any, site: str) -> str | None:
-    """The app that a job deploys at a site, or None if the site is not part of it."""
+    """Returns the app that a job deploys at a site, or None if the site is not part of the job."""
     for app, participants in job.get_deployment().items():
         names = extract_participants(participants)
         if site in names or "@ALL" in [name.upper() for name in names]:

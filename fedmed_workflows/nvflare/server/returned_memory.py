@@ -1,4 +1,4 @@
-"""Memory of large tensors goes back to the system when they are freed, where a process holds few of them at a time."""
+"""Returns the memory of freed tensors to the operating system, for processes that hold few large tensors at a time."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ logger = logging.getLogger(__name__)
 
 MMAP_THRESHOLD, LARGE = -3, 1 << 20
 ARENA_MAX, ARENAS = -8, 2
-"""Parameters of the GNU C library's mallopt, and their values: what is larger than a megabyte is mapped by itself."""
+"""Parameters of mallopt in the GNU C library, with their values: blocks above one megabyte are mapped separately."""
 
 COLLECTING_SECONDS = 0.2
-"""How often cycles of objects are looked for."""
+"""Seconds between two searches for reference cycles."""
 
 
 def return_freed_memory() -> None:
-    """Has the C library return what is freed, instead of keeping it for tensors to come.
+    """Configures the C library to return freed memory to the operating system, and collects garbage regularly.
 
-    By default it raises the size that is mapped by itself with every large tensor that is freed; the tensors of an
-    aggregate then lie between gaps that are never returned, and the process holds twice what it uses. Other C libraries
-    than GNU's have no such setting, and are left as they are.
+    By default, the GNU C library raises the mapping threshold with every large block that is freed. The tensors of an
+    aggregate are then placed between gaps that are never returned, and the process holds twice the memory that it uses.
+    Other C libraries do not have this setting and are not changed.
 
-    What NVFlare has sent or received lies in cycles of objects. Python looks for those by the number of new objects,
-    not by their size: here by the clock, and what has been imported so far is passed over, so that it takes
-    milliseconds.
+    Objects that NVFlare has sent or received are in reference cycles. Python searches for cycles after a number of new
+    objects, independent of their size. Here a thread searches at fixed intervals. The search skips all objects that
+    exist now, so that it takes milliseconds.
     """
     gc.freeze()
     threading.Thread(target=_collect, name="collect", daemon=True).start()

@@ -1,4 +1,4 @@
-"""What the sites of a federation said when they joined: one network, one set of frozen weights, the same images."""
+"""The registry of the sites of a run: checks that all have the same network, frozen weights and unchanged images."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from fedmed_workflows.exchange.manifest import Manifest
 
 
 class SiteRegistry:
-    """The sites of a run and what each of them said when it joined.
+    """The sites of a run, with the answer of each site at its registration.
 
     Parameters
     ----------
     training
         Names of the training sites.
     unseen
-        The unseen site's name, or None.
+        Name of the unseen site, or None.
     manifest
-        What a site must exchange.
+        The tensors that a site must exchange.
     initial
-        Digest of the exchanged tensors before round 1, which every site makes itself from the seed.
+        Digest of the exchanged tensors before round 1, which every site initializes from the seed.
     min_sites
-        Training sites that must have joined.
+        Number of training sites that must be ready.
     data
-        Digests of the sites' images that are known from before, by site.
+        Digests of the sites' images from earlier jobs of the run, by site.
 
     Attributes
     ----------
     ready
-        Sites that answered last time they were asked.
+        Names of the sites that answered the last task.
     reasons
-        Why a site is not ready, by its name.
+        Reason why a site is not ready, by site name.
     """
 
     def __init__(
@@ -53,16 +53,16 @@ class SiteRegistry:
 
     @property
     def names(self) -> list[str]:
-        """All sites, the unseen one last."""
+        """Names of all sites, the unseen site last."""
         return [*self.training, *([self.unseen] if self.unseen else [])]
 
     def register(self, site: str, answer: Mapping[str, Any]) -> None:
-        """Takes up a site that joined, or came back.
+        """Registers a site that joined or returned.
 
         Raises
         ------
         SiteError, ManifestError
-            Its network, its start or its images are not those of the run; the message names the site.
+            Network, initial tensors or images of the site are not those of the run. The message names the site.
         """
         self.manifest.check_same(Manifest.from_json(answer["manifest"]), f"site {site!r}")
         if answer["initial"] != self.initial:
@@ -76,30 +76,30 @@ class SiteRegistry:
         self.ready.add(site)
         self.reasons.pop(site, None)
 
-    def mark_missing(self, site: str, why: str) -> None:
-        """A site did not answer, or not well."""
+    def mark_missing(self, site: str, reason: str) -> None:
+        """Notes that a site gave no valid answer, and the reason."""
         self.ready.discard(site)
-        self.reasons[site] = why.removeprefix(f"site {site!r}: ")
+        self.reasons[site] = reason.removeprefix(f"site {site!r}: ")
 
     def check_unseen(self) -> None:
-        """Refuses to begin without the unseen site.
+        """Refuses to start without the unseen site.
 
         Raises
         ------
         SiteError
-            The message says what it said.
+            The unseen site is not ready. The message has its reason.
         """
         if self.unseen is not None and self.unseen not in self.ready:
             reason = self.reasons.get(self.unseen, "no answer")
             raise SiteError(f"the unseen site {self.unseen!r} is not ready: {reason}")
 
     def check_enough(self) -> None:
-        """Refuses to begin with too few sites.
+        """Refuses to start with too few training sites.
 
         Raises
         ------
         SiteError
-            The message says what each missing site said.
+            Too few training sites are ready. The message has the reason of each missing site.
         """
         missing = {site: self.reasons.get(site, "no answer") for site in self.training if site not in self.ready}
         ready = [site for site in self.training if site in self.ready]
@@ -107,17 +107,17 @@ class SiteRegistry:
             raise SiteError(f"{len(ready)} sites joined, expected at least {self.min_sites}; not ready: {missing}")
 
     def released(self) -> dict[str, Any]:
-        """What the unseen site's preparations decided for the training sites: settings, and files as bytes."""
+        """Returns the result of the unseen site's preparations for the training sites: settings, and files as bytes."""
         answer = self.answers.get(self.unseen or "", {})
         return {name: answer[name] for name in ("settings", "files") if name in answer}
 
     @property
     def notes(self) -> list[str]:
-        """What the sites' preparations have to say to the report's reader, each remark once."""
+        """Notes of the sites' preparations for the report, each note once."""
         return list(dict.fromkeys(note for site in self.names for note in self.answers.get(site, {}).get("notes", [])))
 
     def roles(self) -> list[dict[str, Any]]:
-        """Every site's name, role and number of training samples."""
+        """Returns name, role and number of training samples of every site."""
         return [
             {
                 "name": site,

@@ -1,4 +1,4 @@
-"""Asking sites on NVFlare: a task to some of them, and their answers one by one, or why there is none."""
+"""Sends tasks to sites on NVFlare and yields their answers one by one, or the reason for a missing answer."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
 
 from fedmed_workflows.errors import SiteError
-from fedmed_workflows.nvflare.wire.files import fetched, served
+from fedmed_workflows.nvflare.wire.files import fetch_file, serve_file
 from fedmed_workflows.nvflare.wire.messages import message
 
 POLL_SECONDS = 0.2
-"""How long the server waits for an answer before it looks whether the job was aborted."""
+"""Seconds that the server waits for an answer before it checks whether the job was aborted."""
 
 SYNC_SECONDS = 2.0
-"""How often the job's process learns from the server which sites have registered anew."""
+"""Seconds between two updates of the job's list of registered sites from the server."""
 
 
 class AbortedError(RuntimeError):
@@ -31,14 +31,14 @@ class AbortedError(RuntimeError):
 
 
 class SiteTasks:
-    """The tasks of one job.
+    """Sends the tasks of one job.
 
     Parameters
     ----------
     controller
         NVFlare's controller of the job.
     fl_ctx, abort_signal
-        As NVFlare hands them to the controller's flow.
+        Context and signal that NVFlare passes to the controller.
     """
 
     def __init__(self, controller: Controller, fl_ctx: FLContext, abort_signal: Signal) -> None:
@@ -53,30 +53,30 @@ class SiteTasks:
         seconds: float | None = None,
         file: Path | None = None,
     ) -> Iterator[tuple[str, Shareable | SiteError]]:
-        """Sends a task and yields each site's answer as it comes; at the end, an error for each that is missing.
+        """Sends a task; yields each site's answer when it comes, and at the end an error for each missing answer.
 
         Parameters
         ----------
         name, values
-            Of the task.
+            Name and values of the task.
         sites
-            Who gets it.
-        file
-            What each of them fetches at its own pace, if anything.
+            Names of the sites that get the task.
         seconds
-            Time limit; None for none but that all connections of those still missing are lost.
+            Time limit; with None the task ends when the connections of all missing sites are lost.
+        file
+            File that each site fetches with the task, or None.
 
         Raises
         ------
         AbortedError
-            The job was aborted meanwhile.
+            The job was aborted during the task.
         """
         known = {client.name for client in self.fl_ctx.get_engine().get_clients()}
         for site in sorted(set(sites) - known):
             yield site, SiteError(f"site {site!r}: is not connected")
         connected = sorted(set(sites) & known)
         if connected:
-            with served(self.fl_ctx.get_engine().get_cell(), file, to_many=True) as source:
+            with serve_file(self.fl_ctx.get_engine().get_cell(), file, to_many=True) as source:
                 yield from self._ask(name, message(**values, **source), connected, seconds)
 
     def _ask(
@@ -104,19 +104,19 @@ class SiteTasks:
     def stand(
         self, name: str, values: Mapping[str, Any], site: str, answered: Callable[[str, Shareable], None]
     ) -> None:
-        """Leaves a task for a site that is away, for when it comes back; nobody waits for it."""
+        """Leaves a task for a missing site, which answers it after its return. The method does not wait."""
         task = self._task(name, message(**values), None, answered)
         self.controller.broadcast(task, self.fl_ctx, targets=[site], min_responses=1)
 
     def fetch(self, source: Mapping[str, str], folder: Path) -> Path:
-        """Fetches what a site offers with its answer.
+        """Fetches the file that a site offers with its answer.
 
         Raises
         ------
         SiteError
             The connection was lost for too long.
         """
-        return fetched(self.fl_ctx.get_engine().get_cell(), source, folder, self.abort_signal)
+        return fetch_file(self.fl_ctx.get_engine().get_cell(), source, folder, self.abort_signal)
 
     def _sync(self) -> None:
         if time.monotonic() - self._synced > SYNC_SECONDS:

@@ -1,4 +1,4 @@
-"""The rounds in TensorBoard and MLflow: what the server knows of them, handed to NVFlare's own receivers there."""
+"""Shows the rounds in TensorBoard and MLflow, by NVFlare's receivers on the server."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.apis.utils.analytix_utils import create_analytic_dxo
 
 EVENT = f"fed.{ANALYTIC_EVENT_TYPE}"
-"""What NVFlare's receivers listen to."""
+"""The event that NVFlare's receivers handle."""
 
 TENSORBOARD, MLFLOW = "tb_events", "mlflow.db"
-"""Where NVFlare's receivers write, in the job's folder at the server."""
+"""Paths that NVFlare's receivers write, in the folder of the job on the server."""
 
 KEPT = {TENSORBOARD: "tensorboard", MLFLOW: MLFLOW}
-"""What becomes of it in the folder ``tracking`` of a run."""
+"""Names of the copies in the folder ``tracking`` of a run, by the receivers' paths."""
 
 
 class RoundEvents:
-    """Publishes a round's entry of the history as NVFlare's analytics events, each figure as its site's.
+    """Publishes the history's entry of a round as analytics events of NVFlare, each value for its site.
 
-    The receivers keep a folder or a run for every site and know no other owner: what is of a round as a whole is
-    published as every site's. Nothing leaves a site for it.
+    The receivers keep one folder or run for each site. A value of the whole round is therefore published for every
+    site. No additional value leaves a site.
 
     Parameters
     ----------
     component
-        Of the server's job, which fires the events.
+        Component of the server's job, which fires the events.
     fl_ctx
-        Of the job.
+        Context of the job.
     sites
-        All sites, the unseen one too.
+        Names of all sites, including the unseen site.
     """
 
     def __init__(self, component: FLComponent, fl_ctx: FLContext, sites: Sequence[str]) -> None:
         self.component, self.engine, self.sites = component, fl_ctx.get_engine(), list(sites)
 
     def __call__(self, entry: Mapping[str, Any]) -> None:
-        """Publishes all figures of a round."""
+        """Publishes all values of a round."""
         for site, name, value in scalars(entry, self.sites):
             self._publish(site, name, value, entry["round"])
 
     def _publish(self, site: str, name: str, value: float, number: int) -> None:
-        """As if the event had come in from the site, by which the receivers tell the sites apart; none is sent."""
+        """Fires an event as if it came from the site, because the receivers assign events to their senders."""
         event = create_analytic_dxo(name, value, AnalyticsDataType.SCALAR, global_step=number).to_shareable()
         event.set_header(FedEventHeader.DIRECTION, "in")
         event.set_peer_props({ReservedKey.IDENTITY_NAME: site})
@@ -59,19 +59,19 @@ class RoundEvents:
 
 
 def scalars(entry: Mapping[str, Any], sites: Sequence[str]) -> Iterator[tuple[str, str, float]]:
-    """Site, name and value of every figure of a round.
+    """Yields site, name and value of every number of a round.
 
     Parameters
     ----------
     entry
-        Of the history.
+        Entry of the history.
     sites
-        All sites.
+        Names of all sites.
 
     Yields
     ------
     tuple
-        ``train/NAME`` (loss, samples, bytes, whether the site contributed), ``validation/NAME``, and as every site's
+        ``train/NAME`` (loss, samples, bytes, whether the site contributed), ``validation/NAME``, and for every site
         ``round/NAME`` (seconds, contributors). Values that are not finite are left out.
     """
     trained = entry.get("sites", {})
@@ -86,19 +86,19 @@ def scalars(entry: Mapping[str, Any], sites: Sequence[str]) -> Iterator[tuple[st
 
 
 def receivers(track_with: Sequence[str], experiment: str) -> dict[str, Any]:
-    """NVFlare's receivers for a job's server, by the component's name.
+    """Builds NVFlare's receivers for the server of a job, by component name.
 
     Parameters
     ----------
     track_with
-        ``tensorboard``, ``mlflow``.
+        Some of ``tensorboard`` and ``mlflow``.
     experiment
         Name of the experiment in MLflow.
 
     Raises
     ------
     ValueError
-        The package of one of them is not installed here.
+        The package of a receiver is not installed here.
     """
     arguments: dict[str, tuple[str, str, dict[str, Any]]] = {
         "tensorboard": ("tb.tb_receiver", "TBAnalyticsReceiver", {"tb_folder": TENSORBOARD, "events": [EVENT]}),
@@ -115,14 +115,14 @@ def receivers(track_with: Sequence[str], experiment: str) -> dict[str, Any]:
 
 
 def keep_tracking(job: Path, output_dir: Path) -> None:
-    """Copies what the receivers wrote into a run's folder.
+    """Copies the files of the receivers to a run folder.
 
     Parameters
     ----------
     job
-        The job's folder of the server, or what an administrator downloaded of it.
+        The server's folder of the job, or an administrator's download of the folder.
     output_dir
-        Gets ``tracking/tensorboard`` and ``tracking/mlflow.db``, as far as there are such.
+        Folder for ``tracking/tensorboard`` and ``tracking/mlflow.db``, if the receivers wrote them.
     """
     for name, kept in KEPT.items():
         source, target = job / name, output_dir / "tracking" / kept

@@ -1,1 +1,1 @@
-"""A site's part of a job on NVIDIA FLARE."""
+"""The site of a job on NVIDIA FLARE."""

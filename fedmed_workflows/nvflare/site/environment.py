@@ -1,4 +1,4 @@
-"""What a site's own people set, in the environment of its process: where its bundles, images and weights lie."""
+"""The settings of a site from environment variables: folders of bundles, images and state, weights, device, privacy."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ WEIGHTS, DEVICE, RELEASE = "FEDMED_WEIGHTS", "FEDMED_DEVICE", "FEDMED_RELEASE_FE
 MIN_COUNT, MIN_NOISE = "FEDMED_MIN_COUNT", "FEDMED_MIN_NOISE"
 
 LEAST = 10
-"""Patients that a statistic must be of, where the site's people say nothing."""
+"""Default of the minimum number of patients of a statistic."""
 
 
 @dataclass(frozen=True)
 class SiteEnvironment:
-    """Where things lie at a site. No job can say it.
+    """The settings of a site, which no job can change.
 
     Attributes
     ----------
     bundles
-        ``FEDMED_BUNDLES``: the folder that holds the installed bundles.
+        ``FEDMED_BUNDLES``: folder of the installed bundles.
     dataset_dir
-        ``FEDMED_DATASET_DIR``: the folder that holds the site's own folder or datalist, under the site's name.
+        ``FEDMED_DATASET_DIR``: folder with the folder or the datalist of the site, under the name of the site.
     state_dir
-        ``FEDMED_STATE_DIR``: where the site keeps its state between rounds and restarts, a folder a run.
+        ``FEDMED_STATE_DIR``: folder for the site's state between rounds and restarts, with one folder for each run.
     weights
-        ``FEDMED_WEIGHTS``: the foundation's weights, or None. The federation compares their digest.
+        ``FEDMED_WEIGHTS``: weights of the foundation, or None. The federation compares their digest.
     device
-        ``FEDMED_DEVICE``, for example ``cuda:0``; None for what the bundle says.
+        ``FEDMED_DEVICE``: device, for example ``cuda:0``; None for the device of the bundle.
     releases_features
-        ``FEDMED_RELEASE_FEATURES`` is ``yes``: as the unseen site, it may send features of its images.
+        ``FEDMED_RELEASE_FEATURES``: ``yes`` allows the site, as the unseen site, to send features of its images.
     min_count
-        ``FEDMED_MIN_COUNT``: patients that a statistic must be of to leave the site; 10 where it is not set.
+        ``FEDMED_MIN_COUNT``: minimum number of patients of a statistic that leaves the site; 10 if not set.
     min_noise
-        ``FEDMED_MIN_NOISE``: the noise multiplier that a federation's privacy must have here; 0 for any.
+        ``FEDMED_MIN_NOISE``: minimum noise multiplier of a federation's privacy; 0 allows any.
     """
 
     bundles: Path
@@ -53,12 +53,12 @@ class SiteEnvironment:
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> SiteEnvironment:
-        """From the variables of a process.
+        """Reads the settings from environment variables.
 
         Raises
         ------
         SiteError
-            A folder is not set, or is none, or a number is none; the message names the variable and no folder.
+            A folder is not set or does not exist, or a number is invalid. The message names the variable but no folder.
         """
         folders = {name: environment.get(name, "") for name in (BUNDLES, DATA, STATE)}
         for name, folder in folders.items():

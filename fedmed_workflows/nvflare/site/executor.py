@@ -1,4 +1,4 @@
-"""A site's side of a federation on NVFlare: its tasks, answered by the same site class as in one process."""
+"""The executor of a site on NVFlare, which answers the tasks with the same site class as the engine of one process."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from fedmed_workflows.federation.identity import versions
 from fedmed_workflows.nvflare.site.environment import SiteEnvironment
 from fedmed_workflows.nvflare.site.joined_site import Joined, folder_name, join
 from fedmed_workflows.nvflare.site.released import released_files, stored_files
-from fedmed_workflows.nvflare.wire.files import SOURCE, fetched, served
+from fedmed_workflows.nvflare.wire.files import SOURCE, fetch_file, serve_file
 from fedmed_workflows.nvflare.wire.messages import (
     OPEN,
     SAMPLES,
@@ -46,14 +46,14 @@ from fedmed_workflows.nvflare.wire.messages import (
 logger = logging.getLogger(__name__)
 
 JOB = "federation.json"
-"""The part of a job that a site reads, beside NVFlare's own configuration."""
+"""File of a job that a site reads, in addition to NVFlare's configuration."""
 
 
 class SiteExecutor(Executor):  # type: ignore[misc]
-    """Answers the tasks of a federation with the bundle, the images and the weights that are installed at this site.
+    """Answers the tasks of a federation with the bundle, the images and the weights of this site.
 
-    It takes no arguments: what a job says is in its ``federation.json``, plain values that :func:`join` checks. An
-    answer holds tensors that train, figures, and errors that name no file; everything else is in the site's own log.
+    The executor has no arguments; it reads the job's file ``federation.json``, whose plain values :func:`join` checks.
+    An answer has trained tensors, numbers, and error messages without file names. The site's own log has the details.
     """
 
     def __init__(self) -> None:
@@ -66,12 +66,12 @@ class SiteExecutor(Executor):  # type: ignore[misc]
         self._offers = ExitStack()
 
     def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
-        """Answers one task; a failure is an answer too."""
+        """Answers one task. An error is also sent as an answer."""
         site = fl_ctx.get_identity_name()
         tasks = {OPEN: self._open, TRAIN: self._train, VALIDATE: self._validate, SCORE: self._score}
         try:
             return tasks[task_name](site, shareable, fl_ctx, abort_signal)
-        except Exception as error:  # whatever it is, the federation must hear of it and no other site may stop
+        except Exception as error:  # every error must become an answer, so that the other sites continue
             logger.exception("site %s, task %s", site, task_name)
             return failure(f"site {site!r}: {reported_error(error).removeprefix(f'site {site!r}: ')}")
 
@@ -96,7 +96,7 @@ class SiteExecutor(Executor):  # type: ignore[misc]
         )
 
     def _join(self, site: str, fl_ctx: FLContext, files: Mapping[str, bytes], settings: dict[str, Any]) -> Joined:
-        """The site, built once in a process; what was released for it is kept beside its state."""
+        """Returns the site, which is built once in a process; stores released files with the site's state."""
         if self._joined is None:
             check_log_stays(fl_ctx)
             environment = SiteEnvironment.read()
@@ -122,16 +122,16 @@ class SiteExecutor(Executor):  # type: ignore[misc]
         update = algo.fit_round(received, message_values(shareable, "server")["round"])
         values = {"metrics": update.metrics, SAMPLES: update.samples}
         if not self._filtered:
-            return message(**self._offered(update.weights, fl_ctx), **values)
-        np.random.seed()  # filters draw from here, and the server knows the seed of the round
+            return message(**self._offer(update.weights, fl_ctx), **values)
+        np.random.seed()  # random filters use this seed; the server knows that of the round
         return with_difference(difference(algo.network, update.weights, received), **values)
 
-    def _offered(self, weights: Mapping[str, torch.Tensor], fl_ctx: FLContext) -> dict[str, Any]:
-        """Where the server fetches an update; it lies there until the next one, or the end of the process."""
+    def _offer(self, weights: Mapping[str, torch.Tensor], fl_ctx: FLContext) -> dict[str, Any]:
+        """Offers an update to the server, until the next update or the end of the process."""
         self._offers.close()
         file = Path(self._offers.enter_context(TemporaryDirectory())) / "update.safetensors"
         save_file(dict(weights), file)
-        return self._offers.enter_context(served(fl_ctx.get_engine().get_cell(), file))
+        return self._offers.enter_context(serve_file(fl_ctx.get_engine().get_cell(), file))
 
     def _score(self, site: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
         algo = self._join(site, fl_ctx, {}, {}).algo
@@ -142,17 +142,17 @@ class SiteExecutor(Executor):  # type: ignore[misc]
         return message(score=json.dumps(algo.score(weights, bool(initial))))
 
     def _has(self, shareable: Shareable) -> bool:
-        """Whether the aggregate that a task is about comes with it, or is here from the task before."""
+        """Returns whether the aggregate of a task is sent with the task, or is here from a previous task."""
         task = message_values(shareable, "server")
         return SOURCE in task or (self._held is not None and self._held[0] == task["aggregate"])
 
     def _weights(self, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Weights:
         task = message_values(shareable, "server")
         if SOURCE in task:
-            self._held = None  # its memory is free before the next one comes
+            self._held = None  # frees the memory before the next aggregate arrives
             cell = fl_ctx.get_engine().get_cell()
             with TemporaryDirectory() as folder:
-                file = fetched(cell, task[SOURCE], Path(folder), abort_signal)
+                file = fetch_file(cell, task[SOURCE], Path(folder), abort_signal)
                 self._held = (task["aggregate"], load_file(file))
         if self._held is None:
             raise SiteError("received no weights")
@@ -160,7 +160,7 @@ class SiteExecutor(Executor):  # type: ignore[misc]
 
 
 def check_log_stays(fl_ctx: FLContext) -> None:
-    """Refuses to work at a site whose NVFlare would send its logs to the server: they name files and tell errors."""
+    """Refuses to work at a site whose NVFlare would send its logs, which name files, to the server."""
     if is_log_streaming_allowed(fl_ctx):
         raise SiteError(
             "NVFlare would send this site's logs to the server; "
@@ -169,7 +169,7 @@ def check_log_stays(fl_ctx: FLContext) -> None:
 
 
 def job_of(fl_ctx: FLContext) -> dict[str, Any]:
-    """What the running job says to its sites."""
+    """Reads the part of the running job for its sites."""
     workspace = fl_ctx.get_engine().get_workspace()
     job: dict[str, Any] = json.loads(
         (Path(workspace.get_app_config_dir(fl_ctx.get_prop(ReservedKey.RUN_NUM))) / JOB).read_text()

@@ -1,4 +1,4 @@
-"""A site that joins a federation from elsewhere: its own bundle, images and weights, and the values all agreed on."""
+"""Builds a site that joins a federation: its own bundle, images and weights, with the agreed values of the job."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from fedmed_workflows.nvflare.site.environment import MIN_NOISE, RELEASE, WEIGHT
 from fedmed_workflows.sites.datasets.target import NOBODY
 
 FEDERATED = "configs/federated.json"
+"""Configuration of a federation in a bundle."""
 
 PRIVACY = "fedmed_workflows.GaussianUpdate"
-"""The one component that a job may ask for, with its numbers: what it does is here, and makes an update tell less."""
+"""The only component that a job may select, with its numbers. It can only increase the privacy of an update."""
 
 MEAN, LOCAL_NORMALIZATION = "fedmed_workflows.aggregation.FedAvg", "fedmed_workflows.aggregation.FedBN"
-"""All that a site has to know of the server's aggregation: whether its normalisations stay."""
+"""The aggregations at a site, which only needs to know whether normalisation layers stay at the site."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,11 @@ class Joined:
     Attributes
     ----------
     algo
-        The site, initialized: its images are read and checked.
+        The initialized site, whose images are read and checked.
     data
-        Digest of its images and labels.
+        Digest of the site's images and labels.
     prepared
-        What its preparations decided; the unseen site's settings are those of the training sites.
+        Result of the preparations. The settings of the unseen site's result are for the training sites.
     """
 
     algo: SiteAlgo
@@ -48,22 +49,24 @@ class Joined:
 
 
 def join(job: Mapping[str, Any], site: str, environment: SiteEnvironment, settings: Mapping[str, Any]) -> Joined:
-    """Builds a site from what is installed there and what a job says.
+    """Builds a site from its installed bundle and the values of a job.
 
     Parameters
     ----------
     job, site, environment, settings
-        As of :func:`installed_federation`.
+        As for :func:`installed_federation`.
 
     Raises
     ------
     SiteError
-        The message may leave the site: it names no file of its images.
+        The site refuses the job. The message may leave the site, as it names no image file.
+    ValueError
+        The bundle refuses the site's images or settings. The message stays at the site.
     """
     try:
         _check_privacy(job, site, environment)
         federation = installed_federation(job, site, environment, settings)
-        return _initialized(federation, site, site == job["unseen"], environment)
+        return _initialize(federation, site, site == job["unseen"], environment)
     except SiteError:
         raise
     except Exception as error:  # MONAI wraps what a component refuses in its own error
@@ -73,10 +76,10 @@ def join(job: Mapping[str, Any], site: str, environment: SiteEnvironment, settin
 def installed_federation(
     job: Mapping[str, Any], site: str, environment: SiteEnvironment, settings: Mapping[str, Any]
 ) -> Federation:
-    """The federation of a bundle that is installed here, as a job wants it, with one site: this one.
+    """Builds the federation of an installed bundle with the values of a job and with this site as the only site.
 
-    Nothing of the job is run: its values are checked to be plain, the bundle's files are compared with the job's
-    digests before one of them is parsed, and only entries that the bundle's own ``agreed`` lists are replaced.
+    No part of the job is executed. Its values must be plain, the files of the bundle must match the digests of the job
+    before one of them is parsed, and only entries in the bundle's own ``agreed`` are replaced.
 
     Parameters
     ----------
@@ -85,16 +88,16 @@ def installed_federation(
         :class:`GaussianUpdate`, or None), ``local_normalization`` (whether normalisations stay at their sites),
         ``unseen`` (the unseen site's name or None), ``folder`` (name of the folder in the state folder).
     site
-        The name that the federation knows this site by.
+        Name of this site in the federation.
     environment
-        Of the site.
+        Settings of the site.
     settings
-        What the unseen site's preparations decided for the training sites.
+        Result of the unseen site's preparations for the training sites.
 
     Raises
     ------
     SiteError
-        The job is not the installed bundle's, or its values are no plain values that the bundle's ``agreed`` lists.
+        The job does not match the installed bundle, or its values are not plain or not in the bundle's ``agreed``.
     """
     check_plain({name: job[name] for name in ("bundle", "folder", "agreed", "privacy", "local_normalization")}, "job")
     folder = folder_name(job, "folder")
@@ -105,13 +108,13 @@ def installed_federation(
     _agree(parser, job["agreed"], environment, settings)
     parser["aggregation"] = {"_target_": LOCAL_NORMALIZATION if job["local_normalization"] else MEAN}
     parser["privacy"] = {"_target_": PRIVACY, **job["privacy"]} if job["privacy"] else None
-    _place(parser, bundle_root, environment, folder, site, site == job["unseen"])
+    _set_site_entries(parser, bundle_root, environment, folder, site, site == job["unseen"])
     federation: Federation = parser.get_parsed_content("federation")
     return federation
 
 
 def _check_privacy(job: Mapping[str, Any], site: str, environment: SiteEnvironment) -> None:
-    """A site may insist on noise in what it sends after training; the unseen site sends nothing of the kind."""
+    """Refuses a job with less noise than the minimum of a training site. The unseen site sends no update."""
     noise = (job["privacy"] or {}).get("noise_multiplier", 0.0)
     if site != job["unseen"] and not noise >= environment.min_noise:
         asked = f"this site's {MIN_NOISE} asks for {environment.min_noise}"
@@ -119,12 +122,12 @@ def _check_privacy(job: Mapping[str, Any], site: str, environment: SiteEnvironme
 
 
 def folder_name(job: Mapping[str, Any], entry: str) -> str:
-    """The name of a folder that a job names, in a folder of the site's choice and never above it.
+    """Returns the name of a folder in a job's entry. It must be a single name, not a path.
 
     Raises
     ------
     SiteError
-        It is a path, or nothing.
+        The entry is a path, empty, or not a text.
     """
     name = job[entry]
     if not isinstance(name, str) or name in ("", "..") or Path(name).name != name:
@@ -133,7 +136,7 @@ def folder_name(job: Mapping[str, Any], entry: str) -> str:
 
 
 def _check_train_config(job: Mapping[str, Any]) -> None:
-    """A training configuration runs what stands in it: it must be one of the files whose digests were compared."""
+    """Refuses a training configuration that is not a checked file of the bundle, as a configuration can run code."""
     names = job["agreed"].get("train_config", [])
     strange = [name for name in names if name not in job["files"]] if isinstance(names, list) else [names]
     if strange:
@@ -141,7 +144,7 @@ def _check_train_config(job: Mapping[str, Any]) -> None:
 
 
 def _federated_config(bundle_root: Path, job: Mapping[str, Any]) -> list[str]:
-    """The bundle's configuration of a federation, and the installed overlay of the job's method if it has one."""
+    """Returns the bundle's configuration of a federation, and the installed overlay of the job's method, if any."""
     own, method = str(bundle_root / FEDERATED), job["agreed"].get("method")
     if method in (None, ConfigParser.load_config_file(own).get("method")):
         return [own]
@@ -168,7 +171,7 @@ def _agree(
 
 
 def _check_fetched(value: Any, own: Any, name: str) -> None:
-    """What the installed bundle says itself was reviewed there; what differs from it may fetch nothing."""
+    """Refuses values that would download files, unless they are the reviewed values of the installed bundle."""
     if value == own:
         return
     if isinstance(value, dict) and isinstance(own, dict):
@@ -182,7 +185,7 @@ def _check_fetched(value: Any, own: Any, name: str) -> None:
 
 
 def _at_this_site(value: dict[str, Any], environment: SiteEnvironment, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A method's settings with what differs from site to site: its own weights, and the target that was released."""
+    """Returns the settings of a method with the site's own weights and the released target."""
     local = {**value, **{name: setting for name, setting in settings.items() if name in value}}
     if value.get("weights") is not None:
         if environment.weights is None:
@@ -193,10 +196,10 @@ def _at_this_site(value: dict[str, Any], environment: SiteEnvironment, settings:
     return local
 
 
-def _place(
+def _set_site_entries(
     parser: ConfigParser, bundle_root: Path, environment: SiteEnvironment, folder: str, site: str, unseen: bool
 ) -> None:
-    place = {
+    entries = {
         "bundle_root": str(bundle_root),
         "dataset_dir": str(environment.dataset_dir),
         "sites": [] if unseen else [site],
@@ -208,11 +211,11 @@ def _place(
         "engine": "in_process",
         **({"device": environment.device} if environment.device else {}),
     }
-    for name, value in place.items():
+    for name, value in entries.items():
         parser[name] = value
 
 
-def _initialized(federation: Federation, site: str, unseen: bool, environment: SiteEnvironment) -> Joined:
+def _initialize(federation: Federation, site: str, unseen: bool, environment: SiteEnvironment) -> Joined:
     data = federation.sites.digest
     if not unseen:
         prepared = federation.prepare(None)

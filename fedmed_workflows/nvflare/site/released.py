@@ -1,4 +1,4 @@
-"""Settings whose values are files that one site made for the others: on their way as bytes, kept at each site."""
+"""Settings with files that the unseen site releases for other sites: sent as bytes, stored at each site."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from fedmed_workflows.errors import SiteError
 from fedmed_workflows.sites.datasets.target import NOBODY
 
 TARGET, PLAIN_TARGETS = "target", (None, NOBODY)
-"""The one setting that the unseen site decides for the others, and its values that are no file of features."""
+"""The only setting that the unseen site determines for the other sites, and its values without a file of features."""
 
 
 def released_files(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as ``{"settings": plain values, "files": bytes}``, each by the setting's name."""
+    """Splits settings into ``{"settings": plain values, "files": bytes}``, each by setting name."""
     files = {name: Path(value) for name, value in settings.items() if isinstance(value, str) and Path(value).is_file()}
     return {
         "settings": {name: value for name, value in settings.items() if name not in files},
@@ -25,21 +25,21 @@ def released_files(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def stored_files(folder: Path, site: str, files: Mapping[str, bytes], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Keeps what came with a task and returns the settings; those kept before, if nothing came.
+    """Stores released files and settings of a task; returns the settings, or the stored ones if the task has none.
 
     Parameters
     ----------
     folder
-        Of the run, at the site.
+        Folder of the run at the site.
     site
-        Its name.
+        Name of the site.
     files, settings
-        As :func:`released_files` makes them.
+        Files and settings from :func:`released_files`.
 
     Raises
     ------
     SiteError
-        A setting is none that one site decides for the others, or names a path of this site.
+        The unseen site does not determine such a setting, or the setting names a path of this site.
     """
     _check(files, settings)
     own = folder / "received" / site
@@ -54,7 +54,7 @@ def stored_files(folder: Path, site: str, files: Mapping[str, bytes], settings: 
 
 
 def _check(files: Mapping[str, bytes], settings: Mapping[str, Any]) -> None:
-    """Nobody's features, or those that came along: any other value would name a folder or a file of this site."""
+    """Refuses any setting except released features or no target, as it could name a path of this site."""
     strange = sorted({*files, *settings} - {TARGET})
     target = settings.get(TARGET)
     if target not in PLAIN_TARGETS:

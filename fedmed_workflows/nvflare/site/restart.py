@@ -1,4 +1,4 @@
-"""Part of a site's own NVFlare configuration: a job's process that was killed is started again."""
+"""A component of a site's own NVFlare configuration that restarts the process of a job after it was killed."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from nvflare.app_common.job_launcher.client_process_launcher import ClientProces
 
 
 class RestartingLauncher(ClientProcessJobLauncher):  # type: ignore[misc]
-    """Launches the processes of jobs at a site, and starts one again that a signal killed.
+    """Launches the processes of jobs at a site, and restarts a process that a signal killed.
 
-    NVFlare's own launcher reports such a death as a failure of the job, and the server then ends the job for all sites.
-    The new process asks the server for the task that the old one left, and the site's kept state makes its answer the
-    same.
+    NVFlare's own launcher reports a killed process as a failure of the job, and the server then ends the job for all
+    sites. With this launcher, the new process requests the unfinished task of the old process. The site's saved state
+    makes the answer the same.
 
-    It stands in the site's ``local/resources.json`` in place of ``ClientProcessJobLauncher``.
+    List the component in the site's ``local/resources.json`` instead of ``ClientProcessJobLauncher``.
 
     Parameters
     ----------
     restarts
-        How often one job's process is started again, before its death is only told and the job goes on without it.
+        Maximum number of restarts of a job's process. After that the job continues without the site.
     """
 
     def __init__(self, restarts: int = 5) -> None:
@@ -30,13 +30,13 @@ class RestartingLauncher(ClientProcessJobLauncher):  # type: ignore[misc]
         self.restarts = restarts
 
     def launch_job(self, job_meta: dict[str, Any], fl_ctx: FLContext) -> JobHandleSpec:
-        """Starts a job's process."""
+        """Starts the process of a job."""
         launch = super().launch_job
-        return _Restarted(lambda: launch(job_meta, fl_ctx), self.restarts, self.logger.warning)
+        return _RestartedProcess(lambda: launch(job_meta, fl_ctx), self.restarts, self.logger.warning)
 
 
-class _Restarted(JobHandleSpec):  # type: ignore[misc]
-    """The process of a job, or the one after it."""
+class _RestartedProcess(JobHandleSpec):  # type: ignore[misc]
+    """The current process of a job, after its restarts."""
 
     def __init__(self, start: Callable[[], Any], restarts: int, warn: Callable[[str], None]) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class _Restarted(JobHandleSpec):  # type: ignore[misc]
         self.process = start()
 
     def wait(self) -> None:
-        """Waits for the end of the process, and of those started in its place."""
+        """Waits for the end of the process and of all its restarts."""
         self.process.wait()
         while self._killed() and not self.terminated and self.restarts > 0:
             self.restarts -= 1
@@ -54,7 +54,7 @@ class _Restarted(JobHandleSpec):  # type: ignore[misc]
             self.process.wait()
 
     def poll(self) -> Any:
-        """Its return code. Of a killed process: unknown, which does not end the job for the other sites."""
+        """Returns the return code; for a killed process unknown, which does not end the job for the other sites."""
         return JobReturnCode.UNKNOWN if self._killed() and not self.terminated else self.process.poll()
 
     def terminate(self) -> None:

@@ -1,1 +1,1 @@
-"""Statistics of the sites' images on NVIDIA FLARE, without small counts."""
+"""The statistics of the sites' images on NVIDIA FLARE, without small counts."""

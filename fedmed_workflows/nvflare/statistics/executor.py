@@ -1,4 +1,4 @@
-"""NVFlare's statistics at a site, with the privacy that the site's own people ask for, whatever a job asks."""
+"""NVFlare's statistics executor at a site, with the site's own privacy settings, which a job cannot change."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from fedmed_workflows.nvflare.site.environment import SiteEnvironment
 from fedmed_workflows.nvflare.statistics.small_counts import SmallCounts
 
 BINS_PERCENT = 10
-"""Bins that a histogram may have, in percent of a site's patients: NVFlare's recommendation."""
+"""Maximum number of bins, in percent of a site's patients, as NVFlare recommends."""
 
 NOISE = (0.1, 0.3)
-"""Least and greatest noise on a site's range, as a share of it: NVFlare's recommendation."""
+"""Minimum and maximum noise on the range of a site, as a share of the range, as NVFlare recommends."""
 
 
 class SiteStatisticsExecutor(StatisticsExecutor):  # type: ignore[misc]
-    """Answers NVFlare's statistics tasks, and cleanses every answer before the job's own filters see it.
+    """Answers NVFlare's statistics tasks, and cleanses every answer before the filters of the job.
 
-    A job names its filters, and may leave them out. What is applied here it cannot lower: the least count of the site's
-    environment, noise on the site's ranges, and few bins.
+    A job can leave out its filters, but not the cleansing of this class: the minimum count from the site's environment,
+    noise on the ranges of the site, and a maximum number of bins.
 
     Parameters
     ----------
     generator_id
-        NVFlare's name of the component that counts.
+        Name of the component that computes the statistics.
     """
 
     def __init__(self, generator_id: str) -> None:
         super().__init__(generator_id)
 
     def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
-        """Answers one task; without cleansing there is no answer."""
+        """Answers one task. Every answer is cleansed."""
         reply: Shareable = super().execute(task_name, shareable, fl_ctx, abort_signal)
         if reply.get_return_code() != ReturnCode.OK:
             return reply

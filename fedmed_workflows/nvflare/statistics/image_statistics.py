@@ -1,4 +1,4 @@
-"""A site's side of federated statistics on NVFlare: its images, counted and measured where they lie."""
+"""The site's part of federated statistics on NVFlare: counts and measures the images at the site."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from fedmed_workflows.sites.statistics import SiteStatistics
 logger = logging.getLogger(__name__)
 
 DATASET = "site"
-"""NVFlare's statistics may come of several data sets of a site; a site of a federation is one."""
+"""Name of the only data set of a site. NVFlare's statistics support several data sets."""
 
 
 class ImageStatistics(Statistics):  # type: ignore[misc]
-    """What NVFlare's statistics job asks a site, answered of the images that lie there.
+    """Computes the statistics of NVFlare's job from the images of the site.
 
-    It takes no arguments: bundle and values that all sites agree on are in the job's ``federation.json``, where the
-    images lie is in the site's own environment. NVFlare's count of records is the number of patients.
+    The class has no arguments. The bundle and the agreed values are in the job's ``federation.json``; the folder of the
+    images is in the site's own environment. NVFlare's count of records is the number of patients.
     """
 
     def __init__(self) -> None:
@@ -33,62 +33,63 @@ class ImageStatistics(Statistics):  # type: ignore[misc]
         self._site = ""
 
     def initialize(self, fl_ctx: FLContext) -> None:
-        """Remembers which site this is; nothing is read before the server asks.
+        """Stores the name of the site and the job. No image is read before the first request.
 
         Raises
         ------
         SiteError
-            The site's logs, which name the images that are refused, would leave it.
+            NVFlare would send the site's logs, which name refused images, to the server.
         """
         check_log_stays(fl_ctx)
         self._site, self._job = fl_ctx.get_identity_name(), job_of(fl_ctx)
 
     def features(self) -> dict[str, list[Feature]]:
-        """Every quantity that some patient of the site has; reads all images, once.
+        """Returns every quantity of the site's patients; reads all images, once.
 
         Raises
         ------
         ValueError
-            The site has no image, or no federation of this job; NVFlare writes it to the site's own log.
+            The site has no image, or cannot build the federation of the job. NVFlare writes the message to the site's
+            own log.
         """
         if self._statistics is None:
             self._statistics = self._read()
         return {DATASET: [Feature(name, DataType.FLOAT) for name in self._statistics.quantities]}
 
     def count(self, dataset_name: str, feature_name: str) -> int:
-        """Number of patients that have the quantity."""
+        """Returns the number of patients that have the quantity."""
         return self._of_site().count(feature_name)
 
     def failure_count(self, dataset_name: str, feature_name: str) -> int:
-        """Number of images that were refused, which is said once, with the number of images."""
+        """Returns the number of refused images for the quantity ``images``, and 0 for any other quantity."""
         return self._of_site().refused if feature_name == IMAGES else 0
 
     def sum(self, dataset_name: str, feature_name: str) -> float:
-        """Sum of the patients' values."""
+        """Returns the sum of the patients' values."""
         return self._of_site().total(feature_name)
 
     def stddev(self, dataset_name: str, feature_name: str) -> float:
-        """Standard deviation at this site."""
+        """Returns the standard deviation at this site."""
         return self._of_site().deviation(feature_name)
 
     def variance_with_mean(
         self, dataset_name: str, feature_name: str, global_mean: float, global_count: float
     ) -> float:
-        """This site's part of the variance over all sites."""
+        """Returns this site's part of the variance over all sites."""
         return self._of_site().variance(feature_name, global_mean, global_count)
 
     def min_value(self, dataset_name: str, feature_name: str) -> float:
-        """Least value, to which NVFlare adds noise before it leaves the site."""
+        """Returns the smallest value, to which NVFlare adds noise before it leaves the site."""
         return self._of_site().range(feature_name)[0]
 
     def max_value(self, dataset_name: str, feature_name: str) -> float:
-        """Greatest value, to which NVFlare adds noise before it leaves the site."""
+        """Returns the largest value, to which NVFlare adds noise before it leaves the site."""
         return self._of_site().range(feature_name)[1]
 
     def histogram(
         self, dataset_name: str, feature_name: str, num_of_bins: int, global_min_value: float, global_max_value: float
     ) -> Histogram:
-        """Patients by value."""
+        """Returns the histogram of the patients over the values of the quantity."""
         counts, edges = self._of_site().histogram(feature_name, num_of_bins, global_min_value, global_max_value)
         bins = [Bin(*parts) for parts in zip(edges[:-1], edges[1:], counts, strict=True)]
         return Histogram(HistogramType.STANDARD, bins)

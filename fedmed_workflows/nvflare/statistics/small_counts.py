@@ -1,4 +1,4 @@
-"""What a site withholds of its statistics: everything of which it has too few patients, their number included."""
+"""Withholds the statistics of too few patients, including the number of these patients."""
 
 from __future__ import annotations
 
@@ -13,26 +13,34 @@ COUNT, FAILURES = StatisticsConstants.STATS_COUNT, StatisticsConstants.STATS_FAI
 
 
 class SmallCounts(MinCountCleanser):  # type: ignore[misc]
-    """NVFlare's least number of records, with what it leaves.
+    """Removes the statistics of fewer patients than a minimum, with their count.
 
-    NVFlare's own cleanser removes what was measured of too few records, and sends their number: it says that a site
-    has three patients of a class, and makes the mean over all sites wrong, as it is a sum without this site over a
-    count with it. Here the number stays at the site, too. What stays there is still named, with its count of failures.
+    NVFlare's own cleanser removes these statistics but sends their count. The count reveals, for example, that a site
+    has three patients of a class. It also makes the mean over all sites wrong, because the sum excludes this site and
+    the count includes it. This class therefore removes the count, too. The name of the quantity and its count of
+    failures are still sent.
 
-    The classes of a site sum up to its number of images. Where the patients of all withheld classes together are too
-    few, the smallest of the other classes is withheld with them, as the difference would tell.
+    The classes of a site sum up to its number of images. If all withheld classes together have too few patients, the
+    smallest other class is also withheld. Otherwise the difference would reveal them.
 
     Parameters
     ----------
     min_count
-        Patients that a statistic must be of.
+        Minimum number of patients of a statistic.
+
+    Examples
+    --------
+    >>> from fedmed_workflows import SmallCounts
+    >>> statistics = {"count": {"site": {"intensity": 20, "spacing z": 3}}}
+    >>> SmallCounts(min_count=10).apply(statistics, "hospital_a")
+    ({'count': {'site': {'intensity': 20}}}, True)
     """
 
     def __init__(self, min_count: float) -> None:
         super().__init__(min_count)
 
     def apply(self, statistics: dict[str, Any], client_name: str) -> tuple[dict[str, Any], bool]:
-        """Removes what is of too few patients; the statistics, and whether anything was removed."""
+        """Removes the statistics of too few patients; returns the statistics, and whether any were removed."""
         withheld = {(dataset, name) for dataset, counts in statistics[COUNT].items() for name in self._small(counts)}
         for statistic, datasets in statistics.items():
             for dataset, name in withheld:

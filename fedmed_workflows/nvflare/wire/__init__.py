@@ -1,1 +1,1 @@
-"""Messages, files and filters between server and sites on NVIDIA FLARE."""
+"""The messages, files and filters between the server and the sites on NVIDIA FLARE."""

@@ -1,4 +1,4 @@
-"""Files that sites fetch from the server, in pieces, each at its own pace: nobody holds them in memory."""
+"""Transfers files between server and sites in pieces, so that no process holds a whole file in memory."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from nvflare.fuel.f3.streaming.obj_downloader import ObjectDownloader
 from fedmed_workflows.errors import SiteError
 
 SOURCE = "source"
-"""Name of the value in a task that says where its file is fetched."""
+"""Name of the value in a message that tells the receiver where to fetch the file."""
 
 PIECE_BYTES, PIECE_BYTES_TO_MANY = 8 << 20, 2 << 20
-"""How much of a file travels at a time. What is under way to all sites at once lies in the server's memory; for every
-piece that it receives itself, NVFlare keeps a thread for a minute."""
+"""Bytes of a piece, to one receiver and to many. The pieces for all sites are in the server's memory at the same time.
+For every piece that a process receives, NVFlare keeps a thread for a minute."""
 
 IDLE_SECONDS = 86400.0
-"""How long a file is kept for fetching while nobody fetches it; a task that ends takes it back before."""
+"""Seconds after which an offered file expires if it is not fetched. The end of the task withdraws it earlier."""
 
 PIECE_SECONDS = 60.0
-"""How long a site waits for one piece before it asks for it again."""
+"""Seconds that a receiver waits for one piece before it requests the piece again."""
 
 
 @contextmanager
-def served(cell: Any, path: Path | None, to_many: bool = False) -> Iterator[dict[str, Any]]:
-    """Offers a file to the sites of a task; yields the value that tells them where, or nothing without a file.
+def serve_file(cell: Any, path: Path | None, to_many: bool = False) -> Iterator[dict[str, Any]]:
+    """Offers a file for fetching; yields the value that tells receivers where to fetch, or nothing without a file.
 
     Parameters
     ----------
     cell
         NVFlare's end of the connection.
     path
-        The file; it stays as it is until the block ends.
+        Path of the file, which must not change until the block ends; None for no file.
     to_many
-        Whether many fetch it side by side: in smaller pieces.
+        Whether many receivers fetch the file in parallel, in smaller pieces.
     """
     if path is None:
         yield {}
@@ -50,19 +50,19 @@ def served(cell: Any, path: Path | None, to_many: bool = False) -> Iterator[dict
         downloader.delete_transaction()
 
 
-def fetched(cell: Any, source: Mapping[str, str], folder: Path, abort_signal: Any) -> Path:
-    """Fetches a task's file.
+def fetch_file(cell: Any, source: Mapping[str, str], folder: Path, abort_signal: Any) -> Path:
+    """Fetches an offered file; returns its path.
 
     Parameters
     ----------
     cell
         NVFlare's end of the connection.
     source
-        What :func:`served` told.
+        The value that :func:`serve_file` yields under :data:`SOURCE`.
     folder
-        Where the file goes.
+        Folder for the file.
     abort_signal
-        Ends it when the job is aborted.
+        Signal that ends the transfer when the job is aborted.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Privacy filters of NVFlare on what a site sends after a round: checked here, and named in the job."""
+"""Privacy filters of NVFlare for a site's update: their check, and their entry in the configuration of a job."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from fedmed_workflows.nvflare.wire.messages import TRAIN
 
 
 def check_filters(filters: Sequence[Mapping[str, Any]]) -> None:
-    """Builds each filter once, so that a mistake is told here and does not end the job at a site.
+    """Builds each filter once, so that an error appears here and not at a site during the job.
 
     Parameters
     ----------
     filters
-        In the order in which they are applied: ``{"path": class, "args": its arguments}``.
+        The filters in order: ``{"path": class, "args": arguments of the class}``.
 
     Raises
     ------
     ValueError
-        An entry names no filter of NVFlare, or its arguments are refused; the message names the entry.
+        An entry is not a filter of NVFlare, or the filter refuses its arguments. The message names the entry.
     """
     for index, entry in enumerate(filters):
         if set(entry) - {"args"} != {"path"}:
@@ -36,6 +36,6 @@ def check_filters(filters: Sequence[Mapping[str, Any]]) -> None:
 
 
 def result_filters(filters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The part of a site's job configuration that has NVFlare apply filters to the answers of the training task."""
+    """Returns the part of a site's job configuration that applies filters to the answers of the training task."""
     entries = [{"path": entry["path"], "args": dict(entry.get("args", {}))} for entry in filters]
     return {"task_result_filters": [{"tasks": [TRAIN], "filters": entries}]}

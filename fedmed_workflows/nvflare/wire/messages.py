@@ -1,4 +1,4 @@
-"""What travels between NVFlare's server and its sites: values by name, and tensors as NVFlare's filters expect them."""
+"""Messages between NVFlare's server and its sites: values by name, and tensors in the form of NVFlare's filters."""
 
 from __future__ import annotations
 
@@ -22,67 +22,68 @@ OPEN, TRAIN, VALIDATE, SCORE = "open", "train", "validate", "score"
 """The tasks of a site."""
 
 SAMPLES = MetaKey.NUM_STEPS_CURRENT_ROUND
-"""Under which name NVFlare's own components look for a site's weight in the aggregate."""
+"""Name under which NVFlare's components expect the weight of a site in the aggregate."""
 
 _ERROR = "fedmed_error"
 
 
 def register_tensors() -> None:
-    """Makes tensors known to NVFlare's serialization in this process."""
+    """Registers tensors with NVFlare's serialization in this process."""
     fobs.register(TensorDecomposer)
 
 
 def message(**values: Any) -> Shareable:
-    """A message of plain values by name."""
+    """Builds a message of plain values by name."""
     shareable: Shareable = DXO(DataKind.APP_DEFINED, data=values).to_shareable()
     return shareable
 
 
 def with_difference(values_by_name: Mapping[str, NDArray[np.float32]], **values: Any) -> Shareable:
-    """A message of differences of tensors by name, with plain values beside them."""
+    """Builds a message of tensor differences by name, with additional plain values."""
     shareable: Shareable = DXO(DataKind.WEIGHT_DIFF, data=dict(values_by_name), meta=values).to_shareable()
     return shareable
 
 
 def failure(text: str) -> Shareable:
-    """A site's answer that says why there is none. The text leaves the site."""
+    """Builds the answer of a site that failed, with the error message. The text leaves the site."""
     reply: Shareable = make_reply(ReturnCode.EXECUTION_EXCEPTION)
     reply.set_header(_ERROR, text)
     return reply
 
 
 def message_values(shareable: Shareable, sender: str) -> dict[str, Any]:
-    """The plain values of a message.
+    """Returns the plain values of a message.
 
     Raises
     ------
     SiteError
-        The sender reports a failure, or the message is none of ours; the message says which, and whose it is.
+        The sender reports a failure, or the message does not belong to a federation. The error message names the
+        sender.
     """
     dxo = _content(shareable, sender)
     return dict((dxo.meta if dxo.data_kind == DataKind.WEIGHT_DIFF else dxo.data) or {})
 
 
 def filtered_update(shareable: Shareable, site: str, received: Mapping[str, torch.Tensor]) -> Update:
-    """A site's update to which filters of NVFlare were applied.
+    """Returns the update of a site after NVFlare's filters.
 
     Parameters
     ----------
     shareable
-        The site's answer, of :func:`with_difference`.
+        The answer of the site, from :func:`with_difference`.
     site
-        Its name.
+        Name of the site.
     received
-        The aggregate that it trained from.
+        The aggregate from which the site trained.
 
     Raises
     ------
     SiteError, ManifestError
-        As :func:`message_values`, or the message holds no difference of the aggregate's tensors.
+        As :func:`message_values`, or the message has no difference of the aggregate's tensors.
     """
     dxo, values = _content(shareable, site), message_values(shareable, site)
     if dxo.data_kind != DataKind.WEIGHT_DIFF:
-        raise SiteError(f"site {site!r}: its answer is no difference that filters were applied to")
+        raise SiteError(f"site {site!r}: its answer is not a difference of tensors for filters")
     weights = FilteredWeights(received, dxo.data, f"site {site!r}")
     return Update(weights, values.get(SAMPLES), dict(values.get("metrics") or {}))  # type: ignore[arg-type]
 
@@ -94,4 +95,4 @@ def _content(shareable: Shareable, sender: str) -> DXO:
     try:
         return from_shareable(shareable)
     except ValueError as error:
-        raise SiteError(f"site {sender!r}: its answer is no message of a federation: {error}") from error
+        raise SiteError(f"site {sender!r}: its answer is not a message of a federation: {error}") from error

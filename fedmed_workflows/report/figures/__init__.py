@@ -1,1 +1,1 @@
-"""Figures of a report."""
+"""The figures of the reports."""

@@ -1,4 +1,4 @@
-"""Figures of a classifier's scores: confusion and reliability."""
+"""Draws the confusion matrices and the reliability diagrams of a classifier."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from fedmed_workflows.drawing import LABEL_SIZE, LIGHT, MUTED, PAGE_WIDTH, TICK_
 from fedmed_workflows.report.figures.panels import Panel, by_site, legend
 
 CELL = 0.24
-"""Least width of a cell of a confusion matrix that holds a legible count, in inches."""
+"""Minimum width of a cell of a confusion matrix with a legible count, in inches."""
 
 COUNT_SIZE = 6.5
+"""Font size of the counts of a reliability diagram, in points."""
 
 
 def confusion(result: Mapping[str, Any]) -> dict[str, Figure]:
-    """Counts of true against predicted classes of every site, coloured by their share of the true class."""
+    """Draws the confusion matrix of every site, coloured by the shares of the true class."""
     names = result["class_names"]
 
     def draw(panel: Panel) -> None:
         axes = panel.axes()
-        counts = np.asarray(result["final"][panel.site["name"]]["confusion"])
+        counts = np.asarray(result["final"][panel.site["name"]]["confusion"])  # (C, C)
         shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         _write_counts(axes, counts, shares, panel.width * 0.65 / len(names))
@@ -46,7 +47,7 @@ def confusion(result: Mapping[str, Any]) -> dict[str, Figure]:
 
 
 def reliability(result: Mapping[str, Any]) -> dict[str, Figure]:
-    """Accuracy against confidence of every site, with the number of images in each bin below."""
+    """Draws accuracy against confidence of every site, with the number of images in each bin below."""
 
     def draw(panel: Panel) -> None:
         bins = result["final"][panel.site["name"]]["reliability"]
@@ -121,7 +122,7 @@ def _draw_counts(panel: Panel, axes: Axes, bins: Mapping[str, Any]) -> None:
             va="bottom",
             fontsize=COUNT_SIZE,
         )
-    # The highest bar leaves room for its number, which is as large in a small panel as in a large one.
+    # The highest bar needs space for its number, whose size does not depend on the size of the panel.
     room = min(0.6, (len(str(max(counts))) + 1) * COUNT_SIZE * 0.65 / 72 / (0.2 * panel.width))
     axes.set(xlim=(0, 1), ylim=(0, max(1, *counts) / (1 - room)), yticks=[], xticks=[0, 0.5, 1])
     axes.set_xticklabels(["0", "0.5", "1"])

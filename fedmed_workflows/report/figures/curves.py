@@ -1,4 +1,4 @@
-"""Figures over the rounds: training loss, the key metric in validation, bytes."""
+"""Draws curves over the rounds: training loss, key metric in validation, exchanged bytes."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from fedmed_workflows.report.figures.metric_names import metric_of
 from fedmed_workflows.report.figures.panels import Panel, by_site, legend
 
 Series = dict[str, list[float]]
-"""A value a round, by site; NaN where there is none."""
+"""One value for each round, by site; NaN if there is none."""
 
 NAN = float("nan")
 
 
 def training_loss(result: Mapping[str, Any]) -> dict[str, Figure]:
-    """Mean training loss of every training site over the rounds; no figure where the sites keep it."""
+    """Draws the mean training loss of every training site; returns no figure if no loss leaves the sites."""
     rounds = trained_rounds(result)
-    told = any("loss" in site for entry in rounds for site in entry["sites"].values())
+    has_loss = any("loss" in site for entry in rounds for site in entry["sites"].values())
     series = {site["name"]: [_number(_part(entry, site).get("loss")) for entry in rounds] for site in _training(result)}
     missed = {site["name"]: _missed(rounds, site) for site in _training(result)}
 
@@ -32,11 +32,11 @@ def training_loss(result: Mapping[str, Any]) -> dict[str, Figure]:
         axes = _curve(panel, series, [entry["round"] for entry in rounds])
         _mark_missed(axes, missed[panel.site["name"]])
 
-    return by_site("training_loss", _training(result), 0.62, draw, _finish("Training loss")) if told else {}
+    return by_site("training_loss", _training(result), 0.62, draw, _finish("Training loss")) if has_loss else {}
 
 
 def validation(result: Mapping[str, Any]) -> dict[str, Figure]:
-    """The key metric on the validation images of every site over the rounds, and what chance would give."""
+    """Draws the key metric on the validation images of every site, and its value for a random guess."""
     key = result["key_metric"]
     entries = [entry for entry in result["history"] if entry.get("validation")]
     series = {
@@ -55,7 +55,7 @@ def validation(result: Mapping[str, Any]) -> dict[str, Figure]:
 
 
 def exchanged_bytes(result: Mapping[str, Any]) -> dict[str, Figure]:
-    """Bytes that every training site sent and received so far, over the rounds."""
+    """Draws the cumulative bytes that every training site sent and received."""
     rounds = trained_rounds(result)
     totals = {site["name"]: _cumulative(rounds, site) for site in _training(result)}
     highest = max((sent[-1] + received[-1] for sent, received in totals.values()), default=0)
@@ -73,12 +73,12 @@ def exchanged_bytes(result: Mapping[str, Any]) -> dict[str, Figure]:
 
 
 def trained_rounds(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The history without what came before round 1."""
+    """Returns the history without the entry of round 0."""
     return [entry for entry in result["history"] if "sites" in entry]
 
 
 def byte_unit(largest: float) -> tuple[float, str]:
-    """The unit that suits a number of bytes: its size and its name."""
+    """Returns size and name of the unit that fits a number of bytes."""
     return next(
         (size, unit)
         for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
@@ -119,7 +119,7 @@ def _axes(panel: Panel) -> Axes:
 
 
 def _curve(panel: Panel, series: Series, rounds: list[int]) -> Axes:
-    """The curve of one site in front of all, which also gives every panel the same scale."""
+    """Draws the curve of one site in front of those of all sites, which also gives every panel the same scale."""
     axes = _axes(panel)
     others = [values for name, values in series.items() if name != panel.site["name"]]
     if others:  # NaN between the sites breaks the line, so that one line draws them all
@@ -145,7 +145,7 @@ def _curve(panel: Panel, series: Series, rounds: list[int]) -> Axes:
 
 
 def _alone(values: list[float]) -> list[int]:
-    """Where a value has no neighbour to draw a line to."""
+    """Returns the indices of values without a neighbour, to which no line can be drawn."""
     missing = np.isnan([NAN, *values, NAN])
     return [int(index) for index in np.flatnonzero(missing[:-2] & ~missing[1:-1] & missing[2:])]
 

@@ -1,4 +1,4 @@
-"""Figures of a statistics job: how the patients of each site are distributed over a quantity's values."""
+"""Draws the histograms of a statistics job: the distribution of the patients of each site over a quantity."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ DRAWN = {
     "spacing y": "Spacing y (mm)",
     "spacing z": "Spacing z (mm)",
 }
-"""Quantities that are drawn, with the words on their axis."""
+"""Labels of the axis, for each quantity with a histogram."""
 
 
 def histograms(record: Mapping[str, Any]) -> dict[str, Figure]:
-    """One picture for every quantity that some site gave a histogram of, by ``histogram_NAME``.
+    """Draws one figure for every quantity with a histogram; returns the figures by ``histogram_NAME``.
 
     Parameters
     ----------
     record
-        Of the job, as :func:`fedmed_workflows.report.statistics_page.write_statistics` takes it.
+        Record of the job, as for :func:`fedmed_workflows.report.statistics_page.write_statistics`.
     """
     found: dict[str, Figure] = {}
     for name, words in DRAWN.items():

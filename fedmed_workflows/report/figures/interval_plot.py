@@ -1,4 +1,4 @@
-"""Figures of values with their intervals, before round 1 and after the last round."""
+"""Draws values with their intervals, before round 1 and after the last round."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from fedmed_workflows.report.figures.metric_names import metric_of
 from fedmed_workflows.report.figures.panels import Panel, by_site, legend
 
 Interval = Mapping[str, float | None]
-"""``value``, ``low`` and ``high``; without them where there is no score."""
+"""``value``, ``low`` and ``high``; empty without a score."""
 
 CLASS_ROW, CLASS_PANEL = 0.3, 2.8
-"""Height of a class's row and usual width of a panel, in inches."""
+"""Height of the row of a class, and usual width of a panel, in inches."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a figure: a name, and what was measured of it."""
+    """A row of a figure: a name, and the intervals before and after training."""
 
     name: str
     color: str
@@ -31,7 +31,7 @@ class Row:
 
 
 def key_metric(result: Mapping[str, Any]) -> dict[str, Figure]:
-    """The key metric of every site before round 1 and after the last round, with 95% intervals."""
+    """Draws the key metric of every site before round 1 and after the last round, with 95% intervals."""
     key = result["key_metric"]
     sites = [site for site in result["sites"] if site["name"] in {*result["initial"], *result["final"]}]
     rows = [
@@ -46,7 +46,7 @@ def key_metric(result: Mapping[str, Any]) -> dict[str, Figure]:
 
 
 def key_metric_by_class(result: Mapping[str, Any]) -> dict[str, Figure]:
-    """The key metric of every class of every site, where scores hold more than one class."""
+    """Draws the key metric of every class of every site, if the scores have more than one class."""
     key = result["key_metric"]
     scores = {name: score for name, score in result["final"].items() if len(score.get("classes", {})) > 1}
     sites = [site for site in result["sites"] if site["name"] in scores]
@@ -75,7 +75,7 @@ def key_metric_by_class(result: Mapping[str, Any]) -> dict[str, Figure]:
 
 
 def interval_figure(rows: Sequence[Row], key: str, chance: float | None = None) -> Figure:
-    """A sheet with one line for every row, and a dotted line where chance would be."""
+    """Draws one line for every row, and a dotted line at the value of a random guess."""
     figure = Figure(figsize=(PAGE_WIDTH, 1.6 + 0.36 * len(rows)), layout="constrained")
     axes = figure.add_subplot()
     _draw_rows(axes, rows)
@@ -91,7 +91,7 @@ def interval_figure(rows: Sequence[Row], key: str, chance: float | None = None) 
 
 
 def interval_of(score: Mapping[str, Any] | None, key: str) -> Interval:
-    """A metric of a score, if there is one."""
+    """Returns the interval of a metric of a score; empty if the score does not have the metric."""
     interval: Interval = (score or {"metrics": {}})["metrics"].get(key) or {}
     return interval
 

@@ -1,4 +1,4 @@
-"""What metrics are called, how they are read, and which stand together in a table."""
+"""The names, units and groups of metrics in reports."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric as a report names it.
+    """A metric with its name and unit in a report.
 
     Attributes
     ----------
     noun
-        As in a sentence.
+        Name of the metric in a sentence.
     unit
-        Of the values; empty for a share or a probability.
+        Unit of the values; empty for a share or a probability.
     lower_is_better
-        A distance or an error.
+        Whether lower values are better, as for a distance or an error.
     """
 
     noun: str
@@ -27,29 +27,29 @@ class Metric:
 
     @property
     def heading(self) -> str:
-        """As above a column, with the unit."""
+        """Heading of a column, with the unit."""
         return self.noun[:1].upper() + self.noun[1:] + (f" ({self.unit})" if self.unit else "")
 
     @property
     def digits(self) -> int:
-        """After the point: thousandths of a share, tenths of a mm."""
+        """Number of digits after the decimal point: three for a share, one for a value with a unit."""
         return 1 if self.unit else 3
 
 
 @dataclass(frozen=True)
 class Group:
-    """Metrics that stand in one table.
+    """A group of metrics in one table.
 
     Attributes
     ----------
     title
-        Of the table; empty where it needs none.
+        Title of the table, may be empty.
     hint
-        What the reader must know of the metrics.
+        Explanation of the metrics for the reader.
     counted
-        What a score's metrics of this group are means over: its key, ``images`` or ``slices``.
+        Entry of a score with the number that the metrics are averaged over: ``images`` or ``slices``.
     metrics
-        By name, in the order to read them.
+        The metrics by name, in the order of the columns.
     """
 
     title: str
@@ -59,7 +59,7 @@ class Group:
 
     @property
     def direction(self) -> str:
-        """Which values are better; nothing of metrics that are not known here."""
+        """Sentences that state whether higher or lower values are better, for the known metrics of the group."""
         known = {name: metric for name, metric in self.metrics.items() if name in METRICS}
         lower = [metric.heading for metric in known.values() if metric.lower_is_better]
         higher = [metric.heading for metric in known.values() if not metric.lower_is_better]
@@ -68,7 +68,7 @@ class Group:
 
 
 def _overlap(prefix: str) -> dict[str, Metric]:
-    """The four metrics of masks, under the names that they have with a prefix."""
+    """Returns the four metrics of masks, by names with a prefix."""
     metrics = {
         "dice": Metric("Dice"),
         "iou": Metric("IoU"),
@@ -95,37 +95,37 @@ GROUPS = (
         "Image by image",
         "Means over images; a volume is one image and is measured in three dimensions. HD95 is the 95th percentile of "
         "the distances between the surfaces of label and prediction, surface Dice the share of both surfaces that lies "
-        "within 1 mm of the other. Pictures have no mm: with them both are in pixels.",
+        "within 1 mm of the other. For pictures, which have no spacing, both are in pixels.",
         "images",
         _overlap(""),
     ),
     Group(
         "Slice by slice",
-        "The same, of every slice for itself. Means over all slices of all images; the intervals draw whole images.",
+        "The same metrics for each slice. Means over all slices of all images; the intervals resample whole images.",
         "slices",
         _overlap("slice_"),
     ),
     Group(
         "As FedFMS publishes",
         "To compare with the tables of arXiv 2403.05408: slice by slice, the mean over five thresholds of the logits, "
-        "where a slice without a label counts too, as one if nothing is found in it. For anything else read the tables "
-        "above.",
+        "where a slice without a label also counts, as one if the prediction is empty. For any other purpose read the "
+        "tables above.",
         "slices",
         {"published_dice": Metric("published Dice"), "published_iou": Metric("published IoU")},
     ),
 )
-"""All metrics that are known, in the order to read them."""
+"""All known metrics, in the order of the tables."""
 
 METRICS = {name: metric for group in GROUPS for name, metric in group.metrics.items()}
 
 
 def metric_of(name: str) -> Metric:
-    """What a metric is called; its own name, if it is not known."""
+    """Returns the metric of a name; an unknown metric has the name itself as its noun."""
     return METRICS.get(name, Metric(name.replace("_", " ")))
 
 
 def groups_of(scores: Iterable[Mapping[str, Any]]) -> list[Group]:
-    """The groups of the metrics that any of some scores holds; metrics that are not known join the first group."""
+    """Returns the groups of all metrics in some scores. Unknown metrics are in the first group."""
     found = list(dict.fromkeys(metric for score in scores for metric in score["metrics"]))
     others = {name: metric_of(name) for name in found if name not in METRICS}
     groups = []

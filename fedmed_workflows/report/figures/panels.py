@@ -1,4 +1,4 @@
-"""Pictures with one panel a site: as many columns as stay legible, as many rows as fit a printed page."""
+"""Draws figures with one panel for each site, split into sheets that fit a printed page."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ from fedmed_workflows.drawing import (
 )
 
 WIDEST_PANEL = 3.6
+"""Maximum width of a panel, in inches."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """The place of one site in a picture."""
+    """The panel of one site in a figure."""
 
     figure: Figure
     spec: SubplotSpec
@@ -38,20 +39,20 @@ class Panel:
 
     @property
     def color(self) -> str:
-        """Says the role of the site, the same in every picture."""
+        """Colour of the site's role, the same in every figure."""
         return UNSEEN if self.site["role"] == "unseen" else TRAINING
 
     def axes(self, spec: SubplotSpec | None = None) -> Axes:
-        """Axes in the panel, or in a part of it."""
+        """Adds axes to the panel, or to a part of it."""
         axes = self.figure.add_subplot(spec or self.spec)
         axes.tick_params(labelsize=TICK_SIZE)
         axes.spines[["top", "right"]].set_visible(False)
         return axes
 
     def title(self, axes: Axes, names: float = 0.0) -> None:
-        """Puts the site's name above axes, as much of it as fits, where names beside them take some inches."""
+        """Writes the site's name above axes, shortened to the width that labels of `names` inches leave."""
         role = " (unseen)" if self.site["role"] == "unseen" else ""
-        columns = self.figure.get_figwidth() / self.width  # which share what the names leave
+        columns = self.figure.get_figwidth() / self.width  # all columns share the remaining width
         room = max(8, int((self.width - names / columns) * 9.5) - len(role))
         axes.set_title(shorten(self.site["name"], room) + role, fontsize=TITLE_SIZE, color=self.color)
 
@@ -64,22 +65,22 @@ def by_site(
     finish: Callable[[Figure], None],
     narrowest: float = 2.0,
 ) -> dict[str, Figure]:
-    """Pictures with one panel a site.
+    """Draws figures with one panel for each site.
 
     Parameters
     ----------
     name
-        Of the picture; numbered where the sites need several.
+        Name of the figure; numbered if the sites need several figures.
     sites
-        ``{"name": ..., "role": ...}`` a site.
+        ``{"name": ..., "role": ...}`` for each site.
     ratio
-        Height of a panel over its width.
+        Height of a panel divided by its width.
     draw
         Draws one panel.
     finish
-        Adds what a picture has once.
+        Adds the parts that a figure has only once, such as the legend.
     narrowest
-        Least legible width of a panel, in inches.
+        Minimum legible width of a panel, in inches.
     """
     square = len(sites) if len(sites) <= 3 else math.ceil(math.sqrt(len(sites)))
     columns = max(1, min(square, int(PAGE_WIDTH / narrowest)))
@@ -91,7 +92,7 @@ def by_site(
 
 
 def legend(figure: Figure) -> None:
-    """One legend above all panels, of what any of them shows."""
+    """Adds one legend for all panels above the panels."""
     found = [axes.get_legend_handles_labels() for axes in figure.axes]
     entries = {label: handle for handles, labels in found for handle, label in zip(handles, labels, strict=True)}
     columns = 4 if figure.get_figwidth() > WIDEST_PANEL else 1

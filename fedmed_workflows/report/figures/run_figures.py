@@ -1,4 +1,4 @@
-"""All figures of a run, and their pictures."""
+"""Draws all figures of the report of a run."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from fedmed_workflows.report.figures.interval_plot import key_metric, key_metric
 
 
 def figures(result: Mapping[str, Any]) -> dict[str, Figure]:
-    """The figures of a run by name, in the order to read them.
+    """Draws the figures of a run.
 
     Parameters
     ----------
     result
-        The run: sites, class names, key metric, chance, history, initial and final scores.
+        The result of the run: sites, class names, key metric, chance, history, initial and final scores.
 
     Returns
     -------
     dict
-        The key metric's name, ``NAME_by_class``, ``validation_NAME``, ``training_loss``, ``confusion``,
-        ``reliability`` and ``bytes``, without those that the run has no numbers for. Where the sites do not fit one
-        sheet the name is numbered: ``confusion_1``, ``confusion_2``.
+        Figures by name, in the order of the report: the name of the key metric, ``NAME_by_class``,
+        ``validation_NAME``, ``training_loss``, ``confusion``, ``reliability`` and ``bytes``. A figure without numbers
+        is left out. If the sites need several sheets, the names are numbered: ``confusion_1``, ``confusion_2``.
     """
     drawn = (key_metric, key_metric_by_class, validation, training_loss, confusion, reliability, exchanged_bytes)
     return {name: figure for draw in drawn for name, figure in draw(result).items()}

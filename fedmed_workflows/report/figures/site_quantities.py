@@ -1,4 +1,4 @@
-"""What a statistics job says of each site, and what it does not say and why."""
+"""The quantities of each site from a statistics job: known, withheld, absent or without an answer."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ ALL_SITES = "Global"
 """NVFlare's name for all sites together."""
 
 KNOWN, WITHHELD, NONE, SILENT = "known", "withheld", "none", "no answer"
-"""What is known of a quantity at a site: its numbers; that the site has some and withholds them; that the site has
-none; nothing, as the site did not answer."""
+"""States of a quantity at a site: the numbers are known; the site withholds the numbers; the site does not have the
+quantity; the site did not answer."""
 
 COLUMNS = ("site", "role", "quantity", "state", "patients", "total", "mean", "deviation", "refused")
 
@@ -23,15 +23,15 @@ class Quantity:
     Attributes
     ----------
     state
-        One of :data:`KNOWN`, :data:`WITHHELD`, :data:`NONE`, :data:`SILENT`; the numbers are None but in the first.
+        :data:`KNOWN`, :data:`WITHHELD`, :data:`NONE` or :data:`SILENT`. The numbers are None except with KNOWN.
     patients, total, mean, deviation
-        Number of patients, and sum, mean and standard deviation of their values.
+        Number of patients; sum, mean and standard deviation of their values.
     refused
-        Images that were left out; of the quantity ``images`` alone.
+        Number of refused images; only for the quantity ``images``.
     bins
-        ``[low, high, patients]`` of each bin, or none.
+        ``[low, high, patients]`` of each bin; may be empty.
     withheld_bins
-        Why there are none at a site whose numbers are known.
+        The reason why there are no bins although the numbers are known.
     """
 
     state: str
@@ -45,14 +45,14 @@ class Quantity:
 
 
 def quantity_of(record: Mapping[str, Any], site: str, name: str) -> Quantity:
-    """A quantity at a site, or at :data:`ALL_SITES` together.
+    """Returns a quantity of a site, or of :data:`ALL_SITES` together.
 
     Parameters
     ----------
     record
-        Of the job, as :func:`fedmed_workflows.nvflare.run.simulated_statistics.statistics_record` makes it.
+        Record of the job, from :func:`fedmed_workflows.nvflare.run.simulated_statistics.statistics_record`.
     site, name
-        Of the site and of the quantity.
+        Name of the site and name of the quantity.
     """
     numbers = {
         statistic: value
@@ -69,7 +69,7 @@ def quantity_of(record: Mapping[str, Any], site: str, name: str) -> Quantity:
 
 
 def rows(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """A row of the table for every site and quantity."""
+    """Yields one row of the table for every site and quantity."""
     for site in record["sites"]:
         for name in record["statistics"]:
             found = asdict(quantity_of(record, site["name"], name))
@@ -77,7 +77,7 @@ def rows(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def withheld(record: Mapping[str, Any]) -> dict[str, list[str]]:
-    """By site, the quantities that it withholds; of a site that withholds all, all of them."""
+    """Returns the names of the withheld quantities, by site, for sites that withhold any."""
     found = {
         site["name"]: [
             name for name in record["statistics"] if quantity_of(record, site["name"], name).state == WITHHELD
@@ -92,7 +92,7 @@ def _answered(record: Mapping[str, Any], site: str) -> bool:
 
 
 def _no_bins(record: Mapping[str, Any], patients: int) -> str:
-    """NVFlare's rule: fewer bins than a share of the records."""
+    """Returns the reason for missing bins. NVFlare allows fewer bins than a share of the records."""
     if record["bins"] >= round(patients * record["bins_percent"] / 100):
         return f"{record['bins']} bins are not fewer than {record['bins_percent']}% of {patients} patients"
     return "not answered"

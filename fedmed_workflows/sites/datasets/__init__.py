@@ -1,1 +1,1 @@
-"""Datasets of a site: encoded features, slices, targets, and their caches."""
+"""The datasets of a site: encoded features, slices, whole images and targets, and their caches on disk."""

@@ -1,4 +1,4 @@
-"""The class of an image in a label's file, as MONAI Label keeps one beside each image."""
+"""Reads the class of an image from a label file, such as MONAI Label writes beside each image."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ FORM = '{"label": class} or {"prediction": [{"label": class, "score": number}, .
 
 
 def class_index(label: int | str, class_names: Sequence[str]) -> int:
-    """A class's place among all classes, from itself or from a label's file.
+    """Returns the index of a class, from the index itself or from a label file.
 
     Parameters
     ----------
     label
-        The place; or the path of a JSON file ``{"label": class}``, where a class is a name or a place, or
-        ``{"prediction": [{"label": class, "score": number}, ...]}``, MONAI Label's answer: the class of the best score.
-        MONAI Label tells names in lower case, so that names are compared without regard to case.
+        The index, or the path of a JSON file. The file is ``{"label": class}``, where a class is a name or an index, or
+        MONAI Label's answer ``{"prediction": [{"label": class, "score": number}, ...]}``, whose best score is used.
+        MONAI Label writes names in lower case, so names are compared without regard to case.
     class_names
         All classes, in the order of the logits.
 
     Raises
     ------
     ValueError
-        There is no such file, it holds no label, or a class that is not among those named; the message names it.
+        The file does not exist, has no label, or has a class that is not among `class_names`. The message names the
+        file.
     """
     if not isinstance(label, str):
         return int(label)
@@ -35,10 +36,10 @@ def class_index(label: int | str, class_names: Sequence[str]) -> int:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{label}: expected {FORM}, found {type(error).__name__}: {error}") from error
     names = [name.casefold() for name in class_names]
-    place = found if isinstance(found, int) else names.index(found.casefold()) if _is_one(found, names) else -1
-    if not 0 <= place < len(names):
+    index = found if isinstance(found, int) else names.index(found.casefold()) if _is_one(found, names) else -1
+    if not 0 <= index < len(names):
         raise ValueError(f"{label}: found the class {found!r}, expected one of {list(class_names)}")
-    return int(place)
+    return int(index)
 
 
 def _best(predictions: Sequence[Mapping[str, Any]]) -> Any:

@@ -1,4 +1,4 @@
-"""Encode once: features of the frozen encoder, computed once an image and kept on disk."""
+"""The dataset of encoded images: features of a frozen encoder, computed once for each image and kept on disk."""
 
 from __future__ import annotations
 
@@ -23,42 +23,53 @@ from fedmed_workflows.sites.datasets.tensor_cache import TensorCache
 logger = logging.getLogger(__name__)
 
 ENCODE_BATCH = 32
-"""Pictures a pass of the encoder. Always this many (the last pass is filled up), so that a feature's bits do not
-depend on which other images were encoded along with it, before or after an interruption."""
+"""Number of pictures in a pass of the encoder. The last pass is padded to this number, so that the bits of a feature do
+not depend on the other images in the pass, also after an interruption."""
 
 
 class EncodedDataset(Dataset[dict[str, Any]]):
-    """Images as features of a frozen encoder; as pictures where the encoder trains, or augmentation is random.
+    """Images as features of a frozen encoder, or as pictures if the encoder trains or augmentation is random.
 
-    Features are keyed by the image's content, the encoder's weights, the device's type and the preprocessing, so that
-    a change of any of them never meets a stale feature. An image that holds several pictures (a volume's slices)
-    gives one sample a picture, all with the image's label and its index under ``item``.
+    The cache key of a feature consists of the image's content, the encoder's weights, the device type and the
+    preprocessing. A change of any of these computes the feature again. An image with several pictures (the slices of a
+    volume) gives one sample for each picture, all with the image's label and with the image's index under ``item``.
 
     Parameters
     ----------
     data
-        ``{"image": path, "label": int}`` an image, at least one; the label may be missing, or the file of one as
-        :func:`fedmed_workflows.sites.datasets.class_label.class_index` reads it, of the network's classes.
+        ``{"image": path, "label": int}`` for each image, at least one. The label may be missing, or may be a label file
+        that :func:`fedmed_workflows.sites.datasets.class_label.class_index` reads, with a class of the network.
     transform
-        Path to pictures (N, 3, S, S) under the key ``image``.
+        Reads a path into pictures (N, 3, S, S) under the key ``image``.
     network
         A network with ``visual``, its encoder, and ``encode(pictures) -> (N, D)``.
     cache_dir
-        Folder of the features, or of the pictures where the encoder trains; None keeps features in memory only, and
-        reads an image again for every picture.
+        Folder of the features, or of the pictures if the encoder trains. None keeps features in memory only, and reads
+        the image again for every picture.
 
     Attributes
     ----------
     features
-        (N, D), one a sample; None where samples are pictures.
+        (N, D), one feature for each sample; None if the samples are pictures.
     why_not_cached
-        Why samples are pictures, encoded in every pass; empty where they are features.
+        The reason why the samples are pictures, which are encoded in every pass; empty if the samples are features.
 
     Raises
     ------
     ValueError
-        There is no image, a label names no class, or an image does not decode. All are read on construction, before
-        any training; the message names the file.
+        There is no image, a label is not a class, or an image cannot be decoded. All images are read on construction,
+        before any training. The message names the file.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_workflows import EncodedDataset
+    >>> network = torch.nn.Module()
+    >>> network.visual = torch.nn.Linear(8, 4)  # an encoder that trains
+    >>> data = [{"image": "scan.nii.gz", "label": 1}]
+    >>> dataset = EncodedDataset(data, lambda entry: {"image": torch.zeros(5, 3, 8, 8)}, network)
+    >>> len(dataset), dataset[0]["image"].shape, dataset.why_not_cached
+    (5, torch.Size([3, 8, 8]), 'the encoder trains')
     """
 
     def __init__(
@@ -75,7 +86,7 @@ class EncodedDataset(Dataset[dict[str, Any]]):
         self.why_not_cached = _why_not_cached(transform, network)
         self.features: torch.Tensor | None = None
         if self.why_not_cached:
-            logger.info("%s: images are encoded anew in every pass, no features are kept", self.why_not_cached)
+            logger.info("%s: images are encoded in every pass, no features are kept", self.why_not_cached)
             self._stored = None if cache_dir is None or is_random(transform) else StoredPictures(cache_dir, transform)
             counts = [self._count(entry) for entry in tqdm(self.data, PICTURES, leave=False)]
         else:
@@ -126,7 +137,7 @@ def _with_class(entry: Mapping[str, Any], network: Any) -> dict[str, Any]:
 
 
 class _Keys:
-    """Cache keys of images under one encoder and one preprocessing."""
+    """The cache keys of images for one encoder and one preprocessing."""
 
     def __init__(self, transform: Any, network: Any) -> None:
         self.device = next(network.visual.parameters()).device
@@ -160,8 +171,8 @@ def _encode_all(
 def _encode(
     stacks: Iterable[tuple[int, torch.Tensor]], network: Any, device: torch.device
 ) -> Iterator[tuple[int, torch.Tensor]]:
-    """Features of (index, pictures) in passes of ENCODE_BATCH, each stack's as soon as it is whole."""
-    waiting: list[tuple[int, int]] = []  # index and number of pictures of stacks not yet given back
+    """Encodes pairs (index, pictures) in passes of ENCODE_BATCH; yields the features of each image when complete."""
+    waiting: list[tuple[int, int]] = []  # index and number of pictures of each incomplete image
     pictures: list[torch.Tensor] = []
     done = torch.zeros(0)
     network.eval()

@@ -1,4 +1,4 @@
-"""Digests of what a feature depends on besides the encoder: an image's content and its preprocessing."""
+"""Digests of the preprocessing of an image, on which a cached feature depends."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ LIBRARIES = (
     *("monai", "torch", "numpy", "pillow", "pydicom", "nibabel", "highdicom", "imagecodecs", "isal"),
     *("pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg", "pyjpegls"),
 )
-"""Packages whose version is part of a preprocessing's digest."""
+"""Packages whose versions are part of the digest of a preprocessing."""
 
 PLAIN = (
     type(None), EllipsisType, bool, int, float, complex, str, bytes, slice, range, Path, torch.dtype, torch.device,
 )  # fmt: skip
-"""Types whose text is their value."""
+"""Types whose text representation is their value."""
 
 
 def is_random(transform: Any) -> bool:
-    """Whether a chain of transforms draws random numbers, so that an image's features differ from pass to pass."""
+    """Returns whether a chain of transforms is random, so that the features of an image differ from pass to pass."""
     if isinstance(transform, Compose):
         if type(transform) is not Compose:  # OneOf, SomeOf, RandomOrder choose at random
             return True
@@ -41,13 +41,15 @@ def is_random(transform: Any) -> bool:
 
 
 def transform_digest(transform: Any) -> str:
-    """SHA-256 of a chain of transforms: classes, their source files, every setting, this project's transforms (a loader
-    calls many of its files), and the libraries' versions.
+    """Returns the SHA-256 digest of a chain of transforms.
+
+    The digest includes the classes, their source files, every setting, all source files of ``fedmed_transforms`` (a
+    loader calls many of these files), and the versions of the libraries.
 
     Raises
     ------
     ValueError
-        A setting is of a kind whose value can't be read off, so that no digest would be safe.
+        A setting has a type whose value cannot be determined, so that the digest would not be safe.
     """
     digest = hashlib.sha256()
     for line in _describe(transform, []):
@@ -60,7 +62,7 @@ def transform_digest(transform: Any) -> str:
 
 @functools.lru_cache(maxsize=1)
 def sources_digest() -> str:
-    """SHA-256 of the paths and bytes of the source files of ``fedmed_transforms``, of all its rooms."""
+    """Returns the SHA-256 digest of the paths and bytes of all source files of ``fedmed_transforms``."""
     digest = hashlib.sha256()
     package = Path(fedmed_transforms.__file__).parent
     for file in sorted(package.rglob("*.py")):
@@ -75,7 +77,7 @@ def _describe(value: Any, above: list[int]) -> Iterable[str]:
         array = np.ascontiguousarray(value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value)
         yield f"{array.dtype} {array.shape} {hashlib.sha256(array.tobytes()).hexdigest()}"
     elif isinstance(value, np.random.RandomState):
-        yield "random state"  # a Compose has one, whether or not a step draws from it
+        yield "random state"  # a Compose always has one, also without a random step
     elif isinstance(value, type):
         yield f"{value.__module__}.{value.__qualname__} {_source_digest(value)}"
     elif isinstance(value, FunctionType):
@@ -101,11 +103,11 @@ def _describe(value: Any, above: list[int]) -> Iterable[str]:
     elif callable(value) and hasattr(value, "__qualname__"):
         yield f"{value.__module__}.{value.__qualname__}"
     else:
-        raise ValueError(f"preprocessing: cannot read off the value of {value!r} of type {type(value).__qualname__}")
+        raise ValueError(f"preprocessing: cannot determine the value of {value!r} of type {type(value).__qualname__}")
 
 
 def _members(members: list[Any], above: list[int], owner: Any) -> Iterable[str]:
-    if id(owner) in above:  # refers to what holds it
+    if id(owner) in above:  # a circular reference
         return
     yield f"{type(owner).__qualname__} of {len(members)}"
     for member in members:
@@ -114,7 +116,7 @@ def _members(members: list[Any], above: list[int], owner: Any) -> Iterable[str]:
 
 @functools.lru_cache(maxsize=None)
 def _source_digest(kind: type) -> str:
-    """Digest of the file that defines a class, so that a mended transform never meets features of the old one."""
+    """Returns the digest of the file that defines a class, so that a changed transform computes its features again."""
     try:
         return _file_digest(inspect.getfile(kind))
     except (TypeError, OSError):

@@ -1,4 +1,4 @@
-"""Datasets of a segmentation: slices to train on, each volume read and cut once; whole images to be judged by."""
+"""The datasets of a segmentation: slices for training, cut once from each volume, and whole images for evaluation."""
 
 from __future__ import annotations
 
@@ -25,28 +25,39 @@ Slices = dict[str, torch.Tensor]
 
 
 class SliceDataset(Dataset[dict[str, Any]]):
-    """The slices of labelled images, each a sample.
+    """The slices of labelled images. Each slice is a sample.
 
-    Every image is read, scaled and cut on construction, before any training. Its slices are kept on disk in their own
-    size, found again by the content of image and label and by the transform; a sample reads its slice alone.
+    Every image is read, scaled and cut on construction, before any training. The slices are kept on disk in their
+    original size; the cache key consists of the content of image and label, and the transform. A sample reads only its
+    own slice.
 
     Parameters
     ----------
     data
-        ``{"image": path, "label": path}`` an image.
+        ``{"image": path, "label": path}`` for each image.
     transform
-        Paths to slices: ``image`` (N, 1 or 3, H, W) in [0, 1] and ``label`` (N, n, H, W), 0 and 1. Nothing random.
+        Reads the paths into slices: ``image`` (N, 1 or 3, H, W) in [0, 1] and ``label`` (N, n, H, W), 0 and 1. The
+        transform must not be random.
     slice_transform
-        A slice ``image`` (1 or 3, H, W) and ``label`` (n, H, W) to what the network eats and its loss compares with.
-        It may be random.
+        Converts a slice ``image`` (1 or 3, H, W) and ``label`` (n, H, W) to the input of the network and the target of
+        its loss. This transform may be random.
     cache_dir
-        Folder of the slices; None keeps them in memory.
+        Folder of the slices; None keeps the slices in memory.
 
     Raises
     ------
     ValueError
         The transform is random, there is no image, an image or its label is refused (the message names the file), or
         all labels are empty.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_workflows import SliceDataset
+    >>> cut = lambda entry: {"image": torch.zeros(5, 1, 8, 8), "label": torch.ones(5, 1, 8, 8)}
+    >>> dataset = SliceDataset([{"image": "ct.nii.gz", "label": "tumour.nii.gz"}], cut, lambda sample: sample)
+    >>> len(dataset), dataset[0]["image"].shape
+    (5, torch.Size([1, 8, 8]))
     """
 
     def __init__(
@@ -57,7 +68,7 @@ class SliceDataset(Dataset[dict[str, Any]]):
         cache_dir: str | Path | None = None,
     ) -> None:
         if is_random(transform):
-            raise ValueError("transform: found random transforms, which belong into slice_transform")
+            raise ValueError("transform: found random transforms, expected them in slice_transform")
         _check_some(data)
         self.data, self.slice_transform = [dict(entry) for entry in data], slice_transform
         cache = None if cache_dir is None else _SliceFiles(Path(cache_dir), transform)
@@ -88,7 +99,7 @@ class SliceDataset(Dataset[dict[str, Any]]):
 
 
 class _SliceFiles:
-    """Where the slices of an image and its label are kept."""
+    """The cache of slices, with the keys of an image and its label."""
 
     def __init__(self, folder: Path, transform: Any) -> None:
         self.cache = TensorCache(folder)
@@ -102,7 +113,7 @@ class _SliceFiles:
 def _read(
     entry: Mapping[str, Any], transform: Callable[[dict[str, Any]], Mapping[str, Any]], files: _SliceFiles | None
 ) -> tuple[Slices, Slices | Path]:
-    """The slices of an image, and where they can be found again: on disk, or as they are."""
+    """Returns the slices of an image, and the slices' file, or the slices themselves without a cache."""
     if files is None:
         slices = _cut(entry, transform)
         return slices, slices
@@ -115,30 +126,39 @@ def _read(
 
 
 def _cut(entry: Mapping[str, Any], transform: Callable[[dict[str, Any]], Mapping[str, Any]]) -> Slices:
-    read = prepared(entry, transform)
-    image, label = (convert_to_tensor(read[key], track_meta=False) for key in KEYS)
-    if image.stride(1) == 0:  # a grey slice shown as three channels is kept once
+    loaded = apply_transform(entry, transform)
+    image, label = (convert_to_tensor(loaded[key], track_meta=False) for key in KEYS)
+    if image.stride(1) == 0:  # three equal channels of a grey slice: keep one
         image = image[:, :1]
     return {"image": image.float().contiguous(), "label": label.to(torch.uint8).contiguous()}
 
 
 class ImageDataset(Dataset[dict[str, Any]]):
-    """Labelled images, whole, to be judged by; all are read once on construction, before any training.
+    """Whole labelled images for evaluation. All images are read once on construction, before any training.
 
     Parameters
     ----------
     data
-        ``{"image": path, "label": path}`` an image.
+        ``{"image": path, "label": path}`` for each image.
     transform
-        Paths to ``image`` (1 or 3, X, Y[, Z]) in [0, 1] and ``label`` (n, X, Y[, Z]) of the same geometry.
+        Reads the paths into ``image`` (1 or 3, X, Y[, Z]) in [0, 1] and ``label`` (n, X, Y[, Z]) of the same geometry.
     labelled
-        Whether some label must hold something, as of a site that is judged by all its images.
+        Whether at least one label must have a labelled voxel, as for a site that is evaluated on all its images.
 
     Raises
     ------
     ValueError
-        There is no image, an image or its label is refused, or all labels are empty and must not be; the message names
-        the file.
+        There is no image, an image or its label is refused, or all labels are empty although `labelled` is set. The
+        message names the file.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_workflows import ImageDataset
+    >>> load = lambda entry: {"image": torch.zeros(1, 8, 8, 5), "label": torch.ones(1, 8, 8, 5)}
+    >>> dataset = ImageDataset([{"image": "ct.nii.gz", "label": "tumour.nii.gz"}], load)
+    >>> len(dataset), dataset[0]["image"].shape
+    (1, torch.Size([1, 8, 8, 5]))
     """
 
     def __init__(
@@ -149,7 +169,8 @@ class ImageDataset(Dataset[dict[str, Any]]):
     ) -> None:
         _check_some(data)
         self.data, self.transform = [dict(entry) for entry in data], transform
-        found = [bool(prepared(entry, transform)["label"].any()) for entry in tqdm(self.data, "images", leave=False)]
+        images = (apply_transform(entry, transform) for entry in tqdm(self.data, "images", leave=False))
+        found = [bool(image["label"].any()) for image in images]
         if labelled and not any(found):
             raise ValueError(_all_empty(self.data))
 
@@ -157,7 +178,7 @@ class ImageDataset(Dataset[dict[str, Any]]):
         return len(self.data)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return {**prepared(self.data[index], self.transform), "item": index}
+        return {**apply_transform(self.data[index], self.transform), "item": index}
 
 
 def _check_some(data: Sequence[Mapping[str, Any]]) -> None:
@@ -170,13 +191,15 @@ def _all_empty(data: Sequence[Mapping[str, Any]]) -> str:
     return f"{data[0]['label']}: found no labelled voxel in this label and the {others} others, expected some"
 
 
-def prepared(entry: Mapping[str, Any], transform: Callable[[dict[str, Any]], Mapping[str, Any]]) -> Mapping[str, Any]:
-    """What a transform makes of an image and its label.
+def apply_transform(
+    entry: Mapping[str, Any], transform: Callable[[dict[str, Any]], Mapping[str, Any]]
+) -> Mapping[str, Any]:
+    """Applies a transform to an image and its label.
 
     Raises
     ------
     ValueError
-        The image or the label is refused; the message names the file.
+        The image or the label is refused. The message names the file.
     """
     try:
         return transform(dict(entry))

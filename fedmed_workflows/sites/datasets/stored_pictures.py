@@ -1,4 +1,4 @@
-"""Preprocess once: the pictures of images on disk, for networks whose encoder trains and sees them in every pass."""
+"""Keeps preprocessed pictures on disk, for networks whose encoder trains and reads the pictures in every pass."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ PICTURES = "pictures"
 
 
 class StoredPictures:
-    """Pictures of images, found again by the image's content and the preprocessing; a sample reads its picture alone.
+    """The pictures of images on disk. The cache key consists of the image's content and the preprocessing.
 
     Parameters
     ----------
     folder
-        Several datasets and processes may share it.
+        Folder of the pictures. Several datasets and processes can share it.
     transform
-        The preprocessing, nothing random in it.
+        The preprocessing, which must not be random.
     """
 
     def __init__(self, folder: str | Path, transform: Any) -> None:
@@ -33,7 +33,7 @@ class StoredPictures:
         self._files: dict[str, Path] = {}
 
     def add(self, image: str, make: Callable[[], torch.Tensor]) -> int:
-        """Takes up an image, and has its pictures (N, 3, S, S) made if they are not there; their number.
+        """Registers an image and computes its pictures (N, 3, S, S) if they are missing; returns their number.
 
         Raises
         ------
@@ -53,7 +53,7 @@ class StoredPictures:
         return len(found[PICTURES])
 
     def read(self, image: str, part: int) -> torch.Tensor:
-        """A picture (3, S, S) of an image that was taken up."""
+        """Reads one picture (3, S, S) of a registered image."""
         with safe_open(self._files[image], framework="pt") as file:
             picture: torch.Tensor = file.get_slice(PICTURES)[part : part + 1][0]
             return picture

@@ -1,4 +1,4 @@
-"""Whose unlabelled features adaptation aligns to: another site's released features, a folder of images, or nobody's."""
+"""The target of domain adaptation: released features of another site, a folder of unlabelled images, or none."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ from fedmed_workflows.sites.datasets.encoded import EncodedDataset
 from fedmed_workflows.sites.datasets.tensor_cache import checksum
 
 NOBODY = "none"
+"""Value of the setting ``target``: the sites align to no target."""
 
 
 class ReleasedFeatures(Dataset[dict[str, Any]]):
-    """Features that a site released as a file: numbers of length D, no image and no label.
+    """Features that a site released as a file: vectors of length D, without images and labels.
 
     Parameters
     ----------
     path
-        A safetensors file as :func:`release_features` writes it.
+        A safetensors file, written by :func:`release_features`.
     network
-        The network whose encoder the features must come from.
+        The network whose encoder must have computed the features.
 
     Raises
     ------
     ValueError
-        The file is damaged, or another encoder made it; the message names it.
+        The file is damaged, or another encoder computed the features. The message names the file.
     """
 
     def __init__(self, path: str | Path, network: Any) -> None:
@@ -59,7 +60,7 @@ class ReleasedFeatures(Dataset[dict[str, Any]]):
 
 
 def release_features(features: torch.Tensor, network: Any, path: Path) -> None:
-    """Writes features (N, D) with the digest of the encoder that made them, and their checksum."""
+    """Writes features (N, D) to a file, with the digest of the encoder that computed them and their checksum."""
     made = {"encoder": module_digest(network.visual), "sha256": checksum({"features": features})}
     write_whole(path, save({"features": features.contiguous()}, metadata=made))
 
@@ -67,19 +68,25 @@ def release_features(features: torch.Tensor, network: Any, path: Path) -> None:
 def target_dataset(
     target: str | None, network: Any, transform: Any, cache_dir: str | None = None
 ) -> Dataset[dict[str, Any]] | None:
-    """The images or features that a site adapts to.
+    """Returns the dataset of the target to which a site aligns its features, or None without a target.
 
     Parameters
     ----------
     target
-        None or ``none``; a folder of images (searched with its subfolders); or a file of released features.
+        None or ``none``; a folder of images, which is searched with its subfolders; or a file of released features.
     network, transform, cache_dir
-        As in :class:`EncodedDataset`.
+        As for :class:`EncodedDataset`.
 
     Raises
     ------
     ValueError
-        The target does not exist, or holds no image.
+        The target does not exist, or has no image.
+
+    Examples
+    --------
+    >>> from fedmed_workflows import target_dataset
+    >>> target_dataset("none", network=None, transform=None) is None
+    True
     """
     if target is None or target == NOBODY:
         return None
@@ -92,23 +99,32 @@ def target_dataset(
 
 
 class PairedLoader:
-    """Batches of the site's own data, each with a batch of the target under ``target``.
+    """Loads batches of the site's own data, each with a batch of the target under ``target``.
 
-    The target starts anew with every pass over the source and is repeated where it is shorter.
+    The target starts from its beginning with every pass over the source, and is repeated if it is shorter.
 
     Parameters
     ----------
     source
         Loader of the site's training data.
     target
-        Dataset of the target, or None for batches without target.
+        Dataset of the target, or None for batches without a target.
     shuffle
-        Whether the target is shuffled in every pass.
+        Whether to shuffle the target in every pass.
 
     Raises
     ------
     ValueError
-        The target holds less than one batch.
+        The target has fewer images than one batch.
+
+    Examples
+    --------
+    >>> from torch.utils.data import DataLoader
+    >>> from fedmed_workflows import PairedLoader
+    >>> source = DataLoader([{"image": 1.0, "label": 0}, {"image": 2.0, "label": 1}], batch_size=2)
+    >>> loader = PairedLoader(source, target=[{"image": 3.0}, {"image": 4.0}], shuffle=False)
+    >>> next(iter(loader))["target"].tolist()
+    [3.0, 4.0]
     """
 
     def __init__(
@@ -139,7 +155,17 @@ def _repeated(loader: DataLoader[Any]) -> Iterator[dict[str, Any]]:
 def prepare_paired_batch(
     batch: Mapping[str, Any], device: torch.device | str | None = None, non_blocking: bool = False, **kwargs: Any
 ) -> tuple[torch.Tensor, torch.Tensor, tuple[()], dict[str, torch.Tensor]]:
-    """What MONAI's trainer asks of a batch: the inputs, the labels, and the target as a keyword of the inferer."""
+    """Splits a batch for MONAI's trainer: inputs, labels, no positional and one keyword argument of the inferer.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_workflows import prepare_paired_batch
+    >>> batch = {"image": torch.zeros(2, 3), "label": torch.tensor([0, 1]), "target": torch.ones(2, 3)}
+    >>> image, label, args, keywords = prepare_paired_batch(batch, "cpu")
+    >>> args, list(keywords)
+    ((), ['target'])
+    """
     image, label = (batch[key].to(device, non_blocking=non_blocking, **kwargs) for key in ("image", "label"))
     target = batch.get("target")
     return image, label, (), {} if target is None else {"target": target.to(device, non_blocking=non_blocking)}

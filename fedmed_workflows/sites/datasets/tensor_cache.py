@@ -1,4 +1,4 @@
-"""Tensors that cost time to make, kept on disk under a key: features of frozen encoders, slices of volumes."""
+"""The cache of computed tensors on disk: features of frozen encoders, slices of volumes, pictures."""
 
 from __future__ import annotations
 
@@ -19,16 +19,21 @@ logger = logging.getLogger(__name__)
 
 
 class TensorCache:
-    """A folder of named tensors, found by a key; several processes may share it.
+    """A folder of named tensors, each entry under a key. Several processes can share the folder.
 
-    An entry is written under a temporary name and renamed, and carries a checksum: a damaged entry counts as absent.
+    An entry is written under a temporary name, then renamed, and has a checksum. A damaged entry counts as missing.
+
+    Parameters
+    ----------
+    folder
+        The folder of the cache.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
 
     def get(self, key: str) -> dict[str, torch.Tensor] | None:
-        """The tensors of a key, or None."""
+        """Reads the tensors of a key; returns None if the entry is missing or damaged."""
         path = self.file(key)
         try:
             with safe_open(path, framework="pt") as entry:
@@ -45,7 +50,7 @@ class TensorCache:
         return tensors
 
     def put(self, key: str, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Keeps the tensors of a key."""
+        """Writes the tensors of a key."""
         path = self.file(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
@@ -54,12 +59,12 @@ class TensorCache:
         os.replace(temporary, path)
 
     def file(self, key: str) -> Path:
-        """The safetensors file of a key, whether it exists or not."""
+        """Returns the path of the safetensors file of a key. The file may not exist."""
         return self.folder / key[:2] / f"{key}.safetensors"
 
 
 def checksum(tensors: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 of the names, shapes, types and values of tensors, to tell a damaged file."""
+    """Returns the SHA-256 digest of the names, shapes, types and values of tensors, to detect a damaged file."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(f"{name} {tensor_digest(tensors[name])}\n".encode())

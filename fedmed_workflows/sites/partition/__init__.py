@@ -1,1 +1,1 @@
-"""Partitions: a folder of images becomes the sites of a federation, by chance or by what is known of the images."""
+"""Partitions: divide a folder of images into the sites of a federation, at random or by metadata."""

@@ -1,4 +1,4 @@
-"""Sites by what is known of the images: a DICOM element or a column of a table, one site a value."""
+"""Divides images into sites by metadata: one site for each value of a DICOM element or of a table column."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fedmed_workflows.sites.partition.division import Division
 from fedmed_workflows.sites.partition.pool import Pool, Sample
 
 IMAGE = "image"
-"""The column of a table that names the images, by their paths within the source."""
+"""The column of a table with the paths of the images, relative to the source."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class ByElement:
     Attributes
     ----------
     keyword
-        As DICOM PS3.6 spells it: ``Manufacturer``, ``ManufacturerModelName``, ``MagneticFieldStrength``.
+        Keyword of the element in DICOM PS3.6, such as ``Manufacturer``, ``ManufacturerModelName`` or
+        ``MagneticFieldStrength``.
 
     Raises
     ------
@@ -44,7 +45,7 @@ class ByElement:
             raise ValueError(f"keyword: found {self.keyword!r}, expected a DICOM keyword such as 'Manufacturer'")
 
     def divide(self, pool: Pool, seed: int) -> Division:
-        """As :meth:`fedmed_workflows.sites.partition.division.Scheme.divide`; nothing is left to chance."""
+        """Divides a pool, see :meth:`fedmed_workflows.sites.partition.division.Scheme.divide`, without randomness."""
         return _by_value(pool, {sample.image: self._value(Path(sample.image)) for sample in pool.samples}, self.keyword)
 
     def _value(self, image: Path) -> str:
@@ -63,9 +64,10 @@ class ByColumn:
     Attributes
     ----------
     csv
-        The table: a header, and a row an image, whose path within the source stands in the column ``image``.
+        Path of the table. It has a header, and one row for each image, whose path relative to the source is in the
+        column ``image``.
     column
-        Whose values become sites.
+        Name of the column whose values become sites.
     """
 
     name: ClassVar[str] = "metadata"
@@ -74,7 +76,7 @@ class ByColumn:
     column: str
 
     def divide(self, pool: Pool, seed: int) -> Division:
-        """As :meth:`fedmed_workflows.sites.partition.division.Scheme.divide`; nothing is left to chance."""
+        """Divides a pool, see :meth:`fedmed_workflows.sites.partition.division.Scheme.divide`, without randomness."""
         table = _read_table(Path(self.csv), self.column)
         values = {}
         for sample in pool.samples:
@@ -105,7 +107,7 @@ def _read_table(file: Path, column: str) -> dict[str, str]:
 
 
 def _by_value(pool: Pool, values: dict[str, str], what: str) -> Division:
-    """A site a value; a patient whose images have several is whole where most of them are."""
+    """Makes one site for each value. A patient with several values goes to the site of most of the patient's images."""
     name_of = _site_names(sorted(set(values.values())), f"{pool.source}: {what}")
     sites: dict[str, list[Sample]] = {name: [] for name in sorted(set(name_of.values()))}
     moved = 0
@@ -124,7 +126,7 @@ def _by_value(pool: Pool, values: dict[str, str], what: str) -> Division:
 
 
 def _site_names(values: list[str], where: str) -> dict[str, str]:
-    """A file's name for every value; values that differ in case or punctuation alone are one."""
+    """Returns a site name for every value. Values that differ only in case or punctuation have the same name."""
     first: dict[str, str] = {}
     names = {}
     for value in values:

@@ -1,4 +1,4 @@
-"""Sites alike: patients at random, the same number of images and the same classes everywhere."""
+"""Divides patients into similar sites at random: the same number of images and the same classes at each site."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from fedmed_workflows.sites.partition.shares import assign_by_share
 
 @dataclass(frozen=True)
 class ByPatient:
-    """Patients dealt to sites at random, class by class: what no skew looks like, never one patient at two sites.
+    """Assigns patients to sites at random, class by class, without skew. No patient is at two sites.
 
     Attributes
     ----------
     sites
-        How many.
+        Number of sites.
     min_images
-        Fewest images of a site.
+        Minimum number of images of a site.
     """
 
     name: ClassVar[str] = "patient"
@@ -30,7 +30,7 @@ class ByPatient:
     min_images: int = 1
 
     def divide(self, pool: Pool, seed: int) -> Division:
-        """As :meth:`fedmed_workflows.sites.partition.division.Scheme.divide`."""
+        """Divides a pool, see :meth:`fedmed_workflows.sites.partition.division.Scheme.divide`."""
         return draw_until_valid(
             pool, seed, self.sites, self.min_images,
             lambda random: assign_by_share(pool, np.full(self.sites, 1 / self.sites), random),

@@ -1,8 +1,9 @@
 """Divides a folder of images into the sites of a federation.
 
-The source is a folder of class folders, a folder with images/ and labels/, or a MONAI datalist (JSON). The output
-folder gets a datalist SITE.json for each site, partition.json, which says how it was made, and partition.png. No image
-is copied, and no patient is at two sites. The same command writes the same sites on every machine.
+The source is a folder of class folders, a folder with images/ and labels/, or a MONAI datalist (JSON). The command
+writes to the output folder a datalist SITE.json for each site, partition.json, the record of the partition, and
+partition.png. No image is copied, and no patient is at two sites. The same command writes the same sites on every
+machine.
 """
 
 from __future__ import annotations
@@ -26,22 +27,22 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m fedmed_workflows partition", description=__doc__)
     by = parser.add_subparsers(required=True, metavar="SCHEME")
     drawn: list[tuple[str, str, Build]] = [
-        ("label_skew", "other classes at every site (Hsu et al. 2019)", _of(LabelSkew, "alpha")),
+        ("label_skew", "different classes at each site (Hsu et al. 2019)", _of(LabelSkew, "alpha")),
         ("quantity_skew", "sites of different sizes", _of(QuantitySkew, "alpha")),
-        ("patient", "patients at random, sites alike", _of(ByPatient)),
+        ("patient", "patients at random, similar sites", _of(ByPatient)),
     ]
     for name, text, build in drawn:
         scheme = _add(by, name, text, build)
-        scheme.add_argument("--sites", type=int, required=True, help="how many")
+        scheme.add_argument("--sites", type=int, required=True, help="number of sites")
         if name != "patient":
             scheme.add_argument("--alpha", type=float, required=True, help="concentration: the smaller, the more skew")
-        scheme.add_argument("--min-images", type=int, default=1, help="fewest images of a site; default: 1")
+        scheme.add_argument("--min-images", type=int, default=1, help="minimum number of images of a site; default: 1")
         scheme.add_argument("--seed", type=int, default=0, help="default: 0")
-    scheme = _add(by, "metadata", "a site for every value of what is known of the images", _by_metadata)
+    scheme = _add(by, "metadata", "one site for each value of the images' metadata", _by_metadata)
     known = scheme.add_mutually_exclusive_group(required=True)
     known.add_argument("--keyword", help="a DICOM element, such as Manufacturer")
-    known.add_argument("--csv", help="a table with a column 'image', paths within the source")
-    scheme.add_argument("--column", help="of the table: whose values become sites")
+    known.add_argument("--csv", help="a table with a column 'image': paths relative to the source")
+    scheme.add_argument("--column", help="the column of the table whose values become sites")
     scheme.set_defaults(seed=0)
     return parser
 
@@ -49,8 +50,8 @@ def _parser() -> argparse.ArgumentParser:
 def _add(by: Any, name: str, text: str, build: Build) -> argparse.ArgumentParser:
     scheme: argparse.ArgumentParser = by.add_parser(name, help=text, description=text)
     scheme.add_argument("source", help="the images: a folder, or a datalist")
-    scheme.add_argument("output_dir", help="where the sites are written: a new or an empty folder")
-    scheme.add_argument("--patient-pattern", help="regular expression with one group: the patient, in a file's name")
+    scheme.add_argument("output_dir", help="folder for the sites, new or empty")
+    scheme.add_argument("--patient-pattern", help="regular expression with one group: the patient in a file name")
     scheme.set_defaults(build=build)
     return scheme
 
@@ -67,7 +68,7 @@ def _by_metadata(options: argparse.Namespace) -> Scheme:
 
 
 def main() -> int:
-    """The command line."""
+    """Runs the command line."""
     parser = _parser()
     options = parser.parse_args()
     try:
@@ -77,11 +78,11 @@ def main() -> int:
         parser.error(str(error))
     width = max(len(site) for site in record["sites"])
     print(f"{'site':{width}}  {'patients':>8}  {'images':>7}  classes")
-    for site, told in record["sites"].items():
-        classes = ", ".join(f"{name} {count}" for name, count in told["classes"].items())
-        patients = "unknown" if told["patients"] is None else told["patients"]
-        print(f"{site:{width}}  {patients:>8}  {told['images']:>7}  {classes}")
+    for site, entry in record["sites"].items():
+        classes = ", ".join(f"{name} {count}" for name, count in entry["classes"].items())
+        patients = "unknown" if entry["patients"] is None else entry["patients"]
+        print(f"{site:{width}}  {patients:>8}  {entry['images']:>7}  {classes}")
     if moved := record.get("images_with_their_patients"):
-        print(f"{moved} images are where most of their patient's images are, not where their own value says")
+        print(f"{moved} images were assigned by the other images of their patient, not by their own value")
     print(f"written: {options.output_dir}")
     return 0

@@ -1,4 +1,4 @@
-"""What a scheme makes of a pool, and draws that are repeated until every site can take part."""
+"""The division of a pool into sites, the protocol of a scheme, and draws repeated until every site is valid."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from fedmed_workflows.sites.datalist import SECTIONS
 from fedmed_workflows.sites.partition.pool import Pool, Sample
 
 DRAWS = 1000
-"""Draws after which no further one is tried."""
+"""Maximum number of draws."""
 
 LEAST_PATIENTS = 3
-"""Patients of one class that a site needs: one to train on, one to validate and one to test by."""
+"""Number of patients of one class that a site needs: one each for training, validation and test."""
 
 
 @dataclass(frozen=True)
 class Division:
-    """Images by site.
+    """The images of each site.
 
     Attributes
     ----------
     sites
-        By name, the images of the site, in the order of the pool.
+        Images of each site, by site name, in the order of the pool.
     details
-        What there is to know of how they came to be, besides the scheme's settings; plain values.
+        How the sites were drawn, in addition to the settings of the scheme, as plain values.
     """
 
     sites: dict[str, list[Sample]]
@@ -36,22 +36,22 @@ class Division:
 
 
 class Scheme(Protocol):
-    """A way to divide a pool; its attributes are its settings."""
+    """A scheme that divides a pool into sites. The attributes of the scheme are its settings."""
 
     name: ClassVar[str]
 
     def divide(self, pool: Pool, seed: int) -> Division:
-        """The sites of a pool, the same for the same images and seed.
+        """Divides a pool into sites. The result is the same for the same images and seed.
 
         Raises
         ------
         ValueError
-            The images do not make such sites; the message names the source or an image.
+            The images cannot be divided into such sites. The message names the source or an image.
         """
 
 
 def check_sites(pool: Pool, sites: int) -> None:
-    """Refuses a number of sites that the patients do not make.
+    """Refuses a number of sites below 2 or above the number of patients.
 
     Raises
     ------
@@ -70,25 +70,25 @@ def check_sites(pool: Pool, sites: int) -> None:
 def draw_until_valid(
     pool: Pool, seed: int, sites: int, min_images: int, draw: Callable[[np.random.RandomState], dict[str, int]]
 ) -> Division:
-    """The first draw after which every site can be trained on.
+    """Returns the first draw in which every site can be trained on.
 
     Parameters
     ----------
     pool
         The images.
     seed
-        Of all draws.
+        Seed of all draws.
     sites
-        How many there are; they are named ``site_1``, ``site_2`` and so on.
+        Number of sites. Their names are ``site_1``, ``site_2`` and so on.
     min_images
-        Fewest images of a site.
+        Minimum number of images of a site.
     draw
-        From NumPy's frozen generator to the place of every patient's site.
+        Draws from NumPy's frozen generator; returns the index of the site of each patient.
 
     Raises
     ------
     ValueError
-        No draw had such sites, or the fewest images are less than one.
+        No draw has valid sites, or `min_images` is below 1.
     """
     check_sites(pool, sites)
     if min_images < 1:
@@ -110,7 +110,7 @@ def draw_until_valid(
 
 
 def _can_take_part(pool: Pool, part: list[Sample]) -> bool:
-    """Whether a site has something in every section, the source's own and those that its patients are split into."""
+    """Returns whether a site has images in every section, both of the source and of the later split by patients."""
     if {sample.section for sample in part} != pool.sections:
         return False
     if pool.sections == set(SECTIONS):

@@ -1,4 +1,4 @@
-"""Sites with different classes: Dirichlet label skew (Hsu et al. 2019, arXiv 1909.06335, section 3.1)."""
+"""Divides images into sites with different classes: Dirichlet label skew (Hsu et al. 2019, arXiv 1909.06335)."""
 
 from __future__ import annotations
 
@@ -16,24 +16,29 @@ from fedmed_workflows.sites.partition.shares import check_concentration, dirichl
 
 @dataclass(frozen=True)
 class LabelSkew:
-    """Sites of the same size, the classes of each drawn from Dir(alpha p), p the classes' shares of all images.
+    """Makes sites of the same size. The classes of each site are drawn from Dir(alpha p).
 
-    The sites take patients in turn, the one with the fewest images next, each of a class drawn from its own
-    distribution; a class that is used up is drawn no more. So every image is at one site.
+    The vector p has the shares of the classes among all images. The site with the fewest images takes the next patient,
+    of a class drawn from the site's own distribution. A class without remaining patients is not drawn again. Every
+    image is at one site.
 
     Attributes
     ----------
     sites
-        How many.
+        Number of sites.
     alpha
-        Concentration: the smaller, the fewer classes a site has; the larger, the more its classes are those of all.
+        Concentration. A small value gives a site few classes; a large value gives it the classes of all images.
     min_images
-        Fewest images of a site; a draw with a smaller one is repeated.
+        Minimum number of images of a site; a draw with a smaller site is repeated.
 
     Raises
     ------
     ValueError
-        The concentration is not above 0.
+        The concentration is not a finite number above 0.
+
+    Notes
+    -----
+    Source: Hsu et al. 2019, arXiv 1909.06335, section 3.1.
     """
 
     name: ClassVar[str] = "label_skew"
@@ -46,7 +51,7 @@ class LabelSkew:
         check_concentration(self.alpha)
 
     def divide(self, pool: Pool, seed: int) -> Division:
-        """As :meth:`fedmed_workflows.sites.partition.division.Scheme.divide`; a segmentation has no classes to skew."""
+        """Divides a pool with several classes, see :meth:`fedmed_workflows.sites.partition.division.Scheme.divide`."""
         if len(pool.class_names) < 2:
             found = pool.class_names or "a segmentation"
             raise ValueError(f"{pool.source}: label_skew: found {found}, expected images of two classes or more")
@@ -55,22 +60,22 @@ class LabelSkew:
     def _draw(self, pool: Pool, random: np.random.RandomState) -> dict[str, int]:
         count = Counter(sample.label for sample in pool.samples)
         prior = np.array([count[name] for name in pool.class_names]) / len(pool.samples)
-        preferred = [dirichlet(self.alpha * prior, random) for _ in range(self.sites)]
+        probabilities = [dirichlet(self.alpha * prior, random) for _ in range(self.sites)]
         waiting, images, place_of = shuffled_by_class(pool, random), [0] * self.sites, {}
         for _ in pool.by_patient:
             place = images.index(min(images))
-            patient = waiting[_class(preferred[place], waiting, random)].pop()
+            patient = waiting[_class(probabilities[place], waiting, random)].pop()
             place_of[patient] = place
             images[place] += len(pool.by_patient[patient])
         return place_of
 
 
 def _class(
-    preferred: npt.NDArray[np.float64], waiting: list[list[str]], random: np.random.RandomState
+    probabilities: npt.NDArray[np.float64], waiting: list[list[str]], random: np.random.RandomState
 ) -> int:
-    """A class of which patients are left, by a site's preference; by what is left where it prefers none of them."""
+    """Draws a class with remaining patients by a site's distribution, or by the remaining patients if that is zero."""
     left = np.array([len(patients) for patients in waiting], dtype=np.float64)
-    weights = preferred * (left > 0)
+    weights = probabilities * (left > 0)
     if not weights.sum() > 0:
         weights = left
     return int(random.choice(len(waiting), p=weights / weights.sum()))

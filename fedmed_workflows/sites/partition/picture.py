@@ -1,4 +1,4 @@
-"""A picture of a partition: how many images each site has, of which classes."""
+"""Draws a partition: the number of images of each class at each site."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from matplotlib.figure import Figure
 from fedmed_workflows.drawing import LABEL_SIZE, PAGE_WIDTH, TICK_SIZE, TITLE_SIZE, TRAINING, shorten
 
 COLORS = (TRAINING, "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
-"""Of Okabe and Ito, told apart with any colour vision; for more classes the steps of a colour map."""
+"""Colours of Okabe and Ito, distinguishable with any colour vision. More classes use a colour map."""
 
 ROW, TALLEST = 0.3, 40.0
-"""Height of a site's bar and of a whole picture, in inches."""
+"""Height of the bar of a site, and maximum height of a picture, in inches."""
 
 ALL_IMAGES = "images"
-"""Of a segmentation, which has no classes to tell apart."""
+"""Name of the only series of a segmentation, which has no classes."""
 
 
 def partition_figure(record: Mapping[str, Any]) -> Figure:
-    """A bar a site, its classes side by side on it, with the numbers of its images and patients behind it.
+    """Draws one bar for each site, with its classes side by side, and the numbers of images and patients.
 
     Parameters
     ----------
     record
-        What ``partition.json`` says.
+        Content of ``partition.json``.
     """
     sites, names = record["sites"], record["class_names"] or [ALL_IMAGES]
     figure = Figure(figsize=(PAGE_WIDTH, min(TALLEST, 1.5 + ROW * len(sites))), layout="constrained")

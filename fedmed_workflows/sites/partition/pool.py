@@ -1,4 +1,4 @@
-"""The images that a partition divides, and whose they are."""
+"""The images that a partition divides, with their classes and patients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fedmed_workflows.sites.segmentation_sites import read_pairs
 from fedmed_workflows.sites.split import patients_of
 
 PATIENT_PREFIX = "patient "
-"""Prefix that :func:`fedmed_transforms.patients.split.patient_of` puts before a patient, not before a study."""
+"""Prefix that :func:`fedmed_transforms.patients.split.patient_of` adds to a patient, but not to a study."""
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,15 @@ class Sample:
     Attributes
     ----------
     image
-        Its path.
+        Path of the image.
     section
-        Of the source's datalist; ``training`` of a folder.
+        Section of the image in the source's datalist; ``training`` for a folder.
     label
-        Its class, or its label's path.
+        Class of the image, or path of its label.
     patient
-        What keeps images together, as of :func:`fedmed_transforms.patients.split.patient_of`.
+        Key of the patient, whose images stay together, from :func:`fedmed_transforms.patients.split.patient_of`.
     named
-        The patient's name where a datalist or a pattern told it; None where the image's own header does, or nothing.
+        Name of the patient from a datalist or a pattern; None if the name is from the image's header, or unknown.
     """
 
     image: str
@@ -50,13 +50,13 @@ class Pool:
     Attributes
     ----------
     source
-        The folder, or the datalist's file.
+        The folder, or the file of the datalist.
     samples
-        In the order of their paths within the source.
+        The images, in the order of their paths.
     class_names
-        In alphabetical order; none of a segmentation.
+        The classes, in alphabetical order; empty for a segmentation.
     patient_pattern
-        What found the patients in the files' names.
+        Regular expression that found the patients in the file names, or None.
     """
 
     source: Path
@@ -66,7 +66,7 @@ class Pool:
 
     @cached_property
     def by_patient(self) -> dict[str, list[Sample]]:
-        """The images of every patient, patients in the order of their names."""
+        """The images of every patient, by patient, in the order of the patients' names."""
         found: dict[str, list[Sample]] = {sample.patient: [] for sample in sorted(self.samples, key=_patient)}
         for sample in self.samples:
             found[sample.patient].append(sample)
@@ -74,7 +74,7 @@ class Pool:
 
     @cached_property
     def class_of(self) -> dict[str, int]:
-        """By patient, the index of the first class that its images have, which it counts for; 0 of a segmentation."""
+        """The index of the first class among a patient's images, by patient; 0 for a segmentation."""
         index = {name: place for place, name in enumerate(self.class_names)}
         return {
             patient: min(index.get(sample.label, 0) for sample in samples)
@@ -83,11 +83,11 @@ class Pool:
 
     @cached_property
     def sections(self) -> set[str]:
-        """The sections that the source has."""
+        """The sections of the source."""
         return {sample.section for sample in self.samples}
 
     def name_of(self, image: str) -> str:
-        """An image's path within the source, the same on every machine."""
+        """Returns the path of an image relative to the source, which is the same on every machine."""
         return Path(relative_to_site(image, self.source)).as_posix()
 
 
@@ -96,19 +96,19 @@ def _patient(sample: Sample) -> str:
 
 
 def read_pool(source: str | Path, patient_pattern: str | None = None) -> Pool:
-    """The images of a folder of class folders, a folder with ``images`` and ``labels``, or a MONAI datalist.
+    """Reads the images of a folder of class folders, a folder with ``images`` and ``labels``, or a MONAI datalist.
 
     Parameters
     ----------
     source
-        The folder, a folder with a ``datalist.json``, or a datalist's file.
+        The folder, a folder with a ``datalist.json``, or the file of a datalist.
     patient_pattern
-        Regular expression with one group that finds the patient in a file's name, for images whose files do not say.
+        Regular expression with one group that finds the patient in a file name, for files that do not name the patient.
 
     Raises
     ------
     ValueError
-        There is no image, the source has another layout, or an image cannot be read; the message names the folder or
+        There is no image, the source has another layout, or an image cannot be read. The message names the folder or
         the file.
     """
     path = Path(source)
@@ -128,23 +128,23 @@ def read_pool(source: str | Path, patient_pattern: str | None = None) -> Pool:
 
 
 def patient_count(pool: Pool, samples: list[Sample]) -> int | None:
-    """How many patients there are; None where nothing says whose any of the images is."""
+    """Returns the number of patients; None if the patients of all images are unknown."""
     known = any(sample.patient != relative_to_site(sample.image, pool.source) for sample in samples)
     return len({sample.patient for sample in samples}) if known else None
 
 
 def class_counts(samples: list[Sample], class_names: list[str]) -> dict[str, int]:
-    """How many images each class has, of a classification."""
+    """Returns the number of images of each class."""
     found = Counter(sample.label for sample in samples)
     return {name: found[name] for name in class_names}
 
 
-def _name(patient: str, told: bool) -> str | None:
-    return patient.removeprefix(PATIENT_PREFIX) if told and patient.startswith(PATIENT_PREFIX) else None
+def _name(patient: str, is_named: bool) -> str | None:
+    return patient.removeprefix(PATIENT_PREFIX) if is_named and patient.startswith(PATIENT_PREFIX) else None
 
 
 def _is_segmentation(source: Path) -> bool:
-    """Whether images have label files; what is no datalist is refused by who reads it as one."""
+    """Returns whether the images have label files. An invalid datalist is refused later, by its reader."""
     datalist = datalist_of(source)
     if datalist is None:
         return all((source / part).is_dir() for part in ("images", "labels"))

@@ -1,4 +1,4 @@
-"""Sites of different sizes: a Dirichlet distribution over the sites (Li et al. 2022, arXiv 2102.02079, section 4.3)."""
+"""Divides images into sites of different sizes: Dirichlet quantity skew (Li et al. 2022, arXiv 2102.02079)."""
 
 from __future__ import annotations
 
@@ -14,21 +14,25 @@ from fedmed_workflows.sites.partition.shares import assign_by_share, check_conce
 
 @dataclass(frozen=True)
 class QuantitySkew:
-    """Shares of the images drawn from Dir(alpha) over the sites; the classes are in the same proportions everywhere.
+    """Makes sites whose shares of the images are drawn from Dir(alpha). The classes have the same proportions.
 
     Attributes
     ----------
     sites
-        How many.
+        Number of sites.
     alpha
-        Concentration: the smaller, the more the sizes differ.
+        Concentration. The smaller the value, the more the sizes differ.
     min_images
-        Fewest images of a site; a draw with a smaller one is repeated.
+        Minimum number of images of a site; a draw with a smaller site is repeated.
 
     Raises
     ------
     ValueError
-        The concentration is not above 0.
+        The concentration is not a finite number above 0.
+
+    Notes
+    -----
+    Source: Li et al. 2022, arXiv 2102.02079, section 4.3.
     """
 
     name: ClassVar[str] = "quantity_skew"
@@ -41,7 +45,7 @@ class QuantitySkew:
         check_concentration(self.alpha)
 
     def divide(self, pool: Pool, seed: int) -> Division:
-        """As :meth:`fedmed_workflows.sites.partition.division.Scheme.divide`."""
+        """Divides a pool, see :meth:`fedmed_workflows.sites.partition.division.Scheme.divide`."""
         alphas = [self.alpha] * self.sites
 
         def draw(random: np.random.RandomState) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Patients dealt to sites by the share that each of them is to have."""
+"""Random shares of sites (Dirichlet), and the assignment of patients to sites by these shares."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from fedmed_workflows.sites.partition.pool import Pool
 
 
 def assign_by_share(pool: Pool, shares: npt.NDArray[np.float64], random: np.random.RandomState) -> dict[str, int]:
-    """The place of every patient's site.
+    """Assigns patients to sites; returns the index of the site of each patient.
 
-    Patients are shuffled within their classes and dealt class by class, each to the site that is farthest behind its
-    share of the images so far: so the sites have the classes in the same proportions, as nearly as patients allow.
+    Patients are shuffled within their classes and assigned class by class. Each patient goes to the site that has the
+    largest deficit to its share of the images so far. The classes therefore have the same proportions at all sites, as
+    far as the patients allow.
 
     Parameters
     ----------
     pool
         The images.
     shares
-        Of each site; they sum to one.
+        Share of each site; the shares sum to one.
     random
-        Shuffles the patients.
+        Generator that shuffles the patients.
     """
     images, total, place_of = np.zeros(len(shares)), 0, {}
     for patients in shuffled_by_class(pool, random):
@@ -38,7 +39,7 @@ def assign_by_share(pool: Pool, shares: npt.NDArray[np.float64], random: np.rand
 
 
 def shuffled_by_class(pool: Pool, random: np.random.RandomState) -> list[list[str]]:
-    """The patients of each class, in a random order that depends on their names alone."""
+    """Returns the patients of each class, in a random order that depends only on the patients' names."""
     classes: list[list[str]] = [[] for _ in range(max(1, len(pool.class_names)))]
     for patient in pool.by_patient:
         classes[pool.class_of[patient]].append(patient)
@@ -46,17 +47,17 @@ def shuffled_by_class(pool: Pool, random: np.random.RandomState) -> list[list[st
 
 
 def dirichlet(concentrations: Sequence[float], random: np.random.RandomState) -> npt.NDArray[np.float64]:
-    """Shares that sum to one.
+    """Draws shares that sum to one from a Dirichlet distribution.
 
-    Taken from gamma variates by their logarithms (gamma(a) is distributed as gamma(a + 1) u^(1/a)): at the small
-    concentrations of a strong skew the variates themselves are too small for a float64, and no share would be left.
+    The shares are computed from the logarithms of gamma variates (gamma(a) is distributed as gamma(a + 1) u^(1/a)).
+    At the small concentrations of a strong skew the variates themselves are too small for a float64.
 
     Parameters
     ----------
     concentrations
-        One number above 0 a share.
+        One number above 0 for each share.
     random
-        NumPy's frozen generator: its draws are the same in every version.
+        NumPy's frozen generator, whose draws are the same in every version.
     """
     alphas = np.asarray(concentrations, dtype=np.float64)
     gammas = random.standard_gamma(alphas + 1)

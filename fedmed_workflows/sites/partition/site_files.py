@@ -1,4 +1,4 @@
-"""The sites of a partition as files: a datalist each, a picture of all, and how they were made."""
+"""Writes the sites of a partition: one datalist for each site, the record of the partition, and its picture."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ from fedmed_workflows.sites.partition.picture import partition_figure
 from fedmed_workflows.sites.partition.pool import Pool, Sample, class_counts, patient_count
 
 PICTURE = "partition.png"
-"""Beside the sites: the images of each site by class."""
+"""Name of the picture beside the sites, which shows the images of each site by class."""
 
 
 def write_partition(pool: Pool, scheme: Scheme, seed: int, output_dir: str | Path) -> dict[str, Any]:
-    """Divides a pool and writes ``SITE.json`` a site, ``partition.json`` and ``partition.png``, all or nothing.
+    """Divides a pool; writes ``SITE.json`` for each site, ``partition.json`` and ``partition.png``, atomically.
 
-    No image is copied: the datalists name the images by their paths relative to the folder, so that both can be moved
-    together. A folder that holds this partition already is left as it is.
+    No image is copied. The datalists name the images by paths relative to the folder, so that images and folder can be
+    moved together. A folder that already has this partition is not changed.
 
     Parameters
     ----------
     pool
         The images.
     scheme
-        How to divide them.
+        The scheme that divides the images.
     seed
-        Of all that is left to chance, 0 or above.
+        Seed of all random draws, 0 or above.
     output_dir
-        Where to write: missing, empty, or holding this partition. Not among the images.
+        Folder for the files: missing, empty, or with this partition. It must be outside the folder of the images.
 
     Returns
     -------
     dict
-        What ``partition.json`` says.
+        Content of ``partition.json``.
 
     Raises
     ------
     ValueError
-        The images do not make such sites, or the folder holds something else; the message names it.
+        The images cannot be divided into such sites, or the folder has other files. The message names the folder.
     """
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed: found {seed}, expected a whole number from 0 to 2^32 - 1")
@@ -78,13 +78,13 @@ def write_partition(pool: Pool, scheme: Scheme, seed: int, output_dir: str | Pat
 
 
 def _check_place(pool: Pool, folder: Path) -> None:
-    """What is written among the images would be taken for a class, or read as a site of its own."""
+    """Refuses a folder among the images, which would be read as a class or as a site."""
     if datalist_of(pool.source) is None and folder.resolve().is_relative_to(pool.source.resolve()):
         raise ValueError(f"{folder}: expected a folder outside of the images in {pool.source}")
 
 
 def _holds(folder: Path, record: Mapping[str, Any]) -> bool:
-    """Whether the folder holds this partition already; refuses one that holds anything else."""
+    """Returns whether the folder has this partition; refuses a folder with other files."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
     file = folder / PARTITION
@@ -120,7 +120,7 @@ def _item(pool: Pool, sample: Sample, folder: Path) -> dict[str, str]:
 
 
 def _relative(path: Path, folder: Path) -> str:
-    """A path as a file in the folder names it; links in the paths of both are followed, those to single images not."""
+    """Returns a path relative to the folder. Links to folders are resolved, links to single images are not."""
     absolute = path.parent.resolve() / path.name
     return Path(os.path.relpath(absolute, folder.parent.resolve() / folder.name)).as_posix()
 

@@ -145,7 +145,7 @@ def test_pictures_are_measured_in_pixels() -> None:
 def test_bad_answers_are_refused() -> None:
     case = volume(0)
     case["moved"][0, 0, 0, 0] = math.nan
-    with pytest.raises(ValueError, match="the network's weights are no numbers any more"):
+    with pytest.raises(ValueError, match="the network's weights may be NaN or infinite"):
         evaluate([case])
     with pytest.raises(ValueError, match=re.escape("found logits and label (2, 16, 14, 6) and (2, 16, 14, 6)")):
         evaluate([volume(0)], ["lung"])
@@ -187,7 +187,7 @@ def test_of_many_cases_few_pictures_are_held(tmp_path: Path, monkeypatch: pytest
     overlays.start()
     values = np.random.default_rng(0).permutation(101) / 100
     for value in values:
-        overlays.see(float(value), image, mask, mask)
+        overlays.add(float(value), image, mask, mask)
         assert len(overlays._kept) <= 9
     best, median, worst = (case["dice"] for case in overlays.write())
     assert (best, worst) == (1, 0) and abs(median - 0.5) <= 0.1

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from fedmed_networks import FACMIC
 from fedmed_workflows.federation.federation import Federation
-from fedmed_workflows.federation.in_process import InProcessEngine, opened
+from fedmed_workflows.federation.in_process import InProcessEngine, build_engine
 from fedmed_workflows.federation.rounds import FederationError
 from fedmed_workflows.federation.run_folder import RunFolder
 
@@ -98,7 +98,7 @@ def test_a_site_s_update_depends_on_seed_site_and_round_alone(federated: dict[st
 
 
 def test_sites_share_one_frozen_encoder(federated: dict[str, Any]) -> None:
-    engine, _, _ = opened(federation(federated))
+    engine, _, _ = build_engine(federation(federated))
     encoders = {id(site.network.visual) for site in [*engine.sites.values(), engine.unseen] if site}
     assert len(encoders) == 1
     assert len({id(site.network.attention) for site in engine.sites.values()}) == 2
@@ -209,7 +209,7 @@ def test_enough_other_sites_carry_the_round(federated: dict[str, Any]) -> None:
 def test_a_checkpoint_that_does_not_match_the_manifest_is_refused(federated: dict[str, Any]) -> None:
     run = federation(federated)
     run.run()
-    engine, manifest, _ = opened(run)
+    engine, manifest, _ = build_engine(run)
     with RunFolder(federated["output_dir"], run.identity()) as folder:
         weights, history = folder.resume(manifest) or ({}, [])
         name = "attention.0.weight"

@@ -27,7 +27,8 @@ def test_alone_is_a_federation_of_one_site_where_all_are_judged(federated: dict[
     assert set(alone["final"]) == set(alone["history"][-1]["validation"]) == {"site_a", "site_b", "unseen"}
     assert alone["final"]["site_b"]["split"] == "test" and alone["final"]["unseen"]["split"] == "all"
     assert [*alone["history"][1]["sites"]] == ["site_a"]
-    assert "Trained at site_a alone: the other sites were judged, and nothing was exchanged." in alone["notes"]
+    note = "Trained at site_a alone: the other sites were only evaluated, and no tensor was exchanged."
+    assert note in alone["notes"]
     single = run(federated, sites=["site_a"], output_dir=str(tmp_path / "single"))
     last = "checkpoints/round_00003.safetensors"
     assert (Path(federated["output_dir"]) / last).read_bytes() == (tmp_path / "single" / last).read_bytes()

@@ -115,8 +115,9 @@ def test_the_page_shows_numbers_and_says_what_is_withheld(
     page = read_page(Path(entries["output_dir"]) / "statistics.html")
     assert ["large", "110", "110", "0"] in page.rows and ["middle", "23", "23", "1"] in page.rows
     assert ["small unseen", "withheld", "withheld", "withheld"] in page.rows
-    assert ["Together, but what is withheld", "133", "133", "1"] in page.rows
-    assert "small: everything, as the site has fewer than 10 patients or than its own people ask for" in page.text
+    assert ["All sites, without withheld numbers", "133", "133", "1"] in page.rows
+    reason = "because the site has fewer than 10 patients, or than the minimum that the site sets"
+    assert f"small: all numbers, {reason}" in page.text
     assert "middle: class dots, class stripes, each of fewer than 10 patients" in page.text
     assert "middle: withheld for Intensity: 10 bins are not fewer than 10% of 23 patients" in page.text
     assert not any(tag == "script" or attributes.get("href") for tag, attributes in page.tags)

@@ -172,7 +172,7 @@ def test_what_encrypted_rounds_do_not_have_is_refused(
 
 def test_rounds_in_which_nothing_would_travel_are_refused(entries: dict[str, Any], tmp_path: Path) -> None:
     network = SimpleNamespace(manifest=Manifest({}, "frozen"))
-    with pytest.raises(ValueError, match="rounds: expected 0, found 2: nothing of this network travels"):
+    with pytest.raises(ValueError, match="rounds: expected 0, found 2: no tensor of this network is exchanged"):
         federation = production(entries, rounds=2).federation
         write_encrypted_job(federation, network, "run", tmp_path / "jobs")  # type: ignore[arg-type]
     assert not (tmp_path / "jobs").exists()

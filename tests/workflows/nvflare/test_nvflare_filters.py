@@ -117,7 +117,7 @@ def test_what_is_no_difference_of_the_manifest_s_tensors_is_refused(sent: dict[s
 
 def test_an_answer_that_no_filter_saw_is_refused_where_filters_are_expected() -> None:
     received = get_weights(network())
-    with pytest.raises(SiteError, match="site 'a': its answer is no difference"):
+    with pytest.raises(SiteError, match="site 'a': its answer is not a difference"):
         filtered_update(message(source={"host": "a", "file": "R1"}, **{SAMPLES: 3}), "a", received)
 
 
@@ -137,7 +137,7 @@ def test_a_site_answers_with_a_difference_whose_noise_nobody_can_draw_again(filt
     executor = SiteExecutor()
     executor._joined = Joined(Trained(), "data", Preparation({}, []))  # type: ignore[arg-type]
     executor._filtered, executor._held = filtered, (0, get_weights(network()))
-    executor._offered = lambda weights, fl_ctx: {}  # type: ignore[method-assign]  # no server fetches it here
+    executor._offer = lambda weights, fl_ctx: {}  # type: ignore[method-assign]  # no server fetches it here
     context = SimpleNamespace(get_identity_name=lambda: "a")
     draws = set()
     for _ in range(2):
@@ -162,7 +162,7 @@ def test_a_mistake_in_a_filter_is_told_before_the_job_is_written(entry: dict[str
 
 
 def test_one_process_has_no_filters_of_nvflare(federated: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="filters: they are NVFlare's, and engine is 'in_process'"):
+    with pytest.raises(ValueError, match="filters: found the engine 'in_process', expected the engine 'nvflare'"):
         run({**federated, "filters": [PERCENTILE]})
     assert not Path(federated["output_dir"]).exists()
 

@@ -136,7 +136,7 @@ def test_a_site_that_does_not_answer_is_left_alone_until_it_answers_again() -> N
     [
         (failure("site 'b': the state after round 2 is missing"), "'b': 'the state after round 2 is missing'"),
         (make_reply(ReturnCode.EXECUTION_EXCEPTION), "NVFlare reports EXECUTION_EXCEPTION"),
-        (Shareable(), "its answer is no message of a federation"),
+        (Shareable(), "its answer is not a message of a federation"),
         (opening(initial="other"), "its untrained tensors have digest other"),
         (opening(data="other"), "its images or labels are not those that the run began with"),
         (opening(manifest={**MANIFEST.to_json(), "frozen": "other"}), "its frozen weights have digest other"),

@@ -76,7 +76,7 @@ def test_page_shows_each_unseen_site_and_leads_to_its_run(
         "Over the unseen sites the Dice was 0.300 ± 0.100 before round 1 and 0.750 ± 0.180 after the last" in page.text
     )
     assert (
-        "3 sites, each in turn the unseen one of a run of its own, 1 class." in page.text and "Chance" not in page.text
+        "3 sites, each the unseen site of its own run, 1 class." in page.text and "Chance" not in page.text
     )
     assert page.row("Unseen site") == ["Unseen site", "Rounds", "Images", "Dice", "HD95 (mm)"]
     assert page.row("west") == ["west", "1", "7", f"0.700 0.600{DASH}0.800 before 0.300 0.200{DASH}0.400",
@@ -86,7 +86,7 @@ def test_page_shows_each_unseen_site_and_leads_to_its_run(
         "0.750 ± 0.180 before 0.300 ± 0.100",
         "6.5 ± 3.5 before 6.5 ± 3.5",
     ]
-    assert page.row("Least to greatest")[3:] == [
+    assert page.row("Minimum to maximum")[3:] == [
         f"0.600{DASH}0.950 before 0.200{DASH}0.400",
         f"4.0{DASH}9.0 before 4.0{DASH}9.0",
     ]

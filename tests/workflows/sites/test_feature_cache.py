@@ -113,7 +113,7 @@ def test_preprocessings_differ_in_their_digest(build: Callable[[Any], Any], sett
 
 def test_a_preprocessing_that_cannot_be_read_off_is_refused() -> None:
     for unreadable in (iter([1]).__next__, np.random.default_rng(0).normal):
-        with pytest.raises(ValueError, match="preprocessing: cannot read off the value of"):
+        with pytest.raises(ValueError, match="preprocessing: cannot determine the value of"):
             transform_digest(Compose([Identityd("image"), Lambdad("image", unreadable)]))
 
 

@@ -27,7 +27,7 @@ def datalist(text: str) -> Callable[[Path], Any]:
         pytest.param(lambda site: write_folder(site, dots=20, stripes=20), {"batch_size": 33},
                      "found 32 training images after the split, expected at least one batch of 33", id="batch"),
         pytest.param(lambda site: write_folder(site, dots=2, stripes=2), {},
-                     "found no validation image after the split, expected three of some class", id="too few to split"),
+                     "found no validation image after the split, expected three of one class", id="too few to split"),
         pytest.param(lambda site: write_folder(site, dots=9, strips=9), {"class_names": ["dots", "stripes"]},
                      r"found the classes \['strips'\], expected some of \['dots', 'stripes'\]", id="class"),
         pytest.param(lambda site: (write_folder(site, dots=9) / "dots" / "notes.txt").touch(), {},
