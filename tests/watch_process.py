@@ -7,15 +7,13 @@ import multiprocessing
 import os
 import signal
 import sqlite3
-import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-PATIENCE = 60.0
-"""Seconds in which what a test waits for has to come."""
+from tests.waiting import END_SECONDS
 
 
 class WatchProcess:
@@ -61,16 +59,8 @@ class WatchProcess:
 
     def wait(self) -> int | None:
         """The exit status, once it has ended by itself."""
-        self._process.join(PATIENCE)
+        self._process.join(END_SECONDS)
         return self._process.exitcode
-
-
-def until(condition: Callable[[], Any]) -> None:
-    """Waits for something to come true."""
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, "it did not come true"
-        time.sleep(0.05)
 
 
 def states(output_dir: Path) -> dict[str, str]:

@@ -27,7 +27,8 @@ from tests.bright_network import Bright
 from tests.bundles.test_study_in_result_out import write_study
 from tests.cutting_link import CuttingLink
 from tests.orthanc_server import OrthancServer
-from tests.watch_process import WatchProcess, attempts, errors, states, table, until
+from tests.waiting import END_SECONDS, until
+from tests.watch_process import WatchProcess, attempts, errors, states, table
 
 pytestmark = pytest.mark.filterwarnings("ignore:parsing config_file")
 
@@ -175,7 +176,7 @@ def test_the_command_and_its_retry(series: Path, small_clip: dict[str, Any], tmp
         until(lambda: states(out) == {"1.2.1": "done"})  # there is no such file any more
     finally:
         process.terminate()
-        assert process.wait(60) == 0
+        assert process.wait(END_SECONDS) == 0
     assert "expected a readable NIfTI" in ended[str(incoming / "cut.nii.gz")]
     lines = (tmp_path / "log").read_text()
     assert "running: 0 waiting, 0 processing, 1 done, 1 set aside" in lines and "ended: 0 waiting" in lines

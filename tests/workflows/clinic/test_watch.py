@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from fedmed_workflows.clinic.watch.ledger import StudyLedger
-from tests.watch_process import WatchProcess, errors, states, table, until
+from tests.waiting import until
+from tests.watch_process import WatchProcess, errors, states, table
 from tests.workflows.clinic.watched_studies import (
     KEPT,
     SLICES,

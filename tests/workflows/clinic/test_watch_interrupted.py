@@ -16,7 +16,8 @@ import torch
 from ignite.engine import Events
 
 from fedmed_workflows.clinic.classification_files import ClassificationFiles
-from tests.watch_process import WatchProcess, attempts, errors, states, table, until
+from tests.waiting import until
+from tests.watch_process import WatchProcess, attempts, errors, states, table
 from tests.workflows.clinic.watched_studies import (
     KEPT,
     all_done,

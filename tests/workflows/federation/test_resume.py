@@ -15,6 +15,8 @@ import pytest
 
 ROUNDS = 12
 
+pytestmark = pytest.mark.processes
+
 
 def command(federated: dict[str, Any], folder: Path, output_dir: Path) -> list[str]:
     """The bundle's command line, with the test's entries as a configuration overlay."""

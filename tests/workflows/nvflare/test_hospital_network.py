@@ -21,9 +21,12 @@ SITES = ("north", "south", "west")
 NUMBERS = {"north": "1", "south": "20", "west": "300"}
 ALLOWED = ("tests.tally.Count", "tests.tally.Answer")
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("ip") is None, reason="network namespaces need root and iproute2"
-)
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.skipif(
+        os.geteuid() != 0 or shutil.which("ip") is None, reason="network namespaces need root and iproute2"
+    ),
+]
 
 
 @pytest.fixture(scope="module")
