@@ -80,10 +80,17 @@ def attempts(output_dir: Path) -> dict[str, int]:
 
 def _rows(output_dir: Path) -> list[Any]:
     try:
-        with closing(sqlite3.connect(f"{(output_dir / 'watch.sqlite').as_uri()}?mode=ro", uri=True)) as database:
+        address = f"{(output_dir / 'watch.sqlite').as_uri()}?mode=ro"
+        with closing(sqlite3.connect(address, END_SECONDS, uri=True)) as database:
             return list(database.execute("select key, state, error, attempts from studies order by arrived"))
     except sqlite3.OperationalError:
         return []
+
+
+def page(output_dir: Path) -> str:
+    """The status page; empty where there is none yet."""
+    file = output_dir / "status.html"
+    return file.read_text() if file.exists() else ""
 
 
 def table(path: Path) -> list[dict[str, str]]:

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 from tests.documented_policies import allow_documented, follow_documentation
 from tests.hospital_network import JOB_PROCESS, HospitalNetwork
+from tests.network_namespaces import command_line
 from tests.waiting import END_SECONDS, until
 
 ROOT = Path(__file__).parents[3]
@@ -165,7 +166,7 @@ def test_links_drop_processes_die_and_the_federation_goes_on(
     run.wait(lambda rounds: "error" in rounds[-1]["sites"]["south"])
     hospitals.start_site("south")
 
-    (process,) = (pid for pid in hospitals.network.process_ids("west") if JOB_PROCESS in command(pid))
+    (process,) = (pid for pid in hospitals.network.process_ids("west") if JOB_PROCESS in command_line(pid))
     run.wait(lambda rounds: "error" not in rounds[-1]["sites"]["south"])
     os.kill(process, signal.SIGSTOP)
     run.wait(lambda rounds: "error" in rounds[-1]["sites"]["west"])
@@ -196,7 +197,3 @@ def test_links_drop_processes_die_and_the_federation_goes_on(
     assert any("site 'north'" in text and "the site's own log says more" in text for text in said["north"])
     assert all(any(f"site '{site}'" in text for text in said[site]) for site in TRAINING)
     assert str(state) not in json.dumps(rounds)
-
-
-def command(process: int) -> str:
-    return Path(f"/proc/{process}/cmdline").read_text().replace("\0", " ")
