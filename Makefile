@@ -41,7 +41,7 @@ lint: .venv/installed
 	$(BIN)/mypy
 
 fuzz: .venv/installed
-	$(BIN)/python -m tests.transforms.loading.campaign $(COUNT) $(FIRST)
+	$(BIN)/python -m tests.transforms.loading.campaign $(COUNT) $(FIRST) runs/fuzz
 
 # uv takes less than half of pip's time; pip installs where uv does not know the index that pip is configured for.
 .venv/installed: setup.cfg pyproject.toml
