@@ -24,7 +24,8 @@ AWAY_SECONDS = 600.0
 """How long the administrator's side waits for a server that does not answer."""
 
 LOST_SECONDS = 10.0
-"""How long a job may be said to run while no process runs it: a restarted server knows nothing of its jobs' end."""
+"""How long a server that was restarted may say that a job runs while no process runs it. Such a server does not know
+how its jobs ended. A server that was not restarted says so too, until every site has reported its end of the job."""
 
 REFUSALS = (AuthorizationError, InvalidArgumentError, InvalidJobDefinition)
 """Answers of the server that asking again does not change."""
@@ -123,9 +124,10 @@ def completed(
     """
     state = ""
     for submission in range(1, SUBMISSIONS + 1):
+        started = server.ask(_start_time)
         job_id = server.ask(lambda session: session.submit_job(str(job)))
         logger.info("submitted job %s (%d)", job_id, submission)
-        state = _ended(server, job_id, progress)
+        state = _ended(server, job_id, started, progress)
         if state != LOST:
             result = found(Path(server.ask(lambda session: session.download_job_result(job_id, str(place)))))
             if result is not None:
@@ -135,15 +137,15 @@ def completed(
 
 
 def _ended(
-    server: AdministratorSession, job_id: str, progress: Callable[[list[dict[str, Any]]], None]
+    server: AdministratorSession, job_id: str, started: float, progress: Callable[[list[dict[str, Any]]], None]
 ) -> str:
-    """Follows a job to its end; the state it ended in."""
+    """Follows a job of the server that was started at a time to the job's end; returns the state in which it ended."""
     seen = time.monotonic()
     while True:
         status = str(server.ask(lambda session: session.get_job_status(job_id)))
         if status.startswith("FINISHED") or status == "ABANDONED":
             return status
-        if status != "RUNNING" or server.ask(lambda session: _runs(session, job_id)):
+        if status != "RUNNING" or server.ask(lambda session: _will_end(session, job_id, started)):
             seen = time.monotonic()
         if time.monotonic() - seen > LOST_SECONDS:
             return LOST
@@ -154,6 +156,12 @@ def _ended(
         time.sleep(POLL_SECONDS)
 
 
-def _runs(session: Session, job_id: str) -> bool:
-    """Whether a process of the server runs the job."""
-    return any(job.job_id == job_id for job in session.get_system_info().job_info or ())
+def _start_time(session: Session) -> float:
+    """When the server's process was started."""
+    return float(session.get_system_info().server_info.start_time)
+
+
+def _will_end(session: Session, job_id: str, started: float) -> bool:
+    """Whether a process of the server runs the job, or the server was not restarted and so reports its end."""
+    jobs = session.get_system_info().job_info or ()
+    return _start_time(session) == started or any(job.job_id == job_id for job in jobs)
