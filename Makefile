@@ -1,6 +1,9 @@
 # make demo: writes three hospitals and an unseen one, trains FACMIC across them, leaves runs/demo/report.html; then the
 #            same for FedMSA on volumes of an organ, leaves runs/segmentation_demo/report.html
-# make test: lint, types, tests (and the real-data tests where FEDMED_DATA names a folder)
+# make test: lint, types, and the tests that start no server and at most one interpreter; real-data tests where FEDMED_DATA
+#            names a folder
+# make test-all: lint, types, all tests
+# make fuzz: loads COUNT damaged files (COUNT=10000), beginning with file number FIRST=0 of each kind
 # make label: MONAI Label on http://127.0.0.1:8000 with the trained bundles (BUNDLES=FOLDERS), for STUDIES=FOLDER or a DICOMweb URL
 # make test-label: tests of the bundles in MONAI Label, with Orthanc and OHIF (docs/monai-label.md says which programs it needs)
 
@@ -12,7 +15,12 @@ LABEL = .venv-label/bin
 BUNDLES = $(patsubst %/models/model.pt,%,$(wildcard bundles/*/models/model.pt))
 PORT = 8000
 
-.PHONY: demo test label test-label clean
+COUNT = 10000
+FIRST = 0
+PACKAGES = fedmed_networks fedmed_workflows fedmed_transforms fedmed_faces.py conftest.py
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+.PHONY: demo test test-all lint fuzz label test-label clean
 
 demo: .venv/installed
 	$(BIN)/python -m fedmed_transforms phantoms runs/demo_data
@@ -21,11 +29,19 @@ demo: .venv/installed
 	$(BIN)/python -m monai.bundle run --config_file "['$(SEGMENTATION)/federated.json', '$(SEGMENTATION)/demo.json']"
 	@echo "The reports: runs/demo/report.html and runs/segmentation_demo/report.html"
 
-test: .venv/installed
-	$(BIN)/flake8 fedmed_networks fedmed_workflows fedmed_transforms fedmed_faces.py conftest.py tests benchmarks
-	$(BIN)/isort --check-only fedmed_networks fedmed_workflows fedmed_transforms fedmed_faces.py conftest.py tests benchmarks
+test: lint
+	$(PYTEST) -m "not processes"
+
+test-all: lint
+	$(PYTEST)
+
+lint: .venv/installed
+	$(BIN)/flake8 $(PACKAGES) tests benchmarks
+	$(BIN)/isort --check-only $(PACKAGES) tests benchmarks
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+fuzz: .venv/installed
+	$(BIN)/python -m tests.transforms.loading.campaign $(COUNT) $(FIRST) runs/fuzz
 
 # uv takes less than half of pip's time; pip installs where uv does not know the index that pip is configured for.
 .venv/installed: setup.cfg pyproject.toml

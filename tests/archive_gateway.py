@@ -10,6 +10,8 @@ from pathlib import Path
 
 import requests
 
+from tests.waiting import END_SECONDS
+
 
 class Gateway:
     """An HTTP server before an archive; works as a context manager.
@@ -32,11 +34,11 @@ class Gateway:
     ) -> None:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                self._relay(requests.get(root + self.path, headers=self._kept(), timeout=10))
+                self._relay(requests.get(root + self.path, headers=self._kept(), timeout=END_SECONDS))
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                self._relay(requests.post(root + self.path, data=body, headers=self._kept(), timeout=10))
+                self._relay(requests.post(root + self.path, data=body, headers=self._kept(), timeout=END_SECONDS))
 
             def _kept(self) -> dict[str, str]:
                 return {name: self.headers[name] for name in ("Accept", "Content-Type") if name in self.headers}

@@ -1,7 +1,8 @@
-"""What several test files need: the bundle, a small CLIP, the golden numbers."""
+"""The bundle, a small CLIP, the golden numbers; and which tests need the marker `processes`."""
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,44 @@ import torch
 from PIL import Image
 
 from tests.orthanc_server import OrthancServer
+from tests.started_programs import needs_processes, started
 
 ROOT = Path(__file__).parents[1]
+FIRST = pytest.StashKey[int]()
+"""The number of programs that were started before a test."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests that use a fixture which starts processes."""
+    for item in items:
+        if "processes" in getattr(item, "fixturenames", ()):
+            item.add_marker("processes")
+
+
+def pytest_collection_finish() -> None:
+    """Leaves all that was imported out of Python's collections of garbage, a fifth of the tests' time."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Frees the imported packages in order."""
+    gc.unfreeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Notes the programs started so far."""
+    item.stash[FIRST] = len(started)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Refuses a server, or several interpreters, in a test that has no marker `processes`."""
+    commands = started[item.stash[FIRST] :]
+    if needs_processes(commands) and item.get_closest_marker("processes") is None:
+        pytest.fail(f"expected the marker 'processes' at a test that starts {commands}")
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +109,12 @@ def federated(bundle_root: Path, sites_dir: Path, small_clip: dict[str, Any], tm
 
 
 @pytest.fixture(scope="session")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OrthancServer]:
+def processes() -> None:
+    """Requested by each fixture that starts a server or several interpreters: the tests that use it get the marker."""
+
+
+@pytest.fixture(scope="session")
+def archive(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OrthancServer]:
     with OrthancServer(tmp_path_factory.mktemp("orthanc")) as server:
         yield server
 

@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,9 +13,9 @@ from types import TracebackType
 
 from tests.hospital_kits import ADMIN, PORT, edit_resources, provision
 from tests.network_namespaces import Network, command_line
+from tests.waiting import END_SECONDS, until
 
 ROOT = Path(__file__).parents[1]
-START_SECONDS = 60.0
 HEARTBEAT_SECONDS = 2
 LEAN = {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2", "PYTHONDONTWRITEBYTECODE": "1", "CUDA_VISIBLE_DEVICES": ""}
 MODULES = {
@@ -54,7 +53,7 @@ class HospitalNetwork:
     Raises
     ------
     RuntimeError
-        The server does not listen, or a site is not registered, within a minute; the end of its log is in the message.
+        The process of the server, or of a site, ended at its start; the end of its log is in the message.
     """
 
     def __init__(
@@ -93,7 +92,7 @@ class HospitalNetwork:
     ) -> None:
         self.network.__exit__(kind, error, trace)
         for process in self.processes.values():
-            process.wait(10)
+            process.wait(END_SECONDS)
 
     def start_server(self) -> None:
         """Start the server, and return when it listens."""
@@ -146,7 +145,7 @@ class HospitalNetwork:
         """Resident memory in MB of every process, by host and module."""
         return {host: self._memory(host) for host in self.network.addresses}
 
-    def run_admin(self, *arguments: str, timeout: float = 120.0) -> str:
+    def run_admin(self, *arguments: str) -> str:
         """Run ``python ARGUMENTS KIT`` at the admin's address, KIT being its start-up kit; returns what it printed.
 
         Raises
@@ -157,7 +156,7 @@ class HospitalNetwork:
         command = self.network.command("admin", [sys.executable, *arguments, str(self.kits / ADMIN)])
         environment = self._environment("admin")
         done = subprocess.run(
-            command, env=environment, cwd=self.folder, capture_output=True, text=True, timeout=timeout
+            command, env=environment, cwd=self.folder, capture_output=True, text=True, timeout=END_SECONDS
         )
         if done.returncode:
             raise RuntimeError(f"{' '.join(arguments)}: exit status {done.returncode}\n{done.stdout}\n{done.stderr}")
@@ -189,7 +188,7 @@ class HospitalNetwork:
 
     def _kill_host(self, host: str) -> None:
         self.network.kill(host)
-        self.processes.pop(host).wait(10)
+        self.processes.pop(host).wait(END_SECONDS)
 
     def _registered(self, site: str) -> bool:
         here = re.compile(r"Successfully registered client:" + re.escape(site) + " ")
@@ -197,11 +196,17 @@ class HospitalNetwork:
         return bool(here.search(self.log(site)) and there.search(self.log("server")))
 
     def _wait(self, host: str, ready: Callable[[], bool], complaint: str) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while not ready():
-            if self.processes[host].poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{host} {complaint}; its log ends with\n{self.log(host)[-4000:]}")
-            time.sleep(0.1)
+        def description() -> str:
+            return f"{host} {complaint}; its log ends with\n{self.log(host)[-4000:]}"
+
+        def ready_or_ended() -> bool:
+            if ready():
+                return True
+            if self.processes[host].poll() is not None:
+                raise RuntimeError(description())
+            return False
+
+        until(ready_or_ended, failure=description)
 
     def _memory(self, host: str) -> dict[str, float]:
         sizes = {}

@@ -7,9 +7,10 @@ import os
 import secrets
 import signal
 import subprocess
-import time
 from collections.abc import Sequence
 from types import TracebackType
+
+from tests.waiting import until
 
 
 class Network:
@@ -66,11 +67,10 @@ class Network:
                 os.kill(process, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        deadline = time.monotonic() + 10
-        while set(killed) & set(self.process_ids(host)):
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"{host}: processes {killed} are still there 10 s after SIGKILL")
-            time.sleep(0.02)
+        until(
+            lambda: not set(killed) & set(self.process_ids(host)),
+            failure=lambda: f"after SIGKILL: {host} still has some of the processes {killed}",
+        )
         return killed
 
     def set_link(self, host: str, state: str) -> None:

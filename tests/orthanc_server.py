@@ -7,15 +7,15 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import requests
 
+from tests.waiting import END_SECONDS, until
+
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
-START_SECONDS = 60.0
 
 
 def free_port() -> int:
@@ -45,7 +45,7 @@ class OrthancServer:
     Raises
     ------
     RuntimeError
-        Orthanc or its plugin is not installed, or does not answer within a minute.
+        Orthanc or its plugin is not installed, or it ended before it answered.
     """
 
     def __init__(
@@ -83,12 +83,11 @@ class OrthancServer:
         """Starts it, and returns when it answers."""
         with (self.folder / "log.txt").open("ab") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log, cwd=self.folder)
-        end = time.monotonic() + START_SECONDS
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > end:
-                self._end(signal.SIGKILL)
-                raise RuntimeError(f"Orthanc does not answer: {(self.folder / 'log.txt').read_text()[-2000:]}")
-            time.sleep(0.05)
+        try:
+            until(self._answers_or_ended)
+        except BaseException:
+            self._end(signal.SIGKILL)
+            raise
 
     def stop(self) -> None:
         """Ends it in order: what was stored is in its index, and there when it is started again."""
@@ -96,17 +95,22 @@ class OrthancServer:
 
     def count(self, level: str = "instances") -> int:
         """How many ``patients``, ``studies``, ``series`` or ``instances`` it holds."""
-        return len(requests.get(f"{self.rest}/{level}", timeout=10).json())
+        return len(requests.get(f"{self.rest}/{level}", timeout=END_SECONDS).json())
 
     def upload(self, folder: Path) -> None:
         """Takes in all files below a folder, by its own interface."""
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-            requests.post(f"{self.rest}/instances", data=file.read_bytes(), timeout=10).raise_for_status()
+            requests.post(f"{self.rest}/instances", data=file.read_bytes(), timeout=END_SECONDS).raise_for_status()
 
     def clear(self) -> None:
         """Removes everything."""
-        for patient in requests.get(f"{self.rest}/patients", timeout=10).json():
-            requests.delete(f"{self.rest}/patients/{patient}", timeout=10).raise_for_status()
+        for patient in requests.get(f"{self.rest}/patients", timeout=END_SECONDS).json():
+            requests.delete(f"{self.rest}/patients/{patient}", timeout=END_SECONDS).raise_for_status()
+
+    def _answers_or_ended(self) -> bool:
+        if self._process is not None and self._process.poll() is not None:
+            raise RuntimeError(f"Orthanc does not answer: {(self.folder / 'log.txt').read_text()[-2000:]}")
+        return self._answers()
 
     def _answers(self) -> bool:
         try:
@@ -118,5 +122,5 @@ class OrthancServer:
     def _end(self, how: signal.Signals) -> None:
         if self._process is not None:
             self._process.send_signal(how)
-            self._process.wait(30)
+            self._process.wait(END_SECONDS)
             self._process = None

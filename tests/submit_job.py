@@ -9,6 +9,10 @@ from pathlib import Path
 from nvflare.fuel.flare_api.flare_api import new_secure_session
 
 from tests.hospital_kits import ADMIN
+from tests.waiting import END_SECONDS, until
+
+DEPLOYMENT = "job_deploy_detail"
+"""The key, in a job's metadata, of the answer of each host to the job's files."""
 
 
 def main(job: str, kit: str) -> None:
@@ -16,11 +20,13 @@ def main(job: str, kit: str) -> None:
     session = new_secure_session(ADMIN, kit)
     try:
         identity = session.submit_job(job)
-        meta = session.wait_for_job(identity, timeout=100, poll_interval=0.5)
+        meta = session.wait_for_job(identity, timeout=END_SECONDS, poll_interval=0.5)
+        until(lambda: DEPLOYMENT in session.get_job_meta(identity))  # the server writes it after the status
+        meta = session.get_job_meta(identity)
         folder = session.download_job_result(identity, str(Path(job).with_name("results")))
     finally:
         session.close()
-    print(json.dumps({"status": meta["status"], "deployment": meta["job_deploy_detail"], "folder": folder}))
+    print(json.dumps({"status": meta["status"], "deployment": meta[DEPLOYMENT], "folder": folder}))
 
 
 if __name__ == "__main__":

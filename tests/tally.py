@@ -15,6 +15,8 @@ from nvflare.apis.impl.controller import Controller
 from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
 
+from tests.waiting import END_SECONDS
+
 
 class Count(Controller):
     """Asks each site once, and leaves ``tally.json`` in the run's folder: each site's number and their sum."""
@@ -25,7 +27,7 @@ class Count(Controller):
 
     def control_flow(self, abort_signal: Signal, fl_ctx: FLContext) -> None:
         """One round."""
-        task = Task(name="tally", data=Shareable(), timeout=30, result_received_cb=self._received)
+        task = Task(name="tally", data=Shareable(), timeout=int(END_SECONDS), result_received_cb=self._received)
         self.broadcast_and_wait(task, fl_ctx, min_responses=0, abort_signal=abort_signal)
         folder = fl_ctx.get_prop(FLContextKey.WORKSPACE_OBJECT).get_run_dir(fl_ctx.get_job_id())
         (Path(folder) / "tally.json").write_text(json.dumps({**self.numbers, "sum": sum(self.numbers.values())}))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ pytestmark = [
     pytest.mark.skipif("FEDMED_DATA" not in os.environ, reason="FEDMED_DATA names no folder of real images"),
 ]
 
-SECONDS = 180
 LEAST = 0.50
 """Balanced accuracy on the unseen site; chance is 0.25."""
 
@@ -34,13 +32,10 @@ def entries(bundle_root: Path, tmp_path: Path) -> dict[str, Any]:
 
 def test_fifty_rounds_on_brain_tumour_slices(entries: dict[str, Any]) -> None:
     """The contrastive loss alone: with random CLIP weights, aligning to the target's raw features teaches nothing."""
-    start = time.monotonic()
     workflow = create_workflow(**entries, **{"facmic#target": "none"})
     result = workflow.run()[0]
-    seconds = time.monotonic() - start
     before, after = (result[stage]["unseen"]["metrics"]["balanced_accuracy"]["value"] for stage in ("initial", "final"))
-    print(f"unseen site, balanced accuracy: {before:.3f} before round 1, {after:.3f} after round 50, {seconds:.0f} s")
+    print(f"unseen site, balanced accuracy: {before:.3f} before round 1, {after:.3f} after round 50")
     assert result["final"]["unseen"]["images"] == 120
     assert len(result["history"]) == 51
     assert after >= LEAST > before
-    assert seconds < SECONDS

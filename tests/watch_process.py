@@ -7,15 +7,13 @@ import multiprocessing
 import os
 import signal
 import sqlite3
-import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-PATIENCE = 60.0
-"""Seconds in which what a test waits for has to come."""
+from tests.waiting import END_SECONDS
 
 
 class WatchProcess:
@@ -61,16 +59,8 @@ class WatchProcess:
 
     def wait(self) -> int | None:
         """The exit status, once it has ended by itself."""
-        self._process.join(PATIENCE)
+        self._process.join(END_SECONDS)
         return self._process.exitcode
-
-
-def until(condition: Callable[[], Any]) -> None:
-    """Waits for something to come true."""
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, "it did not come true"
-        time.sleep(0.05)
 
 
 def states(output_dir: Path) -> dict[str, str]:
@@ -90,10 +80,17 @@ def attempts(output_dir: Path) -> dict[str, int]:
 
 def _rows(output_dir: Path) -> list[Any]:
     try:
-        with closing(sqlite3.connect(f"{(output_dir / 'watch.sqlite').as_uri()}?mode=ro", uri=True)) as database:
+        address = f"{(output_dir / 'watch.sqlite').as_uri()}?mode=ro"
+        with closing(sqlite3.connect(address, END_SECONDS, uri=True)) as database:
             return list(database.execute("select key, state, error, attempts from studies order by arrived"))
     except sqlite3.OperationalError:
         return []
+
+
+def page(output_dir: Path) -> str:
+    """The status page; empty where there is none yet."""
+    file = output_dir / "status.html"
+    return file.read_text() if file.exists() else ""
 
 
 def table(path: Path) -> list[dict[str, str]]:

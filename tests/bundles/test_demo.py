@@ -7,12 +7,14 @@ import re
 import shlex
 import subprocess
 import sys
-import time
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
-SECONDS = {"demo": 180, "segmentation_demo": 180}
 CHANCE = 0.25
+
+pytestmark = pytest.mark.processes
 
 
 def commands() -> list[list[str]]:
@@ -28,28 +30,25 @@ def commands() -> list[list[str]]:
 def demonstrate(folder: Path, part: list[list[str]], name: str, metric: str) -> tuple[float, float]:
     """Runs a part of the demo; the unseen site's score before and after, which its report shows."""
     (folder / "bundles").symlink_to(ROOT / "bundles")
-    start = time.monotonic()
     for command in part:
         assert command[0] == ".venv/bin/python"
         subprocess.run([sys.executable, *command[1:]], cwd=folder, check=True, capture_output=True)
-    seconds = time.monotonic() - start
     result = json.loads((folder / "runs" / name / "metrics.json").read_text())
     before, after = (result[stage]["unseen"]["metrics"][metric]["value"] for stage in ("initial", "final"))
-    print(f"{name}: unseen {metric} {before:.3f} before round 1, {after:.3f} after the last, {seconds:.0f} s")
+    print(f"{name}: unseen {metric} {before:.3f} before round 1, {after:.3f} after the last")
     assert sum(site["role"] == "training" for site in result["sites"]) == 3
     report = (folder / "runs" / name / "report.html").read_text()
     assert f"{before:.3f}" in report and f"{after:.3f}" in report
-    assert seconds < SECONDS[name]
     return before, after
 
 
-def test_the_classification_learns_within_its_time(tmp_path: Path) -> None:
+def test_the_classification_learns(tmp_path: Path) -> None:
     before, after = demonstrate(tmp_path, commands()[:2], "demo", "balanced_accuracy")
     assert after > 0.8 and after > before + 0.4 and before < CHANCE + 0.2
     assert {path.suffix for path in (tmp_path / "runs" / "demo_data").rglob("*") if path.is_file()} - {""} == {".dcm"}
 
 
-def test_the_segmentation_learns_within_its_time(tmp_path: Path) -> None:
+def test_the_segmentation_learns(tmp_path: Path) -> None:
     before, after = demonstrate(tmp_path, commands()[2:], "segmentation_demo", "dice")
     assert after > 0.8 and before < 0.3
     data = tmp_path / "runs" / "segmentation_demo_data"

@@ -185,6 +185,7 @@ def test_a_wrong_setting_ends_the_run_by_name(
     assert not (Path(federation["output_dir"]) / "checkpoints").exists()
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("method", ["fedmsa"], indirect=True)
 def test_nvflare_s_simulator_ends_with_the_same_bits(federation: dict[str, Any], tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"

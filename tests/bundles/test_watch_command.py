@@ -27,7 +27,8 @@ from tests.bright_network import Bright
 from tests.bundles.test_study_in_result_out import write_study
 from tests.cutting_link import CuttingLink
 from tests.orthanc_server import OrthancServer
-from tests.watch_process import WatchProcess, attempts, errors, states, table, until
+from tests.waiting import END_SECONDS, until
+from tests.watch_process import WatchProcess, attempts, errors, page, states, table
 
 pytestmark = pytest.mark.filterwarnings("ignore:parsing config_file")
 
@@ -58,7 +59,7 @@ def segment(
         return {
             "config_file": configs("fedmsa_segmentation"), "bundle_root": str(BUNDLES / "fedmsa_segmentation"),
             "device": "cpu", "ckpt_path": str(tmp_path / "model.pt"), "output_dir": str(tmp_path / "out"),
-            "channels": {"organ": [1]}, "settle_seconds": 0.5, "poll_seconds": 0.1, **small_sam, **others,
+            "channels": {"organ": [1]}, "settle_seconds": 1.5, "poll_seconds": 0.1, **small_sam, **others,
         }  # fmt: skip
 
     return entries
@@ -85,7 +86,7 @@ def test_an_archive_is_watched(
         until(lambda: states(out) == {"1.2.1": "done"})
         assert modalities(orthanc, "1.2.1") == ["MR", "SEG"] and modalities(orthanc, "1.2.9") == ["CT"]
         orthanc.stop()
-        until(lambda: "a DICOMweb server that answers" in (out / "status.html").read_text())
+        until(lambda: "a DICOMweb server that answers" in page(out))
         orthanc.start()
         gap = write_study(tmp_path / "more" / "2", series, "1.2.2", PatientID="organ-2")
         (gap / "2.dcm").unlink()
@@ -104,7 +105,7 @@ def test_an_archive_is_watched(
         late.rename(tmp_path / "slice" / "late.dcm")
         orthanc.upload(tmp_path / "slice")
         until(lambda: modalities(orthanc, "1.2.1") == ["MR", "SEG", "SEG"])
-        until(lambda: states(out)["1.2.1"] == "done")
+        until(lambda: states(out).get("1.2.1") == "done")
     result = pydicom.dcmread(out / "1.2.1" / "1.2.1.1_seg.dcm")
     assert len(result.ReferencedSeriesSequence[0].ReferencedInstanceSequence) == 6
     assert sorted(row["study"] for row in table(out / "results.csv")) == ["1.2.1", "1.2.3", "1.2.4"]
@@ -144,7 +145,7 @@ def test_results_that_a_server_does_not_take_wait_for_it(
         return down.is_set()
 
     with CuttingLink(orthanc.url, cuts) as link, WatchProcess(watch, segment(dicomweb=link.url)) as process:
-        until(lambda: (out / "status.html").exists() and "not stored" in (out / "status.html").read_text())
+        until(lambda: "not stored" in page(out))
         assert states(out) == {"1.2.1": "waiting"} and orthanc.count() == 6
         down.clear()
         until(lambda: states(out) == {"1.2.1": "done"})
@@ -175,7 +176,7 @@ def test_the_command_and_its_retry(series: Path, small_clip: dict[str, Any], tmp
         until(lambda: states(out) == {"1.2.1": "done"})  # there is no such file any more
     finally:
         process.terminate()
-        assert process.wait(60) == 0
+        assert process.wait(END_SECONDS) == 0
     assert "expected a readable NIfTI" in ended[str(incoming / "cut.nii.gz")]
     lines = (tmp_path / "log").read_text()
     assert "running: 0 waiting, 0 processing, 1 done, 1 set aside" in lines and "ended: 0 waiting" in lines

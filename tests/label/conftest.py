@@ -139,7 +139,9 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def label(bundles: dict[str, Path], studies: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Label]:
+def label(
+    processes: None, bundles: dict[str, Path], studies: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Label]:
     """A server of a folder of studies."""
     with serving(studies, bundles.values(), tmp_path_factory.mktemp("server")) as server:
         yield server

@@ -15,7 +15,7 @@ from tests.label.ohif_page import OhifPage, bright, chromium, coloured, until
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
+def browser(processes: None) -> Iterator[Any]:
     with chromium() as browser:
         yield browser
 

@@ -24,7 +24,8 @@ AWAY_SECONDS = 600.0
 """Seconds to wait for a server that does not answer."""
 
 LOST_SECONDS = 10.0
-"""Seconds after which a job without a process counts as lost: a restarted server still reports it as running."""
+"""Seconds in which a restarted server may report a job as running although no process runs the job. Such a server does
+not know how its jobs ended. A server that was not restarted reports the same until every site has reported its end."""
 
 REFUSALS = (AuthorizationError, InvalidArgumentError, InvalidJobDefinition)
 """Errors of the server that a repeated request does not change."""
@@ -124,9 +125,10 @@ def run_until_result(
     """
     state = ""
     for submission in range(1, SUBMISSIONS + 1):
+        started = server.ask(_start_time)
         job_id = server.ask(lambda session: session.submit_job(str(job)))
         logger.info("submitted job %s (%d)", job_id, submission)
-        state = _wait_for_end(server, job_id, progress)
+        state = _wait_for_end(server, job_id, started, progress)
         if state != LOST:
             result = read_result(Path(server.ask(lambda session: session.download_job_result(job_id, str(place)))))
             if result is not None:
@@ -136,15 +138,15 @@ def run_until_result(
 
 
 def _wait_for_end(
-    server: AdministratorSession, job_id: str, progress: Callable[[list[dict[str, Any]]], None]
+    server: AdministratorSession, job_id: str, started: float, progress: Callable[[list[dict[str, Any]]], None]
 ) -> str:
-    """Follows a job to its end; returns its final state."""
+    """Follows a job to its end; returns its final state. `started` is the time when the server's process started."""
     seen = time.monotonic()
     while True:
         status = str(server.ask(lambda session: session.get_job_status(job_id)))
         if status.startswith("FINISHED") or status == "ABANDONED":
             return status
-        if status != "RUNNING" or server.ask(lambda session: _runs(session, job_id)):
+        if status != "RUNNING" or server.ask(lambda session: _will_end(session, job_id, started)):
             seen = time.monotonic()
         if time.monotonic() - seen > LOST_SECONDS:
             return LOST
@@ -155,6 +157,12 @@ def _wait_for_end(
         time.sleep(POLL_SECONDS)
 
 
-def _runs(session: Session, job_id: str) -> bool:
-    """Returns whether a process of the server runs the job."""
-    return any(job.job_id == job_id for job in session.get_system_info().job_info or ())
+def _start_time(session: Session) -> float:
+    """Returns the time when the server's process started."""
+    return float(session.get_system_info().server_info.start_time)
+
+
+def _will_end(session: Session, job_id: str, started: float) -> bool:
+    """Returns whether a process of the server runs the job, or the server was not restarted and will report its end."""
+    jobs = session.get_system_info().job_info or ()
+    return _start_time(session) == started or any(job.job_id == job_id for job in jobs)

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 
 from fedmed_networks.clip.foundation import shared_clip
 from fedmed_networks.weights import module_digest
+from tests.waiting import END_SECONDS
 
 
 def changed(config: dict[str, Any], section: str, **values: Any) -> dict[str, Any]:
@@ -81,7 +82,7 @@ def test_random_weights_are_the_same_in_another_process(small_clip: dict[str, An
         "print(module_digest(shared_clip(json.loads(sys.argv[1])).model))"
     )
     command = [sys.executable, "-c", program, json.dumps(small_clip)]
-    other = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    other = subprocess.run(command, capture_output=True, text=True, check=True, timeout=END_SECONDS)
     assert other.stdout.strip() == module_digest(shared_clip(small_clip).model)
 
 

@@ -1,21 +1,11 @@
-"""Loads damaged images, one line of JSON for each: a script of its own, so that a decoder may crash without its caller.
-
-``python fuzzing.py KIND,KIND COUNT FOLDER [FIRST]`` damages files of each kind; the same numbers give the same files.
-"""
+"""Damaged images of each kind; the same kind and number give the same file."""
 
 from __future__ import annotations
 
-import faulthandler
 import gzip
 import io
-import json
-import logging
 import random
-import resource
 import shutil
-import sys
-import time
-import warnings
 import zipfile
 from collections.abc import Callable
 from functools import lru_cache
@@ -25,16 +15,10 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pydicom.data
-from bombs import write_bombs
 from PIL import Image
 from pydicom import uid
 
-from fedmed_transforms import load_image
-
 SHIPPED = Path(pydicom.data.__file__).parent / "test_files"
-SECONDS = 20
-"""After which a file counts as one that hangs, and the process ends."""
-
 DICOM = {
     "native": ("MR_small.dcm", "MR_small_implicit.dcm", "MR_small_bigendian.dcm", "SC_rgb_small_odd.dcm", "rtdose.dcm"),
     "rle": ("MR_small_RLE.dcm", "rtdose_rle.dcm", "SC_rgb_rle_2frame.dcm"),
@@ -43,6 +27,7 @@ DICOM = {
     "jpeg2000": ("MR_small_jp2klossless.dcm", "JPEG2000.dcm", "SC_rgb_gdcm_KY.dcm"),
     "deflated": ("image_dfl.dcm",),
 }
+KINDS = (*DICOM, "nii", "nii.gz", "png", "jpg", "bmp", "zip", "dicomdir")
 HUGE = (0, 1, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 SYNTAXES = [value for name, value in vars(uid).items() if name.startswith(("JPEG", "HTJ2K", "RLE", "Expl", "Impl"))]
 ELEMENTS: dict[str, tuple[object, ...]] = {
@@ -160,6 +145,7 @@ def directory(at: random.Random, folder: Path) -> Path:
 
 
 def make(kind: str, at: random.Random, folder: Path) -> Path:
+    """Writes a damaged file of a kind into a folder; returns its path."""
     if kind == "dicomdir":
         return directory(at, folder)
     makers: dict[str, Callable[[], bytes]] = {
@@ -173,48 +159,3 @@ def make(kind: str, at: random.Random, folder: Path) -> Path:
     path = folder / (f"f.{kind}" if kind in makers else "f.dcm")
     path.write_bytes(makers[kind]() if kind in makers else damaged_dicom(kind, at))
     return path
-
-
-def outcome(path: Path, **rules: object) -> str:
-    """Whether a file loaded, was refused by an error that names it, or led to anything else."""
-    try:
-        load_image(path, **rules)
-    except ValueError as error:
-        return "refused" if str(path.parent) in str(error) else f"nameless: {error}"
-    except BaseException as error:
-        return f"{type(error).__name__}: {error}"
-    return "loaded"
-
-
-def peak() -> int:
-    """Most bytes that this process has held."""
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-def report(kind: str, number: int | str, path: Path, **rules: object) -> None:
-    """Loads a file and prints its kind, its number, what came of it, seconds, and by how much the peak grew."""
-    before, begin = peak(), time.monotonic()
-    faulthandler.dump_traceback_later(SECONDS, exit=True)
-    found = outcome(path, **rules)
-    faulthandler.cancel_dump_traceback_later()
-    print(json.dumps([kind, number, found, round(time.monotonic() - begin, 2), peak() - before]), flush=True)
-
-
-def main(kinds: str, count: str, folder: str, first: str = "0") -> None:
-    warnings.simplefilter("ignore")
-    logging.disable()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if kinds == "bombs":
-        for path in write_bombs(Path(folder)):
-            report(kinds, path.name, path)
-        return
-    for kind in kinds.split(","):
-        (Path(folder) / kind).mkdir(exist_ok=True)
-        for number in range(int(first), int(first) + int(count)):
-            at = random.Random(f"{kind} {number}")
-            path = make(kind, at, Path(folder) / kind)
-            report(kind, number, path, series="largest", assume_spacing=at.choice((None, (1, 1, 1))))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

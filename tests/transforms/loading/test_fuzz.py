@@ -1,7 +1,4 @@
-"""Thousands of damaged files: each loads or is refused by an error that names it, soon, and in little memory.
-
-They are loaded in a process of their own, where a decoder that crashes, hangs or takes memory is seen and does no harm.
-"""
+"""A short fuzz campaign: each damaged file loads or is refused by an error that names it, in little time and memory."""
 
 from __future__ import annotations
 
@@ -11,57 +8,55 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-import fedmed_transforms
+from tests.transforms.loading import campaign
+from tests.transforms.loading.campaign import BOMBS, Loaded, load_apart
+from tests.transforms.loading.fuzzing import DICOM, KINDS
 
-SCRIPT = Path(__file__).with_name("fuzzing.py")
-KINDS = {
-    "of DICOM": ("native", "rle", "jpeg", "jpegls", "jpeg2000", "deflated"),
-    "of other files": ("nii", "nii.gz", "png", "jpg", "bmp", "zip", "dicomdir"),
-}
+ROOT = Path(__file__).parents[3]
 EACH = 120
-SECONDS = 3.0
-"""That a damaged file may take."""
-
-HELD = 100 * 2**20
-"""Bytes by which the most memory may grow for a damaged file of some kilobytes."""
-
-BOMBS_HELD = 3 * 2**29
-"""Bytes by which it may grow for a file made to inflate without end."""
 
 
-def run(*arguments: str) -> list[list[Any]]:
-    """Lines that the script printed; it fails with the last file it looked at where it did not come to its end."""
-    root = str(Path(fedmed_transforms.__file__).parents[1])
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), *arguments],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": root},
-        timeout=300,
-    )
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
-    assert done.returncode == 0, f"ended by {done.returncode} after {lines[-1:]}: {done.stderr[-3000:]}"
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> list[Loaded]:
+    """The outcome of each file, in a process that has loaded nothing before."""
+    folder = tmp_path_factory.mktemp("fuzz")
+    command = [sys.executable, "-m", "tests.transforms.loading.campaign", str(EACH * len(KINDS)), "0", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    lines = [Loaded(*json.loads(line)) for line in (folder / "outcomes.jsonl").read_text().splitlines()]
+    assert done.returncode == int(any(found.failed for found in lines)), done.stderr[-3000:]
     return lines
 
 
-@pytest.mark.parametrize("group", KINDS)
-def test_damaged_files_load_or_are_refused(tmp_path: Path, group: str) -> None:
-    lines = run(",".join(KINDS[group]), str(EACH), str(tmp_path))
-    assert [line for line in lines if line[2] not in ("loaded", "refused")] == []
-    assert [line for line in lines if line[3] > SECONDS or line[4] > HELD] == []
-    found = Counter((kind, outcome) for kind, _, outcome, _, _ in lines)
-    assert all(found[kind, outcome] >= 3 for kind in KINDS[group] for outcome in ("loaded", "refused")), found
+@pytest.mark.parametrize("kinds", [tuple(DICOM), KINDS[len(DICOM) :]], ids=["of DICOM", "of other files"])
+def test_damaged_files_load_or_are_refused(loaded: list[Loaded], kinds: tuple[str, ...]) -> None:
+    files = [found for found in loaded if found.kind in kinds]
+    assert Counter(found.kind for found in files) == dict.fromkeys(kinds, EACH)
+    assert [found for found in files if found.failed] == []
+    outcomes = Counter((found.kind, found.outcome) for found in files)
+    assert all(outcomes[kind, outcome] >= 3 for kind in kinds for outcome in ("loaded", "refused")), outcomes
 
 
-def test_files_that_claim_or_inflate_to_gigabytes_are_refused(tmp_path: Path) -> None:
-    lines = run("bombs", "0", str(tmp_path))
-    assert {line[1] for line in lines} == {
+def test_files_that_claim_or_inflate_to_gigabytes_are_refused(loaded: list[Loaded]) -> None:
+    bombs = [found for found in loaded if found.kind == BOMBS]
+    assert {found.number for found in bombs} == {
         *("gzip.nii.gz", "offset.nii.gz", "deflated.dcm", "members.zip", "sides.nii", "sides.nii.gz"),
         *("native.dcm", "rle.dcm", "jpeg.dcm", "jpegls.dcm", "jpeg2000.dcm"),
     }
-    assert [line for line in lines if line[2] != "refused"] == []
-    assert [line for line in lines if line[4] > BOMBS_HELD] == []
+    assert [found for found in bombs if found.outcome != "refused" or found.failed] == []
+
+
+def test_a_file_that_ends_its_process_fails_and_the_next_ones_are_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash_at_the_second(path: Path, **rules: object) -> str:
+        return "loaded" if path.read_bytes() != second else os._exit(3)
+
+    second = campaign.make("nii", campaign.random.Random("nii 1"), tmp_path).read_bytes()
+    monkeypatch.setattr(campaign, "outcome", crash_at_the_second)
+    found = list(load_apart("nii", [0, 1, 2], tmp_path))
+    assert [(file.number, file.outcome, file.failed) for file in found] == [
+        (0, "loaded", False), (1, "its process ended with the status 3", True), (2, "loaded", False),
+    ]  # fmt: skip

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from fedmed_transforms import Prefetched
+from tests.waiting import END_SECONDS
 
 
 def test_items_come_in_order_epoch_after_epoch() -> None:
@@ -59,7 +60,7 @@ def test_the_next_item_is_loaded_meanwhile() -> None:
 
     for number in Prefetched(items(), ahead=1):
         if number + 1 < len(begun):
-            assert begun[number + 1].wait(timeout=10)
+            assert begun[number + 1].wait(timeout=END_SECONDS)
 
 
 def test_ahead_of_none_is_refused() -> None:

@@ -20,6 +20,7 @@ from fedmed_transforms.studies.dicomweb.server import TOKEN, DicomWebServer
 from fedmed_transforms.studies.dicomweb.store import store_results
 from tests.archive_gateway import Gateway
 from tests.orthanc_server import OrthancServer, free_port
+from tests.waiting import END_SECONDS
 
 STUDY = "1.2.3.4"
 
@@ -92,7 +93,7 @@ def test_a_damaged_answer_leaves_no_folder(
 
 def test_a_server_that_ignores_pages_is_asked_twice(study: Path, orthanc: OrthancServer) -> None:
     asked: list[str] = []
-    everything = requests.get(f"{orthanc.url}/studies", timeout=10).content
+    everything = requests.get(f"{orthanc.url}/studies", timeout=END_SECONDS).content
 
     def all_again(path: str, headers: Mapping[str, str], status: int, body: bytes) -> tuple[int, bytes]:
         asked.append(path)
@@ -154,7 +155,7 @@ def test_a_password_in_an_address_is_refused_and_not_repeated() -> None:
 
 
 def test_name_and_password(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    processes: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))

@@ -120,7 +120,7 @@ def test_a_large_result_is_stored_whole_after_a_break(
 
 
 @pytest.fixture(scope="module")
-def choosy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OrthancServer]:
+def choosy(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OrthancServer]:
     """An archive that takes no reports."""
     folder = tmp_path_factory.mktemp("choosy")
     (folder / "filter.lua").write_text(REFUSES_REPORTS)

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from fedmed_workflows.clinic.watch.ledger import StudyLedger
-from tests.watch_process import WatchProcess, errors, states, table, until
+from tests.waiting import until
+from tests.watch_process import WatchProcess, errors, page, states, table
 from tests.workflows.clinic.watched_studies import (
     KEPT,
     SLICES,
@@ -87,19 +88,19 @@ def test_bad_studies_are_set_aside_where_they_lie_and_tried_again_when_they_chan
         assert files_below(source) == before
         assert "expected evenly spaced slices" in errors(out)["1.2.1"]
         assert str(source / "cut.nii.gz") in errors(out)[str(source / "cut.nii.gz")]
-        until(lambda: "3 set aside" in (out / "status.html").read_text())
-        page = (out / "status.html").read_text()
-        assert "&lt;b&gt;.png" in page and "<b>.png" not in page and "expected evenly spaced slices" in page
-        assert "Doe" not in page and "4711" not in page and "http-equiv=\"refresh\"" in page and "://" not in page
+        until(lambda: "3 set aside" in page(out))
+        shown = page(out)
+        assert "&lt;b&gt;.png" in shown and "<b>.png" not in shown and "expected evenly spaced slices" in shown
+        assert "Doe" not in shown and "4711" not in shown and "http-equiv=\"refresh\"" in shown and "://" not in shown
         assert {row["study"] for row in table(out / "errors.csv")} == {"1.2.1", ""}
         source.with_name("later").rename(source / "gap" / "1-1.dcm")
-        until(lambda: states(out)["1.2.1"] == "done")
+        until(lambda: states(out).get("1.2.1") == "done")
         shutil.copy(source / "good" / "1-1.dcm", source / "key.dcm")  # the same slice once more
         until(lambda: "1.2.2" in errors(out))
         ended = os.stat(out / "1.2.2" / "1.2.2.1_sr.dcm").st_mtime_ns
         (source / "key.dcm").unlink()
         assert StudyLedger(out).retry("1.2.2") == 1
-        until(lambda: states(out)["1.2.2"] == "done")
+        until(lambda: states(out).get("1.2.2") == "done")
         assert os.stat(out / "1.2.2" / "1.2.2.1_sr.dcm").st_mtime_ns > ended
         with pytest.raises(ValueError, match="set aside, found none of the name '1.2.2'"):
             StudyLedger(out).retry("1.2.2")

@@ -16,7 +16,8 @@ import torch
 from ignite.engine import Events
 
 from fedmed_workflows.clinic.classification_files import ClassificationFiles
-from tests.watch_process import WatchProcess, attempts, errors, states, table, until
+from tests.waiting import until
+from tests.watch_process import WatchProcess, attempts, errors, page, states, table
 from tests.workflows.clinic.watched_studies import (
     KEPT,
     all_done,
@@ -106,9 +107,9 @@ def test_a_folder_that_is_away_is_waited_for(source: Path, out: Path) -> None:
         write_study(source / "a", "1.2.1")
         until(lambda: all_done(out, 1))
         source.rename(source.with_name("away"))
-        until(lambda: "Waiting for" in (out / "status.html").read_text())
+        until(lambda: "Waiting for" in page(out))
         source.with_name("away").rename(source)
-        until(lambda: "Waiting for" not in (out / "status.html").read_text())
+        until(lambda: "Waiting for" not in page(out))
         out.rename(out.with_name("gone"))
         write_study(source / "b", "1.2.2")
         time.sleep(0.6)
@@ -159,12 +160,13 @@ def test_results_that_no_room_is_left_for_are_written_when_there_is(source: Path
     write_study(source / "a", "1.2.1")
     with WatchProcess(run_watch, source, out) as watch:
         with small_disk(out / "1.2.1", "4k"):
-            until(lambda: (out / "status.html").exists() and "No space left" in (out / "status.html").read_text())
+            until(lambda: "No space left" in page(out))
             time.sleep(0.5)  # several attempts, none of which counts
             assert watch.alive and "set aside" not in states(out).values() and not files_below(out / "1.2.1")
         until(lambda: all_done(out, 1))
+        assert watch.end(signal.SIGTERM) == 0
     assert attempts(out) == {"1.2.1": 1} and not (out / "errors.csv").exists()
-    assert files_below(out) == sorted([*KEPT, "1.2.1/1.2.1.1_sr.dcm"])
+    assert files_below(out) == sorted([*KEPT, "predictions.json", "1.2.1/1.2.1.1_sr.dcm"])
 
 
 def fail(source: Path, out: Path) -> None:

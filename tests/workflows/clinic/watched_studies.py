@@ -32,7 +32,9 @@ SLICES = 4
 SETTLE, POLL = 0.3, 0.05
 
 
-def write_slice(folder: Path, study: str, number: int, value: int = 1, series: str = "1", **elements: Any) -> Path:
+def write_slice(
+    folder: Path, study: str, number: int, value: int = 1, series: str = "1", shown: bool = True, **elements: Any
+) -> Path:
     """A slice of 8 x 8 pixels of one value; written under a hidden name first, as rsync does."""
     dicom = Dataset()
     dicom.SOPClassUID, dicom.SOPInstanceUID = MRImageStorage, f"{study}.{series}.{number + 1}"
@@ -48,15 +50,18 @@ def write_slice(folder: Path, study: str, number: int, value: int = 1, series: s
         setattr(dicom, keyword, content)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{series}-{number}.dcm"
-    dicom.save_as(path.with_name(f".{path.name}"), enforce_file_format=True)
-    path.with_name(f".{path.name}").rename(path)
-    return path
+    dicom.save_as(hidden(path), enforce_file_format=True)
+    return hidden(path).rename(path) if shown else path
+
+
+def hidden(path: Path) -> Path:
+    return path.with_name(f".{path.name}")
 
 
 def write_study(folder: Path, study: str, value: int = 1, **elements: Any) -> Path:
-    """A study of one series."""
-    for number in range(SLICES):
-        write_slice(folder, study, number, value, **elements)
+    """A study of one series; its slices appear together, so that it settles on a busy machine too."""
+    for path in [write_slice(folder, study, number, value, shown=False, **elements) for number in range(SLICES)]:
+        hidden(path).rename(path)
     return folder
 
 

@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from monai.bundle import create_workflow
 
 ROUNDS = 12
+
+pytestmark = pytest.mark.processes
 
 
 def command(federated: dict[str, Any], folder: Path, output_dir: Path) -> list[str]:
@@ -42,7 +45,8 @@ def aggregates(output_dir: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def uninterrupted(federated: dict[str, Any], tmp_path: Path) -> Path:
-    subprocess.run(command(federated, tmp_path, tmp_path / "whole"), check=True, capture_output=True)
+    entries = {**federated, "output_dir": str(tmp_path / "whole"), "rounds": ROUNDS}
+    create_workflow(**entries, cache_dir=str(tmp_path / "features")).run()
     return tmp_path / "whole"
 
 

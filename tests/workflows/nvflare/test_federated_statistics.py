@@ -59,7 +59,7 @@ def entries(dataset_dir: Path, bundle_root: Path, small_clip: dict[str, Any], tm
 
 
 @pytest.fixture(scope="module")
-def record(entries: dict[str, Any]) -> dict[str, Any]:
+def record(processes: None, entries: dict[str, Any]) -> dict[str, Any]:
     """One run of the command's entry, in the simulator."""
     (result,) = create_workflow(**copy.deepcopy(entries)).parser.get_parsed_content("statistics")
     return dict(result)

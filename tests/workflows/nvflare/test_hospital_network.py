@@ -16,14 +16,18 @@ import pytest
 
 from tests.hospital_kits import PORT
 from tests.hospital_network import HospitalNetwork
+from tests.waiting import until
 
 SITES = ("north", "south", "west")
 NUMBERS = {"north": "1", "south": "20", "west": "300"}
 ALLOWED = ("tests.tally.Count", "tests.tally.Answer")
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("ip") is None, reason="network namespaces need root and iproute2"
-)
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.skipif(
+        os.geteuid() != 0 or shutil.which("ip") is None, reason="network namespaces need root and iproute2"
+    ),
+]
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +78,8 @@ def test_a_job_without_code_runs_with_each_sites_own_environment(hospitals: Hosp
 def test_a_class_outside_the_allow_list_is_refused(hospitals: HospitalNetwork, tmp_path: Path) -> None:
     done = submit(hospitals, job(tmp_path / "unlisted", "tests.tally.Unlisted"))
     assert done["status"] != "FINISHED:COMPLETED"
-    assert "Component 'tests.tally.Unlisted'" in hospitals.log("north")
-    assert "is not in allow_list" in hospitals.log("north")
+    until(lambda: "Component 'tests.tally.Unlisted'" in hospitals.log("north"))
+    until(lambda: "is not in allow_list" in hospitals.log("north"))
     tally = Path(done["folder"]) / "workspace" / "tally.json"
     assert not tally.exists() or json.loads(tally.read_text()) == {"sum": 0}
 

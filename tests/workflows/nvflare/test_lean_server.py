@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from tests.waiting import END_SECONDS
+
 NOT_NEEDED = ("open_clip", "segment_anything", "timm", "torchvision", "monai", "ignite", "nibabel", "pydicom")
 
 
@@ -16,4 +18,4 @@ def test_the_server_s_part_imports_without_foundations_and_readers() -> None:
         "from fedmed_workflows.nvflare.server.rejoin import RejoiningSites; "
         "FederationController(); RejoiningSites()"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=END_SECONDS)

@@ -92,6 +92,7 @@ def close(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> 
         torch.testing.assert_close(found[name], value, rtol=0, atol=CKKS_TOLERANCE, msg=name)
 
 
+@pytest.mark.processes
 @in_a_network
 def test_encrypted_rounds_end_with_the_weights_of_plain_ones_and_the_server_cannot_read_them(
     hospitals: HospitalNetwork, entries: dict[str, Any], data_dir: Path, tmp_path: Path

@@ -173,6 +173,7 @@ def run(entries: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+@pytest.mark.processes
 def test_rounds_in_the_simulator_go_through_the_filter(federated: dict[str, Any], tmp_path: Path) -> None:
     entries = {**federated, "rounds": 2}
     run({**entries, "engine": "in_process", "output_dir": str(tmp_path / "plain")})

@@ -19,15 +19,20 @@ from safetensors.torch import load_file
 
 from tests.documented_policies import allow_documented, follow_documentation
 from tests.hospital_network import JOB_PROCESS, HospitalNetwork
+from tests.network_namespaces import command_line
+from tests.waiting import END_SECONDS, until
 
 ROOT = Path(__file__).parents[3]
 TRAINING, UNSEEN = ("north", "south", "west"), "harbour"
 ROUND_SECONDS = 8
 ROUNDS = 400
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("ip") is None, reason="network namespaces need root and iproute2"
-)
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.skipif(
+        os.geteuid() != 0 or shutil.which("ip") is None, reason="network namespaces need root and iproute2"
+    ),
+]
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +77,7 @@ def prod(
     """``python -m monai.bundle run prod`` at the administrator's address."""
     given = {**entries, "dataset_dir": "none", "output_dir": str(output_dir), **changed}
     options = [part for name, value in given.items() for part in (f"--{name}", str(value))]
-    return hospitals.run_admin("-m", "monai.bundle", "run", run, *options, "--startup_kit", timeout=300)
+    return hospitals.run_admin("-m", "monai.bundle", "run", run, *options, "--startup_kit")
 
 
 def history(output_dir: Path) -> list[dict[str, Any]]:
@@ -127,13 +132,15 @@ class Running:
         (found,) = set(self.state.glob("*")) - self.known
         return found
 
-    def wait(self, ready: Callable[[list[dict[str, Any]]], bool], seconds: float = 90) -> None:
-        until = time.monotonic() + seconds
-        while not ready(self.rounds()):
+    def wait(self, ready: Callable[[list[dict[str, Any]]], bool]) -> None:
+        def ready_while_it_runs() -> bool:
+            if ready(self.rounds()):
+                return True
             if self.admin.done():
                 raise AssertionError(f"the run ended: {self.admin.result()}")
-            assert time.monotonic() < until, self.rounds()
-            time.sleep(0.1)
+            return False
+
+        until(ready_while_it_runs, failure=lambda: str(self.rounds()))
 
     def wait_for_round(self, number: int) -> None:
         self.wait(lambda rounds: len(rounds) > number)
@@ -144,7 +151,7 @@ def test_links_drop_processes_die_and_the_federation_goes_on(
 ) -> None:
     changed = {"rounds": ROUNDS, "min_sites": 1, "round_seconds": ROUND_SECONDS, "local_epochs": 30}
     run = Running(hospitals, entries, tmp_path / "run", **changed)
-    run.wait(lambda rounds: len(rounds) > 1, seconds=240)  # every process of the job starts
+    run.wait(lambda rounds: len(rounds) > 1)  # every process of the job starts
     hospitals.kill_job_process("north")
     run.wait_for_round(len(run.rounds()))
     run.wait(lambda rounds: "error" not in rounds[-1]["sites"]["north"])
@@ -159,7 +166,7 @@ def test_links_drop_processes_die_and_the_federation_goes_on(
     run.wait(lambda rounds: "error" in rounds[-1]["sites"]["south"])
     hospitals.start_site("south")
 
-    (process,) = (pid for pid in hospitals.network.process_ids("west") if JOB_PROCESS in command(pid))
+    (process,) = (pid for pid in hospitals.network.process_ids("west") if JOB_PROCESS in command_line(pid))
     run.wait(lambda rounds: "error" not in rounds[-1]["sites"]["south"])
     os.kill(process, signal.SIGSTOP)
     run.wait(lambda rounds: "error" in rounds[-1]["sites"]["west"])
@@ -181,7 +188,7 @@ def test_links_drop_processes_die_and_the_federation_goes_on(
     rounds = run.rounds()
     hospitals.network.kill("admin")  # the rounds that are left show nothing new
     with pytest.raises(RuntimeError, match="exit status"):
-        run.admin.result(timeout=60)
+        run.admin.result(timeout=END_SECONDS)
 
     assert [entry["round"] for entry in rounds] == list(range(len(rounds)))
     assert all(any("error" not in site for site in entry["sites"].values()) for entry in rounds[1:])
@@ -190,7 +197,3 @@ def test_links_drop_processes_die_and_the_federation_goes_on(
     assert any("site 'north'" in text and "the site's own log says more" in text for text in said["north"])
     assert all(any(f"site '{site}'" in text for text in said[site]) for site in TRAINING)
     assert str(state) not in json.dumps(rounds)
-
-
-def command(process: int) -> str:
-    return Path(f"/proc/{process}/cmdline").read_text().replace("\0", " ")

@@ -54,7 +54,8 @@ def without_times(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def runs(
-    bundle_root: Path, sites_dir: Path, small_clip: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+    processes: None, bundle_root: Path, sites_dir: Path, small_clip: dict[str, Any],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, tuple[Path, dict[str, Any]]]:
     """Folder and result of the same federation on both engines; the simulator shows its rounds elsewhere too."""
     root = tmp_path_factory.mktemp("engines")
@@ -130,6 +131,7 @@ def test_mlflow_has_a_run_for_every_site(runs: dict[str, tuple[Path, dict[str, A
     assert_close(found, expected(history, site))
 
 
+@pytest.mark.processes
 def test_a_run_is_taken_up_by_the_other_engine_with_what_the_server_keeps_and_a_refusal_names_the_site(
     federated: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,6 +174,7 @@ def _until_2(train: Any, engine: Any, weights: Any, number: int) -> Any:
     return train(engine, weights, number)
 
 
+@pytest.mark.processes
 def test_private_updates_their_epsilon_and_what_stays_at_a_site_are_those_of_one_process(
     federated: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
