@@ -10,6 +10,8 @@ import torch
 from peft import LoraConfig
 from torch import nn
 
+from fedmed_networks.settings import check_number
+
 _split: weakref.WeakKeyDictionary[nn.Module, list[nn.Linear]] = weakref.WeakKeyDictionary()
 
 
@@ -21,10 +23,8 @@ def query_value_terms(rank: int, alpha: float) -> LoraConfig:
     ValueError
         The rank is no whole number from 1, or alpha no number above 0.
     """
-    if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
-        raise ValueError(f"rank: expected a whole number from 1, found {rank!r}")
-    if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not alpha > 0:
-        raise ValueError(f"alpha: expected a number above 0, found {alpha!r}")
+    check_number("rank", rank, least=1, whole=True)
+    check_number("alpha", alpha, above=0)
     return LoraConfig(r=rank, lora_alpha=alpha, target_modules=["query", "value"])
 
 

@@ -11,6 +11,7 @@ import torch
 from monai.data import MetaTensor
 from torch import nn
 
+from fedmed_networks.settings import check_number
 from fedmed_networks.weights import NAMED, differing_shapes
 
 STRIDE = 4
@@ -42,8 +43,7 @@ class SliceNetwork(nn.Module, ABC):
 
     def __init__(self, num_classes: int, image_size: int, precision: str) -> None:
         super().__init__()
-        if num_classes < 1:
-            raise ValueError(f"num_classes: expected one or more, found {num_classes}")
+        check_number("num_classes", num_classes, least=1, whole=True)
         if precision not in ("float32", "bfloat16"):
             raise ValueError(f"precision: expected 'float32' or 'bfloat16', found {precision!r}")
         self.num_classes, self.image_size, self.precision = int(num_classes), int(image_size), precision

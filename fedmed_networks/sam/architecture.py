@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fedmed_networks.settings import check_number
 from fedmed_networks.weights import plain
 
 PATCH_SIZE = 16
@@ -115,8 +116,7 @@ def _check_keys(sizes: dict[str, Any]) -> None:
 
 def _check_sizes(sizes: dict[str, Any]) -> None:
     for name in sorted(KEYS - {"global_blocks"}):
-        if not isinstance(sizes[name], int) or isinstance(sizes[name], bool) or sizes[name] < 1:
-            raise ValueError(f"model_type: {name}: expected a whole number from 1, found {sizes[name]!r}")
+        check_number(f"model_type: {name}", sizes[name], least=1, whole=True)
     blocks = sizes["global_blocks"]
     if not isinstance(blocks, list) or not set(blocks) <= set(range(sizes["depth"])):
         raise ValueError(f"model_type: global_blocks: expected places below depth {sizes['depth']}, found {blocks!r}")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 
@@ -109,26 +108,6 @@ class Aggregation(ABC):
 
     def _settings(self) -> str:
         return ", ".join(f"{name} {value}" for name, value in sorted(vars(self).items())) or "an aggregate"
-
-
-def check_number(name: str, value: Any, least: float, below: float = math.inf, open_start: bool = False) -> None:
-    """Refuses what is no number in ``[least, below)``, or in ``(least, below)``.
-
-    Raises
-    ------
-    ValueError
-        The message names the setting, what was found and what was expected.
-    """
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not least <= value < below or (open_start and value == least):
-        expected = f"a number in {'(' if open_start else '['}{least:g}, {below:g})"
-        raise ValueError(f"aggregation: {name}: found {value!r}, expected {expected}")
-
-
-def check_count(name: str, value: Any, least: int) -> None:
-    """Refuses what is no whole number of at least `least`; raises as :func:`check_number`."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"aggregation: {name}: found {value!r}, expected a whole number of at least {least}")
 
 
 PIECE = 1 << 21

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 
-from fedmed_workflows.aggregation.aggregation import check_number
+from fedmed_networks.settings import check_number
 from fedmed_workflows.aggregation.server_optimizer import ServerOptimizer
 from fedmed_workflows.exchange.weights import Weights
 
@@ -50,9 +50,9 @@ class FedAdam(ServerOptimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number("beta_1", self.beta_1, 0, 1)
-        check_number("beta_2", self.beta_2, 0, 1)
-        check_number("adaptivity", self.adaptivity, 0, open_start=True)
+        check_number("aggregation: beta_1", self.beta_1, least=0, below=1)
+        check_number("aggregation: beta_2", self.beta_2, least=0, below=1)
+        check_number("aggregation: adaptivity", self.adaptivity, above=0)
 
     def start(self, moment: str) -> float:
         """0 of the first moment, tau^2 of the second."""

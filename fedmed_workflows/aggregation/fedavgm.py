@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 
-from fedmed_workflows.aggregation.aggregation import check_number
+from fedmed_networks.settings import check_number
 from fedmed_workflows.aggregation.server_optimizer import ServerOptimizer
 from fedmed_workflows.exchange.weights import Weights
 
@@ -43,7 +43,7 @@ class FedAvgM(ServerOptimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number("momentum", self.momentum, 0, 1)
+        check_number("aggregation: momentum", self.momentum, least=0, below=1)
 
     def direction(self, delta: torch.Tensor, last: Weights) -> tuple[torch.Tensor, Weights]:
         """The momentum."""

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fedmed_workflows.aggregation.aggregation import Aggregated, Aggregation, Before, check_count, pieces
+from fedmed_networks.settings import check_number
+from fedmed_workflows.aggregation.aggregation import Aggregated, Aggregation, Before, pieces
 from fedmed_workflows.exchange.weights import Update
 
 
@@ -40,7 +41,7 @@ class Krum(Aggregation):
     byzantine: int = 1
 
     def __post_init__(self) -> None:
-        check_count("byzantine", self.byzantine, 0)
+        check_number("aggregation: byzantine", self.byzantine, least=0, whole=True)
 
     @property
     def least_sites(self) -> int:

@@ -9,7 +9,8 @@ from typing import ClassVar
 
 import torch
 
-from fedmed_workflows.aggregation.aggregation import Aggregated, Before, check_number, pieces
+from fedmed_networks.settings import check_number
+from fedmed_workflows.aggregation.aggregation import Aggregated, Before, pieces
 from fedmed_workflows.aggregation.fedavg import FedAvg, mean
 from fedmed_workflows.exchange.manifest import Manifest
 from fedmed_workflows.exchange.weights import TensorSpecs, Update, Weights
@@ -46,7 +47,7 @@ class ServerOptimizer(FedAvg):
     moments: ClassVar[tuple[str, ...]]
 
     def __post_init__(self) -> None:
-        check_number("learning_rate", self.learning_rate, 0, open_start=True)
+        check_number("aggregation: learning_rate", self.learning_rate, above=0)
 
     def state_specs(self, manifest: Manifest) -> TensorSpecs:
         """``MOMENT.NAME`` of every parameter, and ``unrounded.NAME`` of those that are sent in less than float32."""

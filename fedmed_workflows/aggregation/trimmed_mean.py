@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from fedmed_workflows.aggregation.aggregation import Aggregated, Aggregation, Before, check_count
+from fedmed_networks.settings import check_number
+from fedmed_workflows.aggregation.aggregation import Aggregated, Aggregation, Before
 from fedmed_workflows.aggregation.median import middle_means
 from fedmed_workflows.exchange.weights import Update
 
@@ -36,7 +37,7 @@ class TrimmedMean(Aggregation):
     trimmed: int = 1
 
     def __post_init__(self) -> None:
-        check_count("trimmed", self.trimmed, 1)
+        check_number("aggregation: trimmed", self.trimmed, least=1, whole=True)
 
     @property
     def least_sites(self) -> int:

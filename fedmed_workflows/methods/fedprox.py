@@ -7,6 +7,7 @@ from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
 from torch import nn
 
+from fedmed_networks.settings import check_number
 from fedmed_workflows.exchange.trainable import trainable_parameters
 from fedmed_workflows.methods.added_loss import add_to_loss
 
@@ -34,8 +35,7 @@ class FedProx:
     """
 
     def __init__(self, network: nn.Module, mu: float = 0.01) -> None:
-        if not (isinstance(mu, (int, float)) and mu >= 0):
-            raise ValueError(f"mu: expected a number of at least 0, found {mu!r}")
+        check_number("mu", mu, least=0)
         self.network, self.mu = network, mu
         self._received: list[torch.Tensor] = []
 

@@ -7,6 +7,8 @@ from monai.losses import FocalLoss
 from torch import nn
 from torch.nn import functional
 
+from fedmed_networks.settings import check_number
+
 
 class SmoothedFocalLoss(nn.Module):
     """Focal loss of logits against labels that are smoothed.
@@ -36,11 +38,8 @@ class SmoothedFocalLoss(nn.Module):
 
     def __init__(self, gamma: float = 1.0, label_smoothing: float = 0.1) -> None:
         super().__init__()
-        numbers = all(isinstance(value, (int, float)) for value in (gamma, label_smoothing))
-        if not (numbers and gamma >= 0 and 0 <= label_smoothing < 1):
-            raise ValueError(
-                f"gamma {gamma!r}, label_smoothing {label_smoothing!r}: expected 0 or more, and a number in [0, 1)"
-            )
+        check_number("gamma", gamma, least=0)
+        check_number("label_smoothing", label_smoothing, least=0, below=1)
         self.label_smoothing = label_smoothing
         self.focal = FocalLoss(gamma=gamma, use_softmax=True, reduction="none")
 

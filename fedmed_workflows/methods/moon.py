@@ -12,6 +12,7 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn import functional
 
+from fedmed_networks.settings import check_number
 from fedmed_workflows.exchange.trainable import trainable_tensors
 from fedmed_workflows.methods.added_loss import add_to_loss
 
@@ -51,9 +52,8 @@ class MOON:
     """
 
     def __init__(self, network: nn.Module, submodule: str, mu: float = 1.0, temperature: float = 0.5) -> None:
-        numbers = all(isinstance(value, (int, float)) for value in (mu, temperature))
-        if not (numbers and mu >= 0 and temperature > 0):
-            raise ValueError(f"mu {mu!r}, temperature {temperature!r}: expected 0 or more, and above 0")
+        check_number("mu", mu, least=0)
+        check_number("temperature", temperature, above=0)
         self.mu, self.temperature = mu, temperature
         self.module = _submodule(network, submodule)
         self._received: State = {}

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from filelock import Timeout
 from ignite.engine import Engine, Events
 
+from fedmed_networks.settings import check_number
 from fedmed_transforms.studies.dicomweb.unreachable import ServerUnreachable
 from fedmed_transforms.studies.studies import ERROR, Item
 from fedmed_workflows.clinic.study_evaluator import Refusal, StudyEvaluator
@@ -79,8 +80,7 @@ class Watch:
         self, source: Source, output_dir: str, settle_seconds: float = 60.0, poll_seconds: float = 10.0
     ) -> None:
         for name, seconds in (("settle_seconds", settle_seconds), ("poll_seconds", poll_seconds)):
-            if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < float("inf"):
-                raise ValueError(f"{name}: expected seconds, 0 or more, found {seconds!r}")
+            check_number(name, seconds, least=0)
         self.source, self.output_dir = source, Path(output_dir)
         self.settle_seconds, self.poll_seconds = settle_seconds, poll_seconds
         self.ledger = StudyLedger(output_dir)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fedmed_networks.settings import check_number
 from fedmed_workflows.exchange.weights import Weights
 
 Noise = Callable[[str, int], NDArray[np.float64]]
@@ -90,15 +91,9 @@ class GaussianUpdate:
 
     def __post_init__(self) -> None:
         """Refuses values out of range."""
-        ranges: dict[str, tuple[Callable[[float], bool], str]] = {
-            "clip_norm": (lambda value: 0 < value < math.inf, "a number above 0"),
-            "noise_multiplier": (lambda value: 0 <= value < math.inf, "a number of at least 0"),
-            "delta": (lambda value: 0 < value < 1, "a number between 0 and 1"),
-        }
-        for name, (inside, expected) in ranges.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not inside(value):
-                raise ValueError(f"privacy: {name}: found {value!r}, expected {expected}")
+        check_number("privacy: clip_norm", self.clip_norm, above=0)
+        check_number("privacy: noise_multiplier", self.noise_multiplier, least=0)
+        check_number("privacy: delta", self.delta, above=0, below=1)
 
     def epsilon(self, answers: int) -> float:
         """Epsilon after so many answers of a site; infinite without noise.
