@@ -49,7 +49,7 @@ class Walks:
     def initial_weights(self) -> Weights:
         return START
 
-    def carried(self, weights: Mapping[str, torch.Tensor], file: Path) -> Mapping[str, torch.Tensor]:
+    def to_transport(self, weights: Mapping[str, torch.Tensor], file: Path) -> Mapping[str, torch.Tensor]:
         return load_file(file)
 
     def check_states(self, history: Sequence[Mapping[str, Any]]) -> None:

@@ -36,7 +36,7 @@ class Answers:
     def initial_weights(self) -> Weights:
         return START
 
-    def carried(self, weights: Mapping[str, torch.Tensor], file: Path) -> Mapping[str, torch.Tensor]:
+    def to_transport(self, weights: Mapping[str, torch.Tensor], file: Path) -> Mapping[str, torch.Tensor]:
         return weights
 
     def check_states(self, history: Sequence[Mapping[str, Any]]) -> None:
