@@ -1,4 +1,4 @@
-"""Networks: the foundations (CLIP, SAM) and what each method adds to them; nothing of rounds."""
+"""Networks: the foundations CLIP and SAM, and the networks of the methods; they know nothing of rounds."""
 
 from fedmed_faces import attach_face
 

@@ -1,4 +1,4 @@
-"""Networks that were exported, as files of TorchScript or ONNX, in the place of those that they were exported from."""
+"""Exported networks: files in TorchScript or ONNX take the place of the network that they were exported from."""
 
 from __future__ import annotations
 
@@ -13,23 +13,26 @@ from monai.data import MetaTensor
 from monai.data.torchscript_utils import METADATA_FILENAME
 from torch import nn
 
+Provider = str | tuple[str, Mapping[str, Any]]
+"""Name of an execution provider of ONNX Runtime, or ``(name, options)``."""
+
 
 class ExportedNetwork(nn.Module, ABC):
-    """What exported networks share: what they take, what they must answer, and errors that name the file.
+    """Classifies or segments pictures with an exported network; shapes are checked, and errors name the file.
 
     Parameters
     ----------
     path
-        The exported network.
+        File of the exported network.
     class_names
-        The classes or segments C, in the order of the logits.
+        The C classes or segments, in the order of the logits.
     image_size
         Side S of the square input, in pixels.
 
     Raises
     ------
     ValueError
-        There is no such file.
+        The file does not exist.
     """
 
     def __init__(self, path: str | Path, class_names: Sequence[str], image_size: int) -> None:
@@ -39,12 +42,12 @@ class ExportedNetwork(nn.Module, ABC):
             raise ValueError(f"{self.path}: no such file, expected a network; export it from the bundle first")
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Logits of pictures: (B, 3, S, S) -> (B, C) or (B, C, H, W), as the network that was exported gives them.
+        """Computes logits as the network before the export does: (B, 3, S, S) -> (B, C) or (B, C, H, W).
 
         Raises
         ------
         ValueError
-            The pictures are of another shape.
+            The pictures have another shape.
         """
         if image.ndim != 4 or tuple(image.shape[1:]) != self._taken:
             raise ValueError(f"{self.path}: image: expected shape (B, {self._listed}), found {tuple(image.shape)}")
@@ -61,7 +64,7 @@ class ExportedNetwork(nn.Module, ABC):
 
     @abstractmethod
     def _answer(self, image: torch.Tensor) -> torch.Tensor:
-        """Logits of pictures of the right shape, on the device of the pictures."""
+        """Computes logits of pictures of the right shape, on their device."""
 
     def _check_classes(self, found: int) -> None:
         if found != len(self.class_names):
@@ -71,18 +74,28 @@ class ExportedNetwork(nn.Module, ABC):
 
 
 class TorchScriptNetwork(ExportedNetwork):
-    """A network that MONAI's ``ckpt_export`` wrote, or any other in TorchScript of the same input and output.
+    """Runs a network of MONAI's ``ckpt_export``, or any other TorchScript with the same input and output.
 
     Parameters
     ----------
     path, class_names, image_size
-        As of :class:`ExportedNetwork`.
+        See :class:`ExportedNetwork`.
 
     Raises
     ------
     ValueError
-        There is no such file, it is no TorchScript, or the network in it takes other pictures or has other classes;
-        their names are compared with those of the metadata that ``ckpt_export`` writes into the file.
+        The file does not exist or is no TorchScript, or its network takes other pictures or has other classes. Names of
+        classes are compared with the metadata that ``ckpt_export`` writes into the file.
+
+    Examples
+    --------
+    >>> import tempfile, torch
+    >>> from fedmed_networks import TorchScriptNetwork
+    >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 2))
+    >>> with tempfile.NamedTemporaryFile(suffix=".ts") as file:
+    ...     torch.jit.trace(model, torch.rand(1, 3, 8, 8)).save(file.name)
+    ...     TorchScriptNetwork(file.name, ["benign", "malignant"], image_size=8)(torch.rand(4, 3, 8, 8)).shape
+    torch.Size([4, 2])
     """
 
     def __init__(self, path: str | Path, class_names: Sequence[str], image_size: int) -> None:
@@ -110,7 +123,7 @@ class TorchScriptNetwork(ExportedNetwork):
             )
 
     def _check_answer(self) -> None:
-        """TorchScript says nothing of its shapes: one picture tells."""
+        """Checks the number of classes with one picture, since TorchScript declares no shapes."""
         try:
             with torch.no_grad():
                 answer = self(torch.zeros(1, *self._taken))
@@ -122,23 +135,23 @@ class TorchScriptNetwork(ExportedNetwork):
 
 
 class OnnxNetwork(ExportedNetwork):
-    """A network that MONAI's ``onnx_export`` wrote, or any other in ONNX of the same input and output.
+    """Runs a network of MONAI's ``onnx_export``, or any other ONNX with the same input and output.
 
     Parameters
     ----------
     path, class_names, image_size
-        As of :class:`ExportedNetwork`.
+        See :class:`ExportedNetwork`.
     device
-        Where the pictures are; by default decides who computes, see `providers`.
+        Device of the pictures; it selects the default of `providers`.
     providers
-        ONNX Runtime's execution providers in the order of preference: a name, or a name with its options. None for
-        CUDA's on a GPU, and the processor's otherwise.
+        ONNX Runtime's execution providers in the order of preference: a name, or a name with its options. None for that
+        of CUDA on a GPU, and for that of the CPU otherwise.
 
     Raises
     ------
     ValueError
-        There is no such file, it is no ONNX, the network in it takes other pictures or has another number of classes,
-        ONNX Runtime is not installed, or has no such provider.
+        The file does not exist or is no ONNX, its network takes other pictures or has another number of classes, or
+        ONNX Runtime is not installed or has no such provider.
     """
 
     def __init__(
@@ -166,31 +179,20 @@ class OnnxNetwork(ExportedNetwork):
         return torch.from_numpy(answer).to(image.device)
 
 
-def _fits(declared: Sequence[int | str], sides: Sequence[int]) -> bool:
-    """Whether a declared shape takes another; a name or an expression in it takes any side."""
-    return len(declared) == len(sides) and all(
-        not isinstance(found, int) or found == side for found, side in zip(declared, sides, strict=True)
-    )
-
-
-Provider = str | tuple[str, Mapping[str, Any]]
-"""Name of an execution provider of ONNX Runtime, or ``(name, options)``."""
-
-
 def onnx_session(path: Path, providers: Sequence[Provider]) -> Any:
-    """An inference session of ONNX Runtime, with as many threads as torch has.
+    """Opens an inference session of ONNX Runtime with the number of threads of torch.
 
     Parameters
     ----------
     path
-        The network.
+        File of the network.
     providers
-        In the order of preference.
+        Execution providers in the order of preference.
 
     Raises
     ------
     ValueError
-        ONNX Runtime is not installed, has none of the providers named first, or the file is no ONNX.
+        ONNX Runtime is not installed or lacks a provider, or the file is no ONNX.
     """
     try:
         import onnxruntime
@@ -210,7 +212,7 @@ def onnx_session(path: Path, providers: Sequence[Provider]) -> Any:
     options.intra_op_num_threads = torch.get_num_threads()
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=chosen)
-    except Exception as error:  # ONNX Runtime has one of its own for every way a file can be no network
+    except Exception as error:  # ONNX Runtime raises errors of many kinds for files that are no network
         raise ValueError(f"{path}: expected a network in ONNX, found: {error}") from error
     _check_provider(path, chosen[0][0], session.get_providers())
     return session
@@ -221,6 +223,13 @@ def _named(provider: Provider) -> tuple[str, Mapping[str, Any]]:
 
 
 def _check_provider(path: Path, first: str, used: Sequence[str]) -> None:
-    """ONNX Runtime goes on without a provider whose libraries it cannot load, and says so in its log alone."""
+    """Refuses a session without its first provider: if libraries are missing, ONNX Runtime only logs it."""
     if first not in used:
         raise ValueError(f"{path}: ONNX Runtime could not start {first} and fell back to {list(used)}; see its log")
+
+
+def _fits(declared: Sequence[int | str], sides: Sequence[int]) -> bool:
+    """Tells whether a declared shape accepts another one; names and expressions in it accept any side."""
+    return len(declared) == len(sides) and all(
+        not isinstance(found, int) or found == side for found, side in zip(declared, sides, strict=True)
+    )

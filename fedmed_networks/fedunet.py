@@ -1,4 +1,4 @@
-"""FedU-Net: a U-Net of the slices, with no foundation."""
+"""FedU-Net: a U-Net for slices, without a foundation."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from fedmed_networks.slice_network import STRIDE, SliceNetwork
 from fedmed_networks.weights import plain
 
 WIDTHS = (16, 32, 64, 128, 256)
-"""Channels of the five levels, each of half the side of the one above it."""
+"""Channels of the five levels; each has half the side of the level above it."""
 
 DEEPEST = 2 ** (len(WIDTHS) - 1)
-"""Pixels, along a side, for one of the deepest level."""
+"""Ratio of the side of the highest level to the side of the deepest level."""
 
 Norm = str | Sequence[str | Mapping[str, Any]]
 
 
 class FedUNet(SliceNetwork):
-    """MONAI's U-Net with residual units; every parameter trains, from torch's random numbers.
+    """Segments images with MONAI's U-Net with residual units; every parameter trains, from torch's random numbers.
 
-    It sees an image at the size of the logits: means of 4 x 4 pixels, filled up with zeros to the right and below to a
-    multiple of 16, and of its answer what lies over the image.
+    The U-Net gets the image at the size of the logits: means of 4 x 4 pixels, padded with zeros to the right and below
+    to a multiple of 16. Its output is cropped to the image.
 
     Parameters
     ----------
@@ -36,9 +36,9 @@ class FedUNet(SliceNetwork):
     precision
         ``float32``, or ``bfloat16`` for torch's autocast within the network; parameters and logits are float32.
     norm
-        The normalisations, as MONAI's networks name them: ``batch``, whose parameters and statistics travel with the
-        rest, or stay at their sites (:class:`fedmed_workflows.aggregation.FedBN`); ``instance``, as the code of FedFMS
-        has it, without parameters; or a name with its arguments, ``["instance", {"affine": True}]``.
+        The normalisations by their names in MONAI: ``batch``, with parameters and statistics that are exchanged or stay
+        at their sites (:class:`fedmed_workflows.aggregation.FedBN`); ``instance``, without parameters, as in the code
+        of FedFMS; or a name with its arguments, ``["instance", {"affine": True}]``.
 
     Raises
     ------
@@ -48,9 +48,16 @@ class FedUNet(SliceNetwork):
     Notes
     -----
     Sources: Ronneberger et al., "U-Net", arXiv 1505.04597; residual units as in Kerfoot et al., 2019,
-    doi 10.1007/978-3-030-12029-0_40. A baseline of Liu et al., "FedFMS", arXiv 2403.05408, whose levels are as wide;
-    its code applies the sigmoid twice, once in the network and once in the loss, which is left out. 1.6 M parameters.
-    ``load_state_dict`` refuses as :class:`fedmed_networks.FedSAM` does.
+    doi 10.1007/978-3-030-12029-0_40. A baseline of Liu et al., "FedFMS", arXiv 2403.05408, with levels of the same
+    width. The code of FedFMS applies the sigmoid twice, in the network and in the loss; here only the loss applies it.
+    1.6 M parameters. ``load_state_dict`` refuses the same states as :class:`fedmed_networks.FedSAM`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_networks import FedUNet
+    >>> FedUNet(num_classes=2, image_size=64)(torch.rand(1, 3, 64, 64)).shape
+    torch.Size([1, 2, 16, 16])
     """
 
     def __init__(
@@ -60,14 +67,14 @@ class FedUNet(SliceNetwork):
         if image_size < STRIDE or image_size % STRIDE:
             raise ValueError(f"image_size: expected a multiple of {STRIDE} pixels, found {image_size}")
         self.side = image_size // STRIDE
-        # at least two pixels on the deepest level: of one, a batch of one has no variance
+        # at least two pixels on the deepest level: with one pixel a batch of one image has no variance
         self.padding = max(2, -(-self.side // DEEPEST)) * DEEPEST - self.side
         self.unet = _unet(num_classes, norm)
 
     def _answer(self, pixels: torch.Tensor) -> torch.Tensor:
-        small = functional.avg_pool2d(pixels, STRIDE)
+        small = functional.avg_pool2d(pixels, STRIDE)  # (B, 3, S / 4, S / 4)
         padded = functional.pad(small, (0, self.padding, 0, self.padding))
-        return self.unet(padded)[:, :, : self.side, : self.side]
+        return self.unet(padded)[:, :, : self.side, : self.side]  # (B, C, S / 4, S / 4)
 
 
 def _unet(num_classes: int, norm: Norm) -> UNet:

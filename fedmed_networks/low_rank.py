@@ -1,4 +1,4 @@
-"""What LoRA needs of a foundation's attention: layers of its own for queries and values, and all else shared."""
+"""LoRA on a foundation: separate layers for queries and values, while all other layers stay shared."""
 
 from __future__ import annotations
 
@@ -10,33 +10,34 @@ import torch
 from peft import LoraConfig
 from torch import nn
 
+from fedmed_networks.settings import check_number
+
 _split: weakref.WeakKeyDictionary[nn.Module, list[nn.Linear]] = weakref.WeakKeyDictionary()
 
 
 def query_value_terms(rank: int, alpha: float) -> LoraConfig:
-    """Low-rank terms W + (alpha / rank) B A of the layers ``query`` and ``value``, for peft.
+    """Configures peft's low-rank terms W + (alpha / rank) B A of the layers ``query`` and ``value``.
 
     Raises
     ------
     ValueError
-        The rank is no whole number from 1, or alpha no number above 0.
+        The rank is no whole number of at least 1, or alpha is no number above 0.
     """
-    if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
-        raise ValueError(f"rank: expected a whole number from 1, found {rank!r}")
-    if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not alpha > 0:
-        raise ValueError(f"alpha: expected a number above 0, found {alpha!r}")
+    check_number("rank", rank, least=1, whole=True)
+    check_number("alpha", alpha, above=0)
     return LoraConfig(r=rank, lora_alpha=alpha, target_modules=["query", "value"])
 
 
 def with_own_parts(shared: nn.Module, parts: Iterable[nn.Module]) -> nn.Module:
-    """A module of the same layers and tensors as another, but for some of its parts, which can be changed in it alone.
+    """Makes a module that shares the layers and tensors of another one, except for some parts of its own.
 
     Parameters
     ----------
     shared
-        Is left as it is.
+        The other module; it is not changed.
     parts
-        Those of its modules that become the new one's own, with all that contain them; what is in them is shared.
+        Modules in `shared` of which the new module gets shallow copies, as of all modules that contain them. These can
+        be changed in the new module alone; the tensors and submodules in them are shared.
     """
     own = {id(part) for part in parts}
     own |= {id(module) for module in shared.modules() if any(id(inner) in own for inner in module.modules())}
@@ -45,14 +46,14 @@ def with_own_parts(shared: nn.Module, parts: Iterable[nn.Module]) -> nn.Module:
 
 
 def thirds(owner: nn.Module, weight: torch.Tensor, bias: torch.Tensor) -> list[nn.Linear]:
-    """A frozen projection D -> 3 D as three layers D -> D of the same tensors; asked for again, the same layers.
+    """Splits a frozen projection D -> 3 D into three layers D -> D that share its tensors; always the same layers.
 
     Parameters
     ----------
     owner
         The module that holds the projection.
     weight, bias
-        (3 D, D) and (3 D,): of queries, keys and values.
+        (3 D, D) and (3 D,), for queries, keys and values.
     """
     if owner not in _split:
         _split[owner] = [_frozen(*part) for part in zip(weight.chunk(3), bias.chunk(3), strict=True)]

@@ -1,4 +1,4 @@
-"""What the networks of slices share: what they take, what they answer, and which states they refuse."""
+"""The base of networks that segment slices: shapes of images and logits, precision, and refused states."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ import torch
 from monai.data import MetaTensor
 from torch import nn
 
+from fedmed_networks.settings import check_number
 from fedmed_networks.weights import NAMED, differing_shapes
 
 STRIDE = 4
-"""Pixels of the image, along a side, for one of the logits."""
+"""Ratio of the image's side to the side of the logits."""
 
 
 class SliceNetwork(nn.Module, ABC):
-    """Segments square images; logits have a quarter of the image's side.
+    """Segments square images; the logits have a quarter of the image's side.
 
     Parameters
     ----------
@@ -36,20 +37,19 @@ class SliceNetwork(nn.Module, ABC):
 
     Notes
     -----
-    A state that lacks tensors, has others, or other shapes is refused by ``load_state_dict`` with a ValueError, even
-    where ``strict=False``.
+    ``load_state_dict`` refuses a state with missing or unknown tensors or with other shapes with a ValueError, also
+    with ``strict=False``.
     """
 
     def __init__(self, num_classes: int, image_size: int, precision: str) -> None:
         super().__init__()
-        if num_classes < 1:
-            raise ValueError(f"num_classes: expected one or more, found {num_classes}")
+        check_number("num_classes", num_classes, least=1, whole=True)
         if precision not in ("float32", "bfloat16"):
             raise ValueError(f"precision: expected 'float32' or 'bfloat16', found {precision!r}")
         self.num_classes, self.image_size, self.precision = int(num_classes), int(image_size), precision
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Logits of images.
+        """Computes logits of images.
 
         Parameters
         ----------
@@ -59,23 +59,24 @@ class SliceNetwork(nn.Module, ABC):
         Returns
         -------
         torch.Tensor
-            (B, C, S / 4, S / 4) logits in float32, one channel a class, a pixel for every 4 x 4 of the image.
+            (B, C, S / 4, S / 4) logits in float32, one channel per class, one pixel for 4 x 4 pixels of the image.
 
         Raises
         ------
         ValueError
-            The images are of another shape.
+            The images have another shape.
         """
         if not torch.jit.is_tracing():
             self._check_shape(image)
-        pixels = image.as_tensor() if isinstance(image, MetaTensor) else image  # metadata would follow every operation
+        # every operation on a MetaTensor would copy the metadata
+        pixels = image.as_tensor() if isinstance(image, MetaTensor) else image
         with self._precision(pixels.device.type):
             logits = self._answer(pixels).float()
         return MetaTensor(logits).copy_meta_from(image) if isinstance(image, MetaTensor) else logits
 
     @abstractmethod
     def _answer(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Logits of images of the right shape, in the type of the computation."""
+        """Computes logits of images of the right shape, in the type of the computation."""
 
     def _precision(self, device_type: str) -> AbstractContextManager[Any]:
         return torch.autocast(device_type, torch.bfloat16) if self.precision == "bfloat16" else nullcontext()
@@ -92,14 +93,14 @@ class SliceNetwork(nn.Module, ABC):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def _check_state(self, found: Mapping[str, torch.Tensor]) -> None:
-        """Refuses a part of a state, or another network's, also where loading is not strict."""
+        """Refuses a part of a state, or the state of another network, also if loading is not strict."""
         expected = self.state_dict()
         lacks, unknown = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
         shapes = differing_shapes(found, expected)
         if lacks or unknown or shapes:
-            said = {"lacks": lacks, "holds unknown": unknown, "holds tensors of other shapes": shapes}
-            what = "; ".join(f"{verb} {names[:NAMED]} ({len(names)} in all)" for verb, names in said.items() if names)
+            faults = {"lacks": lacks, "holds unknown": unknown, "holds tensors of other shapes": shapes}
+            text = "; ".join(f"{verb} {names[:NAMED]} ({len(names)} in all)" for verb, names in faults.items() if names)
             raise ValueError(
                 f"checkpoint: expected the whole state of a {type(self).__name__} of image_size {self.image_size} with "
-                f"num_classes {self.num_classes} ({len(expected)} tensors); it {what}"
+                f"num_classes {self.num_classes} ({len(expected)} tensors); it {text}"
             )

@@ -1,4 +1,4 @@
-"""Digests of weights: of a file, and of a module as it is in memory now."""
+"""Digests of files, modules and tensors, and comparisons of the shapes of two states."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from typing import Any
 import torch
 from torch import nn
 
+NAMED = 3
+"""Number of tensor names that an error message lists."""
+
 _digests: weakref.WeakKeyDictionary[nn.Module, tuple[tuple[int, ...], str]] = weakref.WeakKeyDictionary()
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
+    """Computes the SHA-256 of a file's bytes, in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -23,16 +26,27 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def module_digest(module: nn.Module) -> str:
-    """SHA-256 over names, shapes, types and values of a module's state.
+def content_digest(path: str | Path) -> str:
+    """Computes the SHA-256 of a file's bytes, or of the names and bytes of all files below a folder."""
+    path = Path(path)
+    if path.is_file():
+        return file_digest(path)
+    digest = hashlib.sha256()
+    for file in sorted(file for file in path.rglob("*") if file.is_file()):
+        digest.update(f"{file.relative_to(path)} {file_digest(file)}\n".encode())
+    return digest.hexdigest()
 
-    It is computed again only when a tensor was written to or moved since: torch counts in-place writes in a tensor's
+
+def module_digest(module: nn.Module) -> str:
+    """Computes the SHA-256 of names, shapes, types and values of a module's state.
+
+    The digest is computed again only after a tensor was written or moved: torch counts in-place writes in a tensor's
     version. Writes through ``tensor.data`` are not counted; write under ``torch.no_grad()`` instead.
 
     Parameters
     ----------
     module
-        Any module. Its tensors may be on any device; values are hashed as they are stored.
+        Any module, with tensors on any device; the stored values are hashed.
     """
     state = module.state_dict(keep_vars=True)
     written = tuple(number for tensor in state.values() for number in (id(tensor), tensor.data_ptr(), tensor._version))
@@ -47,38 +61,23 @@ def module_digest(module: nn.Module) -> str:
 
 
 def tensor_digest(tensor: torch.Tensor) -> str:
-    """SHA-256 of a tensor's shape, type and values as they are stored."""
+    """Computes the SHA-256 of shape, type and stored values of a tensor."""
     digest = hashlib.sha256(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
     digest.update(memoryview(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()))
     return digest.hexdigest()
 
 
 def plain(value: Any) -> Any:
-    """A configuration without the proxies that a configuration parser wraps around it."""
+    """Returns the plain values of a configuration, without the proxies of its parser."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-NAMED = 3
-"""How many names of tensors an error lists."""
-
-
 def differing_shapes(found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> list[str]:
-    """``name: found (…), expected (…)`` of every tensor of both whose shapes differ."""
+    """Lists ``name: found (…), expected (…)`` for every tensor with different shapes in two states."""
     return [
         f"{name}: found {tuple(found[name].shape)}, expected {tuple(value.shape)}"
         for name, value in expected.items()
         if name in found and found[name].shape != value.shape
     ]
-
-
-def content_digest(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, or of the names and bytes of all files below a folder."""
-    path = Path(path)
-    if path.is_file():
-        return file_digest(path)
-    digest = hashlib.sha256()
-    for file in sorted(file for file in path.rglob("*") if file.is_file()):
-        digest.update(f"{file.relative_to(path)} {file_digest(file)}\n".encode())
-    return digest.hexdigest()

@@ -1,47 +1,47 @@
-"""Refusals: errors that may leave a site, and the one of an error's causes that names the input."""
+"""Errors whose messages may leave a site, and the messages that refusals show."""
 
 from __future__ import annotations
 
 
 class ManifestError(ValueError):
-    """Tensors that do not match a manifest. Its message names tensors, never a file of a site."""
+    """Raised for tensors that do not match a manifest. The message names tensors, never a file of a site."""
 
 
 class NonFiniteLossError(RuntimeError):
-    """A loss became NaN or infinite. The message names no file."""
+    """Raised when a loss became NaN or infinite. The message names no file."""
 
 
 class UpdateError(ValueError):
-    """An update that is refused for what the site claims. Its message names the site, never a file."""
+    """Raised for an update with wrong claims of its site. The message names the site, never a file."""
 
 
 class SiteError(RuntimeError):
-    """What a site said of its failure, or what is said of a site that said nothing. Its message names no file."""
+    """Raised when a site failed or did not answer. The message names no file."""
 
 
 REPORTED = (NonFiniteLossError, ManifestError, UpdateError, SiteError)
-"""Errors whose messages name sites and tensors only."""
+"""Errors whose messages name only sites and tensors, so that they may leave a site."""
 
 
 def reported_error(error: Exception) -> str:
-    """An error's message where it may leave the site, its kind where it may not."""
+    """Returns the message of an error if it may leave the site, and otherwise only the kind of the error."""
     if isinstance(error, REPORTED):
         return str(error)
     return f"the site's round ended with {type(error).__name__}; the site's own log says more"
 
 
 def refusal(error: BaseException, *names: str) -> str:
-    """The message of the first of an error's causes that is a ValueError and names an input.
+    """Returns the message of the first cause of an error that is a ValueError and names an input.
 
-    MONAI wraps the errors of transforms and of configured components in its own.
+    MONAI wraps the errors of transforms and of configured components in errors of its own.
 
     Parameters
     ----------
     error
-        What was raised.
+        The error that was raised.
     names
-        The inputs, for example an image's path and its label's; where no cause names any, the first of them (or the
-        error) stands before the kind and the message of the first cause.
+        The inputs, for example the path of an image and the path of its label. If no cause names an input, the first
+        of them (or the error) stands before the kind and the message of the first cause.
     """
     cause: BaseException | None = error
     first = error

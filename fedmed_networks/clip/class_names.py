@@ -1,4 +1,4 @@
-"""The classes of a classifier, as a tensor of its state: a checkpoint says itself what its answers mean."""
+"""Class names as a tensor of a classifier's state, so that a checkpoint names its own classes."""
 
 import json
 import pickle
@@ -12,21 +12,27 @@ CLASS_NAMES = "class_names_utf8"
 
 
 def checkpoint_class_names(path: str | Path, missing: Sequence[str] | None = None) -> list[str]:
-    """The classes of a classifier's checkpoint, in the order of its logits.
+    """Reads the classes of a classifier's checkpoint, in the order of its logits.
 
     Parameters
     ----------
     path
-        A checkpoint as training writes it: ``{"model": state}`` or a plain state.
+        A checkpoint of training: ``{"model": state}`` or a plain state.
     missing
-        Answer if there is no such file yet (a bundle that was not trained).
+        The result if the file does not exist yet, because the bundle was not trained.
 
     Raises
     ------
     FileNotFoundError
-        There is no such file and `missing` is None.
+        The file does not exist and `missing` is None.
     ValueError
         The file is no classifier's checkpoint.
+
+    Examples
+    --------
+    >>> from fedmed_networks import checkpoint_class_names
+    >>> checkpoint_class_names("models/model.pt", missing=["benign", "malignant"])  # before training
+    ['benign', 'malignant']
     """
     if not Path(path).is_file():
         if missing is None:
@@ -44,11 +50,11 @@ def checkpoint_class_names(path: str | Path, missing: Sequence[str] | None = Non
 
 
 def to_bytes(names: Sequence[str]) -> torch.Tensor:
-    """Class names as a tensor (N,) of bytes."""
+    """Writes class names as a tensor (N,) of bytes."""
     return torch.tensor(list(json.dumps(list(names), ensure_ascii=False).encode()), dtype=torch.uint8)
 
 
 def from_bytes(stored: torch.Tensor) -> list[str]:
-    """The class names of :func:`to_bytes`."""
+    """Reads the class names from a tensor of :func:`to_bytes`."""
     names: list[str] = json.loads(bytes(stored.cpu().tolist()))
     return names

@@ -1,4 +1,4 @@
-"""A classifier that tells source from target features, and the reversed gradient that makes features fool it."""
+"""The domain classifier of FAA-CLIP, which separates source and target features, and the reversed gradient."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HIDDEN = 512
 
 
 class DomainClassifier(nn.Sequential):
-    """Linear D -> 512, BatchNorm, ReLU, Linear 512 -> 512, BatchNorm, ReLU, Linear 512 -> 1.
+    """Separates source from target features: Linear D -> 512, BatchNorm, ReLU, 512 -> 512, BatchNorm, ReLU, 512 -> 1.
 
     Parameters
     ----------
@@ -21,8 +21,8 @@ class DomainClassifier(nn.Sequential):
 
     Notes
     -----
-    Source: Wu et al., "FAA-CLIP: Federated Adversarial Adaptation of CLIP", arXiv 2503.05776. The sigmoid at its
-    end is left to the loss.
+    Source: Wu et al., "FAA-CLIP: Federated Adversarial Adaptation of CLIP", arXiv 2503.05776. The loss computes the
+    sigmoid at its end.
     """
 
     def __init__(self, dim: int) -> None:
@@ -33,13 +33,13 @@ class DomainClassifier(nn.Sequential):
         )  # fmt: skip
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Logits of features to be the source's: (B, D) -> (B,)."""
-        logits: torch.Tensor = super().forward(features)
+        """Computes the logits of features to belong to the source: (B, D) -> (B,)."""
+        logits: torch.Tensor = super().forward(features)  # (B, 1)
         return logits.squeeze(1)
 
 
 def reverse_gradient(features: torch.Tensor) -> torch.Tensor:
-    """The same features; their gradient changes its sign on the way back.
+    """Returns the features unchanged; the backward pass changes the sign of their gradient.
 
     Notes
     -----

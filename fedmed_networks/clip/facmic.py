@@ -1,4 +1,4 @@
-"""FACMIC: a frozen CLIP whose image features pass through a trained feature attention."""
+"""FACMIC: a feature attention, and the classifier that applies it to the features of a frozen CLIP."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,9 +13,9 @@ from fedmed_networks.clip.zero_shot import ZeroShotCLIP
 
 
 class FeatureAttention(nn.Sequential):
-    """Weights every element of a feature vector: a(v) = softmax(W2 LeakyReLU(BatchNorm(W1 v))).
+    """Computes a weight for every element of a feature vector: a(v) = softmax(W2 LeakyReLU(BatchNorm(W1 v))).
 
-    The layers keep the positions ``0`` (Linear), ``1`` (BatchNorm1d), ``2`` (LeakyReLU), ``3`` (Linear) and
+    The layers have the positions ``0`` (Linear), ``1`` (BatchNorm1d), ``2`` (LeakyReLU), ``3`` (Linear) and
     ``4`` (Softmax), so that the names of the parameters are those of the published weights.
 
     Parameters
@@ -27,6 +27,14 @@ class FeatureAttention(nn.Sequential):
     -----
     Source: Wu et al., "FACMIC: Federated Adaptive CLIP Model for Medical Image Classification", arXiv 2410.14707,
     section 2.2.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_networks import FeatureAttention
+    >>> attention = FeatureAttention(512)(torch.rand(4, 512))
+    >>> torch.allclose(attention.sum(dim=1), torch.ones(4))
+    True
     """
 
     def __init__(self, dim: int) -> None:
@@ -35,7 +43,7 @@ class FeatureAttention(nn.Sequential):
         )
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:  # (B, D) -> (B, D), every row sums to 1
-        """Attention of each feature, before it multiplies the feature.
+        """Computes the attention of each feature; :class:`FACMIC` multiplies the feature by it.
 
         Parameters
         ----------
@@ -45,20 +53,20 @@ class FeatureAttention(nn.Sequential):
         Returns
         -------
         torch.Tensor
-            (B, D), non-negative, every row sums to one.
+            (B, D), non-negative; every row sums to one.
         """
         for layer in self:
-            features = layer(features)
+            features = layer(features)  # (B, D)
         return features
 
 
 class FACMIC(ZeroShotCLIP):
     """Classifies pictures by the cosine between adapted CLIP features and the embeddings of class prompts.
 
-    The image encoder f is frozen and shared by all networks of the process that ask for the same CLIP; the feature
-    attention a is this network's own. The adapted feature is h(x) = a(f(x)) * f(x), L2-normalised; the logits are
-    exp(logit_scale) times its cosine to the prompt ``a picture of a {class}`` of each class. The prompts are embedded
-    once, on construction: the text encoder is no part of this module or of its checkpoints.
+    The image encoder f is frozen, and all networks of the process with the same CLIP share it. The feature attention a
+    belongs to this network alone. The adapted feature is h(x) = a(f(x)) * f(x), L2-normalised. The logits are
+    exp(logit_scale) times the cosine of h(x) and the embedded prompt ``a picture of a {class}`` of each class. The
+    prompts are embedded once, on construction: the text encoder is no part of this module or of its checkpoints.
 
     Parameters
     ----------
@@ -67,7 +75,7 @@ class FACMIC(ZeroShotCLIP):
     clip, weights
         The foundation, see :func:`fedmed_networks.clip.foundation.shared_clip`.
     attention
-        From D to what gives a(f) of features f, (B, D) -> (B, D).
+        From the length D of a feature to the module that computes a(f): (B, D) -> (B, D).
 
     Raises
     ------
@@ -77,6 +85,15 @@ class FACMIC(ZeroShotCLIP):
     Notes
     -----
     Source: Wu et al., arXiv 2410.14707, section 2.2.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_networks import FACMIC
+    >>> clip = {"embed_dim": 16, "vision_cfg": {"image_size": 16, "layers": 1, "width": 64, "patch_size": 8},
+    ...         "text_cfg": {"width": 32, "heads": 2, "layers": 1}}  # a small CLIP with random weights
+    >>> FACMIC(["benign", "malignant"], clip)(torch.rand(4, 3, 16, 16)).shape
+    torch.Size([4, 2])
     """
 
     def __init__(
@@ -90,5 +107,5 @@ class FACMIC(ZeroShotCLIP):
         self.attention = attention(self.prompts.shape[1])
 
     def adapt(self, features: torch.Tensor) -> torch.Tensor:
-        """Adapted features h = a(f) * f of CLIP features f, L2-normalised: (B, D) -> (B, D)."""
+        """Computes the adapted features h = a(f) * f of CLIP features f, L2-normalised: (B, D) -> (B, D)."""
         return functional.normalize(self.attention(features) * features, dim=1)

@@ -1,4 +1,4 @@
-"""All of CLIP, trained: image encoder, text encoder and the scale of the logits."""
+"""Fine-tuned CLIP: image encoder, text encoder and the scale of the logits train."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -13,21 +13,22 @@ from fedmed_networks.clip.foundation import PUBLISHED, shared_clip
 from fedmed_networks.clip.prompted_classifier import PROMPT, PromptedClassifier
 
 UNUSED = ("text_decoder", "logit_bias")
-"""Parts of some of open_clip's networks that no cosine of picture and prompt depends on: they get no gradient."""
+"""Parts of some open_clip networks on which no cosine of picture and prompt depends: they get no gradient."""
 
 
 class FineTunedCLIP(PromptedClassifier):
     """Classifies pictures by the cosine between CLIP's features and class prompts; all of CLIP trains.
 
-    The logits are exp(logit_scale) times the cosine of a picture's feature to the prompt ``a picture of a {class}`` of
-    each class. The prompts are embedded anew in every pass, with gradient: only their tokens are fixed.
+    The logits are exp(logit_scale) times the cosine of the picture's feature and the prompt ``a picture of a {class}``
+    of each class. Every pass embeds the prompts again, with gradient; only their tokens are fixed.
 
     Parameters
     ----------
     class_names
         The C classes, in the order of the logits.
     clip, weights
-        Where it starts from, see :func:`fedmed_networks.clip.foundation.shared_clip`; it shares nothing with it.
+        The CLIP from which training starts, see :func:`fedmed_networks.clip.foundation.shared_clip`. The network has
+        its own copy of all tensors.
 
     Raises
     ------
@@ -37,6 +38,15 @@ class FineTunedCLIP(PromptedClassifier):
     Notes
     -----
     Source: Radford et al., arXiv 2103.00020; the baseline of Wu et al., arXiv 2410.14707, table 1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_networks import FineTunedCLIP
+    >>> clip = {"embed_dim": 16, "vision_cfg": {"image_size": 16, "layers": 1, "width": 64, "patch_size": 8},
+    ...         "text_cfg": {"width": 32, "heads": 2, "layers": 1}}  # a small CLIP with random weights
+    >>> FineTunedCLIP(["benign", "malignant"], clip)(torch.rand(4, 3, 16, 16)).shape
+    torch.Size([4, 2])
     """
 
     __jit_unused_properties__ = ("class_names", "visual")
@@ -72,16 +82,16 @@ class FineTunedCLIP(PromptedClassifier):
         return scale
 
     def encode(self, image: torch.Tensor) -> torch.Tensor:
-        """Features f(x), as CLIP gives them, with gradient: (B, 3, S, S) -> (B, D), not normalised."""
+        """Computes the features f(x) of CLIP, with gradient: (B, 3, S, S) -> (B, D), not normalised."""
         if not torch.jit.is_scripting() and not torch.jit.is_tracing():
             self._check_size(image)
         features: torch.Tensor = self.clip.encode_image(image, normalize=False)
         return features
 
     def adapt(self, features: torch.Tensor) -> torch.Tensor:
-        """CLIP's own features, L2-normalised: (B, D) -> (B, D)."""
+        """Normalises the features of CLIP: (B, D) -> (B, D)."""
         return functional.normalize(features, dim=1)
 
     def classify(self, features: torch.Tensor) -> torch.Tensor:
-        """Logits of CLIP features: (B, D) -> (B, C)."""
+        """Computes logits of CLIP features: (B, D) -> (B, C)."""
         return self.scale * self.adapt(features) @ self.prompts.t()

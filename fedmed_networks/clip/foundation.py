@@ -1,4 +1,4 @@
-"""CLIP foundations through open_clip: built once in a process, frozen, shared by all that ask for the same one."""
+"""CLIP foundations of open_clip: each is built once in a process, frozen, and shared by all networks that use it."""
 
 import functools
 import hashlib
@@ -19,28 +19,20 @@ from fedmed_networks.weights import file_digest, plain
 logger = logging.getLogger(__name__)
 
 PUBLISHED = "ViT-B-32-quickgelu"
-"""open_clip's name of the CLIP that the published implementations use, OpenAI's ViT-B/32 with its activation."""
+"""open_clip's name of the CLIP of the published implementations: OpenAI's ViT-B/32 with its activation."""
 
 RANDOM_SEED = 20241014
-"""Seed of the weights when none are given, so that every site of a federation has the same frozen encoder."""
+"""Seed of random weights, so that every site of a federation has the same frozen encoder without a checkpoint."""
 
 
 @dataclass(frozen=True)
 class FrozenClip:
-    """A CLIP whose weights never change.
+    """A CLIP with weights that never change.
 
     Attributes
     ----------
     visual
         Image encoder, (B, 3, S, S) -> (B, D).
-    image_size
-        Rows and columns of a picture, empty where CLIP takes any.
-    tokens
-        Texts -> (C, L), whole numbers.
-    embed_prompts
-        Texts -> (C, D), L2-normalised.
-    scale
-        exp(logit_scale), about 100 for trained CLIPs.
     dim
         D, the length of a feature.
     """
@@ -52,23 +44,27 @@ class FrozenClip:
 
     @property
     def scale(self) -> float:
+        """exp(logit_scale), about 100 for trained CLIPs."""
         return float(self.model.logit_scale.detach().exp())
 
     @property
     def image_size(self) -> tuple[int, ...]:
+        """Rows and columns of a picture; empty if the CLIP takes pictures of any size."""
         size = getattr(self.model.visual, "image_size", None)
         return tuple(size) if isinstance(size, (tuple, list)) else (size, size) if size else ()
 
     def tokens(self, prompts: Sequence[str]) -> torch.Tensor:
+        """Splits prompts into tokens: C texts -> (C, L), whole numbers."""
         return cast(torch.Tensor, self.tokenizer(list(prompts)))
 
     @torch.no_grad()
     def embed_prompts(self, prompts: Sequence[str]) -> torch.Tensor:
+        """Embeds prompts: C texts -> (C, D), L2-normalised."""
         tokens = self.tokens(prompts).to(self.model.logit_scale.device)
         return cast(torch.Tensor, self.model.encode_text(tokens, normalize=True)).float().cpu()
 
     def shared_prompts(self, prompts: Sequence[str]) -> torch.Tensor:
-        """As :attr:`embed_prompts`, embedded once in a process: every site of every run asks for the same ones."""
+        """Embeds prompts as :meth:`embed_prompts` does, but only once in a process: all sites use the same prompts."""
         return _embedded(self, tuple(prompts), self.model.logit_scale.device).clone()
 
 
@@ -78,7 +74,7 @@ def _embedded(clip: FrozenClip, prompts: tuple[str, ...], device: torch.device) 
 
 
 class _Latent(nn.Module):
-    """An image encoder that also returns its tokens (CoCa), reduced to the vector that is compared with prompts."""
+    """Returns only the feature of an image encoder that also returns its tokens (CoCa)."""
 
     def __init__(self, visual: nn.Module) -> None:
         super().__init__()
@@ -89,7 +85,7 @@ class _Latent(nn.Module):
 
 
 def shared_clip(clip: str | Mapping[str, Any], weights: str | Path | None = None) -> FrozenClip:
-    """The frozen CLIP of a name and weights; asked for again in the same process, the same object.
+    """Returns the frozen CLIP of a name and weights; within a process always the same object.
 
     Parameters
     ----------
@@ -102,8 +98,8 @@ def shared_clip(clip: str | Mapping[str, Any], weights: str | Path | None = None
     Raises
     ------
     ValueError
-        The name, the configuration or the tag is unknown, the tag's weights were trained with another activation, or
-        the file's weights do not fit the network. The message names the file, what was found and what was expected.
+        The name, the configuration or the tag is unknown, the weights of the tag were trained with another activation,
+        or the weights of the file do not fit the network. The message names the file, the weights found and expected.
     """
     text = None if weights is None else str(weights)
     digest = file_digest(Path(text)) if text is not None and Path(text).is_file() else ""
@@ -133,7 +129,7 @@ def _text_dim(name: str) -> int:
 
 
 def _check_activation(name: str, weights: str | None) -> None:
-    """Refuses weights that were trained with another activation: open_clip loads them, and features are others then."""
+    """Refuses weights that were trained with another activation: open_clip would load them silently."""
     tagged = open_clip.get_pretrained_cfg(name, weights) if weights else None
     if not tagged:
         return
@@ -147,10 +143,10 @@ def _create(name: str, weights: str | None) -> Any:
     _check_activation(name, weights)
     root = logging.getLogger()
     level = root.level
-    root.setLevel(logging.ERROR)  # open_clip warns of random weights there; ours says it once, with the seed
+    root.setLevel(logging.ERROR)  # hides open_clip's warning of random weights; _build logs its own, with the seed
     try:
         return open_clip.create_model(name, pretrained=weights)
-    except Exception as error:  # open_clip, and the readers of files beneath it, raise whatever they stumble over
+    except Exception as error:  # open_clip and its readers of files raise errors of many kinds
         if weights is not None and Path(weights).is_file():
             raise ValueError(f"{weights}: these weights do not fit CLIP {name}: {error}") from error
         raise ValueError(_unknown(name, weights, error)) from error
@@ -166,7 +162,7 @@ def _unknown(name: str, weights: str | None, error: Exception) -> str:
 
 
 def _registered(clip: str) -> str:
-    """The name under which open_clip knows a model; a configuration is registered under its own digest."""
+    """Returns the name of a model in open_clip; registers a configuration under the name of its digest."""
     if not clip.startswith("{"):
         if (
             not clip.startswith(("hf-hub:", "local-dir:"))

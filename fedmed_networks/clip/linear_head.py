@@ -1,4 +1,4 @@
-"""A linear head on a frozen CLIP's features, blended with the prompts class by class, as in LP++."""
+"""LP++: a linear head on the features of a frozen CLIP, combined with the class prompts."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,22 +12,31 @@ from fedmed_networks.clip.zero_shot import ZeroShotCLIP
 
 
 class LinearHeadCLIP(ZeroShotCLIP):
-    """Classifies pictures by a linear head on CLIP's features, plus each class's own multiple of its prompt's cosine.
+    """Classifies pictures by a linear head on CLIP's features plus a multiple of the cosine to each class prompt.
 
     With v = f(x) / |f(x)| and the prompt t_k, the logit of class k is w_k v + b_k + alpha_k (v t_k). W, b and alpha
-    train. W and b begin at zero and alpha at exp(logit_scale), so that a new network answers as zero-shot CLIP.
+    train. W and b start at zero and alpha at exp(logit_scale), so that a new network has the logits of zero-shot CLIP.
 
     Parameters
     ----------
     class_names, clip, weights
-        As of :class:`fedmed_networks.ZeroShotCLIP`.
+        See :class:`fedmed_networks.ZeroShotCLIP`.
 
     Notes
     -----
-    Source: Huang et al., "LP++: A Surprisingly Strong Linear Probe for Few-Shot CLIP", arXiv 2404.02285. There W begins
-    at the classes' summed training features, and alpha at 250 times the mean cosine of training images to the prompts
-    of their classes; here no site is asked for figures of its images before round 1. D = 512 and C classes give 514 C
+    Source: Huang et al., "LP++: A Surprisingly Strong Linear Probe for Few-Shot CLIP", arXiv 2404.02285. In the paper W
+    starts at the summed training features of each class, and alpha at 250 times the mean cosine of training images to
+    the prompts of their classes. Here no site computes such values before round 1. D = 512 and C classes give 514 C
     parameters.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_networks import LinearHeadCLIP
+    >>> clip = {"embed_dim": 16, "vision_cfg": {"image_size": 16, "layers": 1, "width": 64, "patch_size": 8},
+    ...         "text_cfg": {"width": 32, "heads": 2, "layers": 1}}  # a small CLIP with random weights
+    >>> LinearHeadCLIP(["benign", "malignant"], clip)(torch.rand(4, 3, 16, 16)).shape
+    torch.Size([4, 2])
     """
 
     def __init__(
@@ -41,6 +50,6 @@ class LinearHeadCLIP(ZeroShotCLIP):
         self.alpha = nn.Parameter(self.scale.repeat(classes))
 
     def classify(self, features: torch.Tensor) -> torch.Tensor:
-        """Logits of CLIP features: (B, D) -> (B, C)."""
-        unit = self.adapt(features)
+        """Computes logits of CLIP features: (B, D) -> (B, C)."""
+        unit = self.adapt(features)  # (B, D)
         return self.head(unit) + self.alpha * (unit @ self.prompts.t())

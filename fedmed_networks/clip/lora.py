@@ -1,4 +1,4 @@
-"""LoRA on CLIP: its image encoder frozen but for low-rank terms of its queries and values."""
+"""LoRA on CLIP: low-rank terms in a frozen image encoder, and the attention with separate layers that takes them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,29 +18,38 @@ from fedmed_networks.low_rank import query_value_terms, thirds, with_own_parts
 class LoraCLIP(ZeroShotCLIP):
     """Classifies pictures as zero-shot CLIP does; low-rank terms in the image encoder train.
 
-    In every block the queries become W_q x + (alpha / r) B_q A_q x, the values likewise, the keys stay. A starts from
-    torch's random numbers and B at zero, so that a new network answers as zero-shot CLIP.
+    In every block the queries become W_q x + (alpha / r) B_q A_q x, and the values likewise; the keys do not change. A
+    starts from torch's random numbers and B at zero, so that a new network has the logits of zero-shot CLIP.
 
     Parameters
     ----------
     class_names, clip, weights
-        As of :class:`fedmed_networks.ZeroShotCLIP`; CLIP's image encoder is one of open_clip's vision transformers.
+        See :class:`fedmed_networks.ZeroShotCLIP`; the image encoder must be one of open_clip's vision transformers.
     rank
-        r, rows of A and columns of B.
+        r, the number of rows of A and of columns of B.
     alpha
-        Scale of the terms, times r.
+        Scale of the terms, multiplied by r.
 
     Raises
     ------
     ValueError
-        A parameter is out of its range, or the image encoder has no attention that takes such terms.
+        A parameter is out of its range, or the image encoder has no attention that can take such terms.
 
     Notes
     -----
-    Sources: Hu et al., "LoRA", arXiv 2106.09685, section 4.1, by the package peft; on CLIP as in Zanella and Ben Ayed,
-    "Low-Rank Few-Shot Adaptation of Vision-Language Models", arXiv 2405.18541, on the image encoder alone; averaged
-    factor by factor as in Zhang et al., "Towards Building the Federated GPT", arXiv 2305.05644. ViT-B-32 and rank 4
-    give 147,456 parameters.
+    Sources: Hu et al., "LoRA", arXiv 2106.09685, section 4.1, with the package peft; on CLIP as in Zanella and Ben
+    Ayed, "Low-Rank Few-Shot Adaptation of Vision-Language Models", arXiv 2405.18541, but only on the image encoder; A
+    and B are averaged separately as in Zhang et al., "Towards Building the Federated GPT", arXiv 2305.05644. ViT-B-32
+    and rank 4 give 147,456 parameters.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_networks import LoraCLIP
+    >>> clip = {"embed_dim": 16, "vision_cfg": {"image_size": 16, "layers": 1, "width": 64, "patch_size": 8},
+    ...         "text_cfg": {"width": 32, "heads": 2, "layers": 1}}  # a small CLIP with random weights
+    >>> LoraCLIP(["benign", "malignant"], clip, rank=2)(torch.rand(4, 3, 16, 16)).shape
+    torch.Size([4, 2])
     """
 
     def __init__(
@@ -59,30 +68,17 @@ class LoraCLIP(ZeroShotCLIP):
         self.visual = _with_terms(self.visual, config)
 
 
-def _with_terms(shared: nn.Module, config: LoraConfig) -> nn.Module:
-    """An image encoder of the same layers as another, not copies of them, with low-rank terms in its attention."""
-    encoder = with_own_parts(shared, _blocks(shared))
-    for block in _blocks(encoder):
-        block.attn = ProjectedAttention(block.attn)
-    adapted: nn.Module = inject_adapter_in_model(config, encoder)
-    return adapted
-
-
-def _blocks(encoder: nn.Module) -> list[ResidualAttentionBlock]:
-    return [module for module in encoder.modules() if isinstance(module, ResidualAttentionBlock)]
-
-
 class ProjectedAttention(nn.Module):
-    """What a :class:`torch.nn.MultiheadAttention` computes, through the layers ``query``, ``key`` and ``value``.
+    """Computes a :class:`torch.nn.MultiheadAttention` with separate layers ``query``, ``key`` and ``value``.
 
-    Torch holds the three as one tensor, which no layer of peft can be put beside; what peft does instead adds the terms
-    to the frozen weight and subtracts them again in every pass, which leaves the weight rounded.
+    Torch keeps the three in one tensor, to which peft can add no layer. peft would add the terms to the frozen weight
+    and subtract them again in every pass, which leaves rounding errors in the weight.
 
     Parameters
     ----------
     attention
-        Batch first, keys and values as long as queries. Its weights are used, not copied; split again, they are in the
-        same layers.
+        An attention with the batch first, and with keys and values as long as queries. Its weights are shared, not
+        copied; several modules of one attention share the same layers.
     """
 
     def __init__(self, attention: nn.MultiheadAttention) -> None:
@@ -99,11 +95,24 @@ class ProjectedAttention(nn.Module):
         need_weights: bool = False,
         attn_mask: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, None]:
-        """Attended tokens, (B, L, D) -> (B, L, D), and no weights."""
+        """Computes the attended tokens, (B, L, D) -> (B, L, D); returns None in place of attention weights."""
         attended = functional.scaled_dot_product_attention(
             self._by_head(self.query(query)), self._by_head(self.key(key)), self._by_head(self.value(value)), attn_mask
-        )
+        )  # (B, heads, L, D / heads)
         return self.out_proj(attended.transpose(1, 2).flatten(2)), None
 
     def _by_head(self, tokens: torch.Tensor) -> torch.Tensor:
         return tokens.unflatten(2, (self.heads, -1)).transpose(1, 2)  # (B, L, D) -> (B, heads, L, D / heads)
+
+
+def _with_terms(shared: nn.Module, config: LoraConfig) -> nn.Module:
+    """Makes an image encoder that shares the layers of another one and has low-rank terms in its attention."""
+    encoder = with_own_parts(shared, _blocks(shared))
+    for block in _blocks(encoder):
+        block.attn = ProjectedAttention(block.attn)
+    adapted: nn.Module = inject_adapter_in_model(config, encoder)
+    return adapted
+
+
+def _blocks(encoder: nn.Module) -> list[ResidualAttentionBlock]:
+    return [module for module in encoder.modules() if isinstance(module, ResidualAttentionBlock)]

@@ -1,4 +1,4 @@
-"""What classifiers share whose classes are prompts of CLIP: names in the state, a size of pictures, refusals."""
+"""The base of classifiers with class prompts of CLIP: class names in the state, the size of pictures, refusals."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -17,16 +17,16 @@ PROMPT = "a picture of a {}"
 class PromptedClassifier(nn.Module, ABC):
     """Classifies pictures by the cosine between their features and the embeddings of class prompts.
 
-    A network of this kind has ``prompts`` (C, D), L2-normalised, and ``scale``, exp(logit_scale); they are tensors of
-    its state where they are frozen.
+    Such a network has ``prompts`` (C, D), L2-normalised, and ``scale``, exp(logit_scale). They are tensors of its state
+    if they are frozen.
 
     Parameters
     ----------
     class_names
-        The C classes, in the order of the logits. They are part of the state (``class_names_utf8``), so that a
-        checkpoint of other classes is refused instead of answering under wrong names.
+        The C classes, in the order of the logits. They are part of the state (``class_names_utf8``), so that the
+        checkpoint of a network with other classes is refused.
     foundation
-        The CLIP, for the size of its pictures.
+        The CLIP; it defines the size of the pictures.
 
     Raises
     ------
@@ -53,18 +53,18 @@ class PromptedClassifier(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, image: torch.Tensor) -> torch.Tensor:
-        """Features of pictures, as CLIP's image encoder gives them: (B, 3, S, S) -> (B, D), not normalised."""
+        """Computes the features of CLIP's image encoder: (B, 3, S, S) -> (B, D), not normalised."""
 
     @abstractmethod
     def adapt(self, features: torch.Tensor) -> torch.Tensor:
-        """What is compared with prompts, L2-normalised: (B, D) -> (B, D)."""
+        """Computes the L2-normalised vectors that are compared with the prompts: (B, D) -> (B, D)."""
 
     @abstractmethod
     def classify(self, features: torch.Tensor) -> torch.Tensor:
-        """Logits of features: (B, D) -> (B, C)."""
+        """Computes logits of features: (B, D) -> (B, C)."""
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Logits of pictures.
+        """Computes logits of pictures.
 
         Parameters
         ----------
@@ -80,7 +80,7 @@ class PromptedClassifier(nn.Module, ABC):
         Raises
         ------
         ValueError
-            The pictures are not of CLIP's size.
+            The pictures have another size than those of the CLIP.
         """
         return self.classify(self.encode(image))
 

@@ -1,4 +1,4 @@
-"""Zero-shot CLIP: frozen, classes as prompts; what every method on a frozen CLIP begins with."""
+"""Zero-shot CLIP: a frozen CLIP with class prompts, the base of every method on a frozen CLIP."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -15,9 +15,9 @@ from fedmed_networks.clip.prompted_classifier import PROMPT, PromptedClassifier
 class ZeroShotCLIP(PromptedClassifier):
     """Classifies pictures by the cosine between CLIP's features and the embeddings of class prompts; nothing trains.
 
-    The image encoder f is shared by all networks of the process that ask for the same CLIP. The logits are
-    exp(logit_scale) times the cosine of f(x) to the prompt ``a picture of a {class}`` of each class. The prompts are
-    embedded once, on construction: the text encoder is no part of this module or of its checkpoints.
+    All networks of the process with the same CLIP share the image encoder f. The logits are exp(logit_scale) times the
+    cosine of f(x) and the prompt ``a picture of a {class}`` of each class. The prompts are embedded once, on
+    construction: the text encoder is no part of this module or of its checkpoints.
 
     Parameters
     ----------
@@ -34,6 +34,15 @@ class ZeroShotCLIP(PromptedClassifier):
     Notes
     -----
     Source: Radford et al., arXiv 2103.00020, section 3.1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_networks import ZeroShotCLIP
+    >>> clip = {"embed_dim": 16, "vision_cfg": {"image_size": 16, "layers": 1, "width": 64, "patch_size": 8},
+    ...         "text_cfg": {"width": 32, "heads": 2, "layers": 1}}  # a small CLIP with random weights
+    >>> ZeroShotCLIP(["benign", "malignant"], clip)(torch.rand(4, 3, 16, 16)).shape
+    torch.Size([4, 2])
     """
 
     prompts: torch.Tensor
@@ -49,29 +58,29 @@ class ZeroShotCLIP(PromptedClassifier):
         self.register_buffer("scale", torch.tensor(foundation.scale))
 
     def train(self, mode: bool = True) -> "ZeroShotCLIP":
-        """Training mode for what a method adds; the frozen encoder always stays in evaluation mode."""
+        """Sets the mode of the parts that a method adds; the frozen encoder stays in evaluation mode."""
         super().train(mode)
         self.visual.eval()
         return self
 
     def encode(self, image: torch.Tensor) -> torch.Tensor:
-        """Features f(x) of the frozen encoder, as CLIP gives them: (B, 3, S, S) -> (B, D), not normalised."""
+        """Computes the features f(x) of the frozen encoder: (B, 3, S, S) -> (B, D), not normalised."""
         if not torch.jit.is_scripting() and not torch.jit.is_tracing():
             self._check_size(image)
         return self.visual(image)
 
     def adapt(self, features: torch.Tensor) -> torch.Tensor:
-        """CLIP's own features, L2-normalised: (B, D) -> (B, D)."""
+        """Normalises the features of CLIP: (B, D) -> (B, D)."""
         return functional.normalize(features, dim=1)
 
     def classify(self, features: torch.Tensor) -> torch.Tensor:
-        """Logits of CLIP features: (B, D) -> (B, C)."""
+        """Computes logits of CLIP features: (B, D) -> (B, C)."""
         return self.scale * self.adapt(features) @ self.prompts.t()
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         if self._encoder_differs(state_dict, f"{prefix}visual."):
             own: dict[int, Any] = {id(value): value for value in self.parameters() if value.requires_grad}
-            self.visual = copy.deepcopy(self.visual, own)  # other networks of this process go on with the shared one
+            self.visual = copy.deepcopy(self.visual, own)  # other networks keep the shared one
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def _encoder_differs(self, state_dict: dict[str, Any], prefix: str) -> bool:

@@ -1,4 +1,4 @@
-"""What a SAM is made of: the published ones by name, small ones by a mapping of their sizes."""
+"""Sizes of SAMs: published SAMs by name, small ones by a mapping of their sizes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fedmed_networks.settings import check_number
 from fedmed_networks.weights import plain
 
 PATCH_SIZE = 16
-"""Side of a patch in pixels: the mask decoder scales patches by four, and logits have a quarter of the image's side."""
+"""Side of a patch in pixels. The mask decoder scales patches by four, so logits have a quarter of the image's side."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,9 @@ class VisionTransformer:
     heads
         Attention heads of a block.
     window_size
-        Side of the windows, in tokens, that most blocks attend within.
+        Side, in tokens, of the windows within which most blocks attend.
     global_blocks
-        Places of the blocks that attend to the whole image.
+        Indices of the blocks that attend to the whole image.
     """
 
     width: int
@@ -47,9 +48,9 @@ class SamArchitecture:
     encoder
         The image encoder; None stands for TinyViT (:class:`fedmed_networks.sam.tiny_vit.TinyVitEncoder`).
     neck
-        Channels of the image embedding, which the mask decoder works on.
+        Channels of the image embedding, the input of the mask decoder.
     decoder_depth, decoder_heads, decoder_mlp
-        Blocks of the two-way transformer, its attention heads, and the length of its MLPs' hidden layer.
+        Blocks and attention heads of the two-way transformer, and the length of the hidden layer of its MLPs.
     """
 
     encoder: VisionTransformer | None
@@ -65,7 +66,7 @@ PUBLISHED = {
     "vit_h": SamArchitecture(VisionTransformer(1280, 32, 16, 14, (7, 15, 23, 31))),
     "tiny_vit": SamArchitecture(None),
 }
-"""SAM's three encoders (Kirillov et al., arXiv 2304.02643), and TinyViT in their place."""
+"""SAM with its three published encoders (Kirillov et al., arXiv 2304.02643), and with TinyViT in their place."""
 
 _KEYS = {field.name for kind in (VisionTransformer, SamArchitecture) for field in dataclasses.fields(kind)}
 KEYS = frozenset(_KEYS - {"encoder"} | {"patch_size"})
@@ -73,18 +74,18 @@ KEYS = frozenset(_KEYS - {"encoder"} | {"patch_size"})
 
 
 def sam_architecture(model_type: str | Mapping[str, Any]) -> SamArchitecture:
-    """The sizes that a name or a mapping stands for.
+    """Returns the sizes of a SAM for its name or for a mapping.
 
     Parameters
     ----------
     model_type
-        ``vit_b``, ``vit_l``, ``vit_h``, ``tiny_vit``, or a mapping with all of :data:`KEYS`, whose names are the
-        attributes of :class:`VisionTransformer` and :class:`SamArchitecture`; ``patch_size`` is 16.
+        ``vit_b``, ``vit_l``, ``vit_h``, ``tiny_vit``, or a mapping with all of :data:`KEYS`: the attributes of
+        :class:`VisionTransformer` and :class:`SamArchitecture`, and ``patch_size``, which is 16.
 
     Raises
     ------
     ValueError
-        The name is unknown, the mapping lacks a key or has one too many, or its sizes do not fit each other.
+        The name is unknown, the mapping lacks a key or has an unknown one, or its sizes do not fit each other.
     """
     if isinstance(model_type, Mapping):
         sizes = plain(model_type)
@@ -115,8 +116,7 @@ def _check_keys(sizes: dict[str, Any]) -> None:
 
 def _check_sizes(sizes: dict[str, Any]) -> None:
     for name in sorted(KEYS - {"global_blocks"}):
-        if not isinstance(sizes[name], int) or isinstance(sizes[name], bool) or sizes[name] < 1:
-            raise ValueError(f"model_type: {name}: expected a whole number from 1, found {sizes[name]!r}")
+        check_number(f"model_type: {name}", sizes[name], least=1, whole=True)
     blocks = sizes["global_blocks"]
     if not isinstance(blocks, list) or not set(blocks) <= set(range(sizes["depth"])):
         raise ValueError(f"model_type: global_blocks: expected places below depth {sizes['depth']}, found {blocks!r}")

@@ -1,4 +1,4 @@
-"""FedMSA: a prompt-free SAM whose image encoder is frozen but for its adapters."""
+"""FedMSA: a prompt-free SAM with adapters in its frozen image encoder; the adapter, and the block that holds two."""
 
 from __future__ import annotations
 
@@ -15,28 +15,40 @@ from fedmed_networks.sam.foundation import ModelType
 from fedmed_networks.sam.frozen_encoder import FrozenEncoderSam
 from fedmed_networks.sam.image_encoder import ImageEncoder
 
+REDUCTION = 4
+"""Ratio of the length of a token to the length of an adapter's hidden layer."""
+
 
 class FedMSA(FrozenEncoderSam):
-    """Segments images with SAM, without prompts; adapters in the image encoder train, and the mask decoder.
+    """Segments images with SAM without prompts; the mask decoder and adapters in the image encoder train.
 
     The adapters start from torch's random numbers, see :class:`fedmed_networks.sam.fedmsa.Adapter`.
 
     Parameters
     ----------
     num_classes, model_type, image_size, weights, precision, checkpointing
-        As :class:`fedmed_networks.FedSAM` has them; ``tiny_vit`` has no adapters.
+        See :class:`fedmed_networks.FedSAM`; ``tiny_vit`` is refused, as it has no adapters.
     window_padding
-        ``sam`` pads windows after norm1, as SAM does; ``published`` pads them before it, as the code of FedFMS does.
+        ``sam`` pads windows after norm1, as SAM does; ``published`` pads them before norm1, as the code of FedFMS does.
 
     Raises
     ------
     ValueError
-        A parameter is out of its range, or the weights are another network's.
+        A parameter is out of its range, or the weights are those of another network.
 
     Notes
     -----
     Source: Liu et al., "FedFMS", arXiv 2403.05408, section 2.3. With vit_b and one class, 10.6 M parameters train.
-    What networks of a process share, and which states are refused: :class:`FrozenEncoderSam`.
+    :class:`FrozenEncoderSam` describes the tensors that networks of a process share, and the states that are refused.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_networks import FedMSA
+    >>> sam = {"width": 32, "depth": 3, "heads": 4, "window_size": 3, "global_blocks": [1], "patch_size": 16,
+    ...        "neck": 16, "decoder_depth": 2, "decoder_heads": 4, "decoder_mlp": 64}  # a small SAM, random weights
+    >>> FedMSA(num_classes=2, model_type=sam, image_size=64)(torch.rand(1, 3, 64, 64)).shape
+    torch.Size([1, 2, 16, 16])
     """
 
     def __init__(
@@ -55,32 +67,21 @@ class FedMSA(FrozenEncoderSam):
         super().__init__(adapted, num_classes, model_type, image_size, weights, precision, checkpointing)
 
 
-def _with_adapters(shared: ImageEncoder, window_padding: str) -> ImageEncoder:
-    """An image encoder of the same layers as another, not copies of them, with adapters in its blocks."""
-    layers = [shared.pos_embed, shared.patch_embed, shared.blocks, shared.neck]
-    encoder = copy.deepcopy(shared, {id(layer): layer for layer in layers})
-    encoder.blocks = nn.ModuleList(AdaptedBlock(block, window_padding) for block in shared.blocks)
-    return encoder
-
-
-REDUCTION = 4
-"""How many times shorter an adapter's hidden layer is than a token."""
-
-
 class Adapter(nn.Module):
-    """Two layers that correct a token: D_fc2(GELU(D_fc1(x))), without the sum to x.
+    """Computes a correction of a token with two layers: D_fc2(GELU(D_fc1(x))); the caller adds it to the token.
 
-    The second layer starts at zero, so that a network with new adapters answers as it did without them. (Medical SAM
-    Adapter's code starts from torch's default in both layers, which moves SAM's embeddings before the first step.)
+    The second layer starts at zero, so that a network with new adapters has the logits of the network without them.
+    (The code of Medical SAM Adapter starts both layers at torch's default, which changes SAM's embeddings before the
+    first step.)
 
     Parameters
     ----------
     width
-        Length D of a token; the hidden layer has D / 4.
+        Length D of a token; the hidden layer has the length D / 4.
 
     Notes
     -----
-    Source: Wu et al., "Medical SAM Adapter", arXiv 2304.12620; the names of the layers are those of its published
+    Source: Wu et al., "Medical SAM Adapter", arXiv 2304.12620. The names of the layers are those of the published
     weights.
     """
 
@@ -92,23 +93,23 @@ class Adapter(nn.Module):
         nn.init.zeros_(self.D_fc2.bias)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Corrections of tokens: (..., D) -> (..., D)."""
+        """Computes corrections of tokens: (..., D) -> (..., D)."""
         return self.D_fc2(functional.gelu(self.D_fc1(tokens)))
 
 
 class AdaptedBlock(nn.Module):
-    """A block of SAM's image encoder with an adapter after its attention and one beside its MLP.
+    """Computes a block of SAM's image encoder with an adapter after its attention and one beside its MLP.
 
-    With a = attention(norm1(x)) the block gives y = x + a + Space_Adapter(a), then, with n = norm2(y),
+    With a = attention(norm1(x)), y = x + a + Space_Adapter(a) and n = norm2(y), the block computes
     y + MLP(n) + 0.5 MLP_Adapter(n).
 
     Parameters
     ----------
     block
-        The block without adapters. Its layers are used, not copied.
+        The block without adapters. Its layers are shared, not copied.
     window_padding
-        What fills windows that reach over the edge: ``sam`` pads after norm1, with zeros, as SAM does; ``published``
-        pads before it, as the code of FedFMS does, so that the padding holds norm1's bias.
+        Padding of windows that reach over the edge: ``sam`` pads after norm1, with zeros, as SAM does; ``published``
+        pads before norm1, as the code of FedFMS does, so that the padding has the value of norm1's bias.
 
     Notes
     -----
@@ -125,7 +126,7 @@ class AdaptedBlock(nn.Module):
         self.window_padding = window_padding
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Tokens of an image, (B, H, W, D) -> (B, H, W, D)."""
+        """Computes the tokens of images: (B, H, W, D) -> (B, H, W, D)."""
         attended = self._attend(tokens)
         tokens = tokens + (attended + self.Space_Adapter(attended))
         normalised = self.norm2(tokens)
@@ -136,8 +137,16 @@ class AdaptedBlock(nn.Module):
             return self.attn(self.norm1(tokens))
         size = (tokens.shape[1], tokens.shape[2])
         if self.window_padding == "sam":
-            windows, padded = window_partition(self.norm1(tokens), self.window_size)
+            windows, padded = window_partition(self.norm1(tokens), self.window_size)  # (B windows, side, side, D)
         else:
             windows, padded = window_partition(tokens, self.window_size)
             windows = self.norm1(windows)
         return window_unpartition(self.attn(windows), self.window_size, padded, size)
+
+
+def _with_adapters(shared: ImageEncoder, window_padding: str) -> ImageEncoder:
+    """Makes an image encoder that shares the layers of another one and has adapters in its blocks."""
+    layers = [shared.pos_embed, shared.patch_embed, shared.blocks, shared.neck]
+    encoder = copy.deepcopy(shared, {id(layer): layer for layer in layers})
+    encoder.blocks = nn.ModuleList(AdaptedBlock(block, window_padding) for block in shared.blocks)
+    return encoder

@@ -1,4 +1,4 @@
-"""SAM foundations, built once in a process, and the prompt-free network that methods make of one."""
+"""SAM foundations, each built once in a process, and the base of prompt-free networks on them."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from fedmed_networks.weights import file_digest, plain
 logger = logging.getLogger(__name__)
 
 RANDOM_SEED = 20240308
-"""Seed of the weights when none are given, so that every site of a federation starts from the same network."""
+"""Seed of random weights, so that every site of a federation starts from the same network without a checkpoint."""
 
 ModelType = str | Mapping[str, Any]
 
 
 def shared_sam(model_type: ModelType, image_size: int, weights: str | Path | None = None) -> Sam:
-    """The frozen SAM of a model type, image size and weights; asked for again in the same process, the same object.
+    """Returns the frozen SAM of a model type, image size and weights; within a process always the same object.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def shared_sam(model_type: ModelType, image_size: int, weights: str | Path | Non
     Raises
     ------
     ValueError
-        The model type is unknown, the image size no multiple of 16, or the file no checkpoint of such a SAM.
+        The model type is unknown, the image size is no multiple of 16, or the file is no checkpoint of such a SAM.
     """
     if image_size < PATCH_SIZE or image_size % PATCH_SIZE:
         raise ValueError(f"image_size: expected a multiple of {PATCH_SIZE} pixels, found {image_size}")
@@ -84,19 +84,19 @@ def _random_sam(architecture: SamArchitecture, image_size: int) -> Sam:
 
 
 class PromptFreeSam(SliceNetwork):
-    """What all networks that are made of SAM share: an image encoder, positions and a mask decoder.
+    """Segments images with the parts of SAM that need no prompt: an image encoder, positions and a mask decoder.
 
     Parameters
     ----------
     image_encoder, positions
-        (B, 3, S, S) -> (B, neck, S / 16, S / 16); the positions of its answer.
+        The encoder, (B, 3, S, S) -> (B, neck, S / 16, S / 16), and the positions of its image embedding.
     foundation
-        Where the mask decoder's weights start from; its 1x1 convolution (two classes and more) is drawn from torch's
-        random numbers.
+        The SAM with the initial weights of the mask decoder. Its 1x1 convolution, for two and more classes, starts from
+        torch's random numbers.
     architecture
         Sizes of the SAM.
     num_classes, image_size, precision
-        As :class:`fedmed_networks.FedSAM` has them.
+        See :class:`fedmed_networks.FedSAM`.
     """
 
     def __init__(
@@ -121,5 +121,5 @@ class PromptFreeSam(SliceNetwork):
 
 
 def dense_positions(foundation: Sam) -> DensePositions:
-    """The positions of a foundation's image embedding; the frequencies are shared with it."""
+    """Makes the positions of a foundation's image embedding; they share its frequencies."""
     return DensePositions(foundation.prompt_encoder.pe_layer, foundation.prompt_encoder.image_embedding_size[0])

@@ -1,4 +1,4 @@
-"""Prompt-free SAMs whose image encoder is frozen, but for what a method puts into it."""
+"""The base of prompt-free SAMs with a frozen image encoder, into which a method puts trainable parts."""
 
 from __future__ import annotations
 
@@ -15,29 +15,28 @@ from fedmed_networks.sam.image_encoder import ImageEncoder
 
 
 class FrozenEncoderSam(PromptFreeSam):
-    """A prompt-free SAM: parts that a method puts into the frozen image encoder train, and the mask decoder.
+    """Segments images with SAM without prompts; the mask decoder and a method's parts of the image encoder train.
 
-    The frozen part is shared by all networks of the process that ask for the same foundation, in memory as on a device:
-    moving one network moves it for all. What trains is this network's own; the decoder starts from the foundation's
-    weights, its 1x1 convolution from torch's random numbers.
+    All networks of the process with the same foundation share the frozen part, in memory and on a device: moving one
+    network moves the frozen part of all. The trainable part belongs to this network alone. The decoder starts from the
+    weights of the foundation, its 1x1 convolution from torch's random numbers.
 
     Parameters
     ----------
     adapted
-        From the foundation's image encoder to one of the same frozen tensors, not copies of them, in which the method's
-        parts train.
+        From the foundation's image encoder to an encoder that shares its frozen tensors and has the method's parts.
     num_classes, model_type, image_size, weights, precision, checkpointing
-        As :class:`fedmed_networks.FedSAM` has them, without ``tiny_vit``.
+        See :class:`fedmed_networks.FedSAM`; ``tiny_vit`` is refused.
 
     Raises
     ------
     ValueError
-        A parameter is out of its range, or the weights are another network's.
+        A parameter is out of its range, or the weights are those of another network.
 
     Notes
     -----
-    ``load_state_dict`` refuses as :class:`fedmed_networks.FedSAM` does. A state with another frozen part is loaded into
-    this network alone, which from then on shares nothing.
+    ``load_state_dict`` refuses the same states as :class:`fedmed_networks.FedSAM`. A state with another frozen part is
+    loaded into a copy of it, so that this network no longer shares its frozen part.
     """
 
     def __init__(
@@ -63,7 +62,7 @@ class FrozenEncoderSam(PromptFreeSam):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         if self._frozen_differs(state_dict, prefix):
             own: dict[int, Any] = {id(value): value for value in self.parameters() if value.requires_grad}
-            self.image_encoder = copy.deepcopy(self.image_encoder, own)  # other networks go on with the shared one
+            self.image_encoder = copy.deepcopy(self.image_encoder, own)  # other networks keep the shared one
             self.prompt_encoder = copy.deepcopy(self.prompt_encoder)
         super()._load_from_state_dict(state_dict, prefix, *rest)
 

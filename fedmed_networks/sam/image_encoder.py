@@ -1,4 +1,4 @@
-"""SAM's image encoder at any image size, with attention that fits."""
+"""SAM's image encoder for any image size, with attention that needs less memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fedmed_networks.sam.attention import RelativeAttention
 
 
 class ImageEncoder(ImageEncoderViT):
-    """segment_anything's image encoder, its blocks' attention replaced by :class:`RelativeAttention`.
+    """Encodes images as segment_anything's image encoder does, with :class:`RelativeAttention` in its blocks.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class ImageEncoder(ImageEncoderViT):
     Attributes
     ----------
     checkpointing
-        Whether training keeps only what lies between blocks, and computes each block again for its gradients.
+        Whether training keeps only the tokens between blocks, and computes each block again in the backward pass.
     """
 
     def __init__(self, sizes: VisionTransformer, neck: int, image_size: int) -> None:
@@ -50,9 +50,9 @@ class ImageEncoder(ImageEncoderViT):
             block.attn = RelativeAttention(sizes.width, sizes.heads, use_rel_pos=True, input_size=(side, side))
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Image embeddings: (B, 3, S, S) -> (B, neck, S / 16, S / 16)."""
-        tokens = self.patch_embed(image) + self.pos_embed
+        """Computes image embeddings: (B, 3, S, S) -> (B, neck, S / 16, S / 16)."""
+        tokens = self.patch_embed(image) + self.pos_embed  # (B, S / 16, S / 16, D)
         again = self.checkpointing and self.training and torch.is_grad_enabled()
         for block in self.blocks:
             tokens = checkpoint(block, tokens, use_reentrant=False) if again else block(tokens)
-        return self.neck(tokens.permute(0, 3, 1, 2))
+        return self.neck(tokens.permute(0, 3, 1, 2))  # (B, neck, S / 16, S / 16)

@@ -1,4 +1,4 @@
-"""LoRA on SAM: a prompt-free SAM whose image encoder is frozen but for low-rank terms of its queries and values."""
+"""LoRA on SAM: a prompt-free SAM with low-rank terms of queries and values in its frozen image encoder."""
 
 from __future__ import annotations
 
@@ -16,31 +16,40 @@ from fedmed_networks.sam.image_encoder import ImageEncoder
 
 
 class LoraSAM(FrozenEncoderSam):
-    """Segments images with SAM, without prompts; low-rank terms in the image encoder train, and the mask decoder.
+    """Segments images with SAM without prompts; the mask decoder and low-rank terms in the image encoder train.
 
-    In every block the queries become W_q x + (alpha / r) B_q A_q x, the values likewise, the keys stay. A starts from
-    torch's random numbers and B at zero, so that a new network has SAM's own image embeddings.
+    In every block the queries become W_q x + (alpha / r) B_q A_q x, and the values likewise; the keys do not change. A
+    starts from torch's random numbers and B at zero, so that a new network has the image embeddings of SAM.
 
     Parameters
     ----------
     num_classes, model_type, image_size, weights, precision, checkpointing
-        As :class:`fedmed_networks.FedSAM` has them; ``tiny_vit`` has no such terms.
+        See :class:`fedmed_networks.FedSAM`; ``tiny_vit`` is refused, as its attention takes no such terms.
     rank
-        r, rows of A and columns of B.
+        r, the number of rows of A and of columns of B.
     alpha
-        Scale of the terms, times r.
+        Scale of the terms, multiplied by r.
 
     Raises
     ------
     ValueError
-        A parameter is out of its range, or the weights are another network's.
+        A parameter is out of its range, or the weights are those of another network.
 
     Notes
     -----
-    Sources: Hu et al., "LoRA", arXiv 2106.09685, section 4.1, by the package peft; on SAM as in Zhang and Liu, "SAMed",
-    arXiv 2304.13785, with its rank 4 and scale 1. SAMed's decoder answers a learnt default prompt; here, as in FedMSA,
-    there is none. With vit_b and one class, 3.7 M parameters train, 147 thousand of them in the encoder.
-    What networks of a process share, and which states are refused: :class:`FrozenEncoderSam`.
+    Sources: Hu et al., "LoRA", arXiv 2106.09685, section 4.1, with the package peft; on SAM as in Zhang and Liu,
+    "SAMed", arXiv 2304.13785, with its rank 4 and scale 1. SAMed's decoder has a learnt default prompt; here, as in
+    FedMSA, there is none. With vit_b and one class, 3.7 M parameters train, 147 thousand of them in the encoder.
+    :class:`FrozenEncoderSam` describes the tensors that networks of a process share, and the states that are refused.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_networks import LoraSAM
+    >>> sam = {"width": 32, "depth": 3, "heads": 4, "window_size": 3, "global_blocks": [1], "patch_size": 16,
+    ...        "neck": 16, "decoder_depth": 2, "decoder_heads": 4, "decoder_mlp": 64}  # a small SAM, random weights
+    >>> LoraSAM(num_classes=2, model_type=sam, image_size=64)(torch.rand(1, 3, 64, 64)).shape
+    torch.Size([1, 2, 16, 16])
     """
 
     def __init__(
@@ -59,12 +68,12 @@ class LoraSAM(FrozenEncoderSam):
 
 
 class QueryKeyValue(nn.Module):
-    """The projection of SAM's attention as three, so that peft finds the queries' and the values'.
+    """Computes the projection of SAM's attention with three layers, so that peft can adapt queries and values.
 
     Parameters
     ----------
     projection
-        SAM's, D -> 3 D. Its weights are used, not copied.
+        The projection of SAM, D -> 3 D. Its weights are shared, not copied.
     """
 
     def __init__(self, projection: nn.Linear) -> None:
@@ -72,12 +81,12 @@ class QueryKeyValue(nn.Module):
         self.query, self.key, self.value = thirds(projection, projection.weight, projection.bias)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Queries, keys and values of tokens, one after the other: (..., D) -> (..., 3 D)."""
+        """Computes queries, keys and values of tokens, one after the other: (..., D) -> (..., 3 D)."""
         return torch.cat([self.query(tokens), self.key(tokens), self.value(tokens)], dim=-1)
 
 
 def _with_terms(shared: ImageEncoder, config: LoraConfig) -> ImageEncoder:
-    """An image encoder of the same layers as another, not copies of them, with low-rank terms in its blocks."""
+    """Makes an image encoder that shares the layers of another one and has low-rank terms in its blocks."""
     encoder = with_own_parts(shared, (block.attn for block in shared.blocks))
     for block in encoder.blocks:
         block.attn.qkv = QueryKeyValue(block.attn.qkv)

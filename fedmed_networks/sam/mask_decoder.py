@@ -1,4 +1,4 @@
-"""SAM's mask decoder without prompts: one pass for a batch of images, and only the parts that 2-D segmentation uses."""
+"""SAM's mask decoder without prompts: it decodes a batch of images in one pass, with only the parts that it needs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from fedmed_networks.sam.architecture import SamArchitecture
 
 
 class DensePositions(nn.Module):
-    """What is left of SAM's prompt encoder without prompts: the positions of the image embedding.
+    """Computes the positions of the image embedding, the only part of SAM's prompt encoder that needs no prompt.
 
     Parameters
     ----------
     pe_layer
-        SAM's random spatial frequencies.
+        The layer with SAM's random spatial frequencies.
     side
         Side of the image embedding.
     """
@@ -27,21 +27,21 @@ class DensePositions(nn.Module):
         self.side = side
 
     def forward(self) -> torch.Tensor:
-        """Positions, (1, neck, side, side), always in float32: their angles are too large for half the bits."""
+        """Computes the positions (1, neck, side, side), always in float32: their angles are too large for bfloat16."""
         frequencies = self.pe_layer.positional_encoding_gaussian_matrix
         with torch.autocast(frequencies.device.type, enabled=False):
-            # as pe_layer(size), which would fix its device in a traced network
+            # pe_layer(size) would fix the device in a traced network
             grid = frequencies.new_ones((self.side, self.side), dtype=torch.float32)
-            centres = torch.stack([grid.cumsum(dim=1), grid.cumsum(dim=0)], dim=-1) - 0.5
+            centres = torch.stack([grid.cumsum(dim=1), grid.cumsum(dim=0)], dim=-1) - 0.5  # (side, side, 2)
             return self.pe_layer.forward_with_coords(centres, (self.side, self.side)).permute(2, 0, 1).unsqueeze(0)
 
 
 class PromptFreeMaskDecoder(MaskDecoder):
-    """segment_anything's mask decoder, fed with neither prompt tokens nor a dense prompt.
+    """Decodes image embeddings as segment_anything's mask decoder does, without prompt tokens and dense prompt.
 
-    One class takes the mask of SAM's first mask token; more take a 1x1 convolution (``seg1``) of all four masks. Layers
-    that get no gradient that way do not exist here: the head that estimates IoU and, with one class, the MLPs of the
-    other three mask tokens. (The tokens themselves take part in the attention.)
+    With one class the logits are the mask of SAM's first mask token; with more classes they are a 1x1 convolution
+    (``seg1``) of all four masks. Layers without a gradient do not exist here: the head that estimates IoU and, with one
+    class, the MLPs of the other three mask tokens. (The tokens themselves take part in the attention.)
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class PromptFreeMaskDecoder(MaskDecoder):
 
     Notes
     -----
-    Source: Liu et al., "FedFMS", arXiv 2403.05408, section 2.2; the names of the layers are SAM's.
+    Source: Liu et al., "FedFMS", arXiv 2403.05408, section 2.2; the names of the layers are those of SAM.
     """
 
     def __init__(self, architecture: SamArchitecture, num_classes: int) -> None:
@@ -71,14 +71,14 @@ class PromptFreeMaskDecoder(MaskDecoder):
             self.seg1 = nn.Conv2d(self.num_mask_tokens, num_classes, kernel_size=1)
 
     def forward(self, image_embedding: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        """Logits of image embeddings.
+        """Computes logits of image embeddings.
 
         Parameters
         ----------
         image_embedding
             (B, neck, h, w).
         positions
-            (1, neck, h, w), of :class:`DensePositions`.
+            (1, neck, h, w), the result of :class:`DensePositions`.
 
         Returns
         -------
@@ -86,9 +86,9 @@ class PromptFreeMaskDecoder(MaskDecoder):
             (B, C, 4 h, 4 w).
         """
         batch, _, height, width = image_embedding.shape
-        tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(batch, -1, -1)
-        tokens, pixels = self.transformer(image_embedding, positions, tokens)
-        pixels = self.output_upscaling(pixels.transpose(1, 2).unflatten(2, (height, width)))
+        tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(batch, -1, -1)  # (B, 5, neck)
+        tokens, pixels = self.transformer(image_embedding, positions, tokens)  # (B, 5, neck), (B, h w, neck)
+        pixels = self.output_upscaling(pixels.transpose(1, 2).unflatten(2, (height, width)))  # (B, neck / 8, 4 h, 4 w)
         of_masks = [mlp(tokens[:, place]) for place, mlp in enumerate(self.output_hypernetworks_mlps, start=1)]
-        masks = (torch.stack(of_masks, dim=1) @ pixels.flatten(2)).unflatten(2, (4 * height, 4 * width))
+        masks = (torch.stack(of_masks, dim=1) @ pixels.flatten(2)).unflatten(2, (4 * height, 4 * width))  # (B, 4, ...)
         return masks if self.num_classes == 1 else self.seg1(masks)

@@ -1,4 +1,4 @@
-"""TinyViT as SAM's image encoder: a small one that trains as a whole."""
+"""TinyViT as SAM's image encoder: a small encoder that trains as a whole, and the names of its published weights."""
 
 from __future__ import annotations
 
@@ -10,23 +10,25 @@ from segment_anything.modeling.common import LayerNorm2d
 from timm.models.tiny_vit import Attention, TinyVit
 from torch import nn
 
+ENCODER = "image_encoder"
+STAGES = rf"{ENCODER}\.layers\."
 
-class UncachedAttention(Attention):
-    """timm's attention, which here looks its biases up in every pass.
+HEAD = rf"{ENCODER}\.(head|norm_head)\."
+"""Names of TinyViT's classifier; no SAM uses it."""
 
-    timm keeps them from the first pass in evaluation mode on; weights that an aggregation writes after it would not
-    count.
-    """
-
-    def get_attention_biases(self, device: torch.device) -> torch.Tensor:
-        """Biases by head, query and key place, (heads, N, N)."""
-        return self.attention_biases[:, self.attention_bias_idxs]
+RENAMED = (
+    (rf"^{ENCODER}\.patch_embed\.seq\.0\.", rf"{ENCODER}.patch_embed.conv1."),
+    (rf"^{ENCODER}\.patch_embed\.seq\.2\.", rf"{ENCODER}.patch_embed.conv2."),
+    (rf"^{STAGES}", rf"{ENCODER}.stages."),
+    (rf"^({ENCODER}\..+)\.c\.weight$", r"\1.conv.weight"),
+)
+"""Patterns of published names and their replacements, applied one after the other."""
 
 
 class TinyVitEncoder(nn.Module):
-    """TinyViT (5 M parameters) of the timm package with SAM's neck.
+    """Encodes images with TinyViT (5 M parameters) of the package timm and with SAM's neck.
 
-    The last stage keeps its input's side, so that an image embedding has a sixteenth of the image's.
+    The last stage keeps the side of its input, so that an image embedding has a sixteenth of the image's side.
 
     Parameters
     ----------
@@ -36,7 +38,7 @@ class TinyVitEncoder(nn.Module):
     Notes
     -----
     Sources: Wu et al., "TinyViT", arXiv 2207.10666; the stride as in Zhang et al., "MobileSAM", arXiv 2306.14289, and
-    Shu et al., "TinySAM", arXiv 2312.13789. Names are those of timm and of SAM's neck. No stochastic depth, as there.
+    Shu et al., "TinySAM", arXiv 2312.13789, both without stochastic depth. Names are those of timm and of SAM's neck.
     """
 
     def __init__(self, neck: int) -> None:
@@ -64,41 +66,34 @@ class TinyVitEncoder(nn.Module):
         )
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Image embeddings: (B, 3, S, S) -> (B, neck, S / 16, S / 16)."""
+        """Computes image embeddings: (B, 3, S, S) -> (B, neck, S / 16, S / 16)."""
         return self.neck(self.stages(self.patch_embed(image)))
 
 
-ENCODER = "image_encoder"
+class UncachedAttention(Attention):
+    """Computes timm's attention and looks up its biases in every pass.
 
+    timm keeps the biases of the first pass in evaluation mode; weights that an aggregation writes later would have no
+    effect.
+    """
 
-STAGES = rf"{ENCODER}\.layers\."
-
-
-HEAD = rf"{ENCODER}\.(head|norm_head)\."
-"""Of the classifier that TinyViT was before: no SAM uses it."""
-
-
-RENAMED = (
-    (rf"^{ENCODER}\.patch_embed\.seq\.0\.", rf"{ENCODER}.patch_embed.conv1."),
-    (rf"^{ENCODER}\.patch_embed\.seq\.2\.", rf"{ENCODER}.patch_embed.conv2."),
-    (rf"^{STAGES}", rf"{ENCODER}.stages."),
-    (rf"^({ENCODER}\..+)\.c\.weight$", r"\1.conv.weight"),
-)
-"""Patterns of names and what takes their place, one after the other."""
+    def get_attention_biases(self, device: torch.device) -> torch.Tensor:
+        """Returns the biases by head, query position and key position, (heads, N, N)."""
+        return self.attention_biases[:, self.attention_bias_idxs]
 
 
 def timm_names(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """A state with TinyViT under the names of its authors' code, under those of timm; any other state as it is.
+    """Renames the tensors of a published TinyViT to the names of timm; any other state is returned unchanged.
 
     Parameters
     ----------
     state
-        Of a whole SAM, as MobileSAM (``mobile_sam.pt``) publishes it.
+        The state of a whole SAM, as MobileSAM (``mobile_sam.pt``) publishes it.
 
     Notes
     -----
-    timm counts the step between two stages to the later one, the published code to the earlier one. Sources: Wu et al.,
-    "TinyViT", arXiv 2207.10666; Zhang et al., "MobileSAM", arXiv 2306.14289.
+    The downsampling between two stages belongs to the later stage in timm, and to the earlier stage in the published
+    code. Sources: Wu et al., "TinyViT", arXiv 2207.10666; Zhang et al., "MobileSAM", arXiv 2306.14289.
     """
     if not any(re.match(STAGES, name) for name in state):
         return dict(state)

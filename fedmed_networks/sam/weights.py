@@ -1,4 +1,4 @@
-"""SAM's published checkpoints: read, refused if they are another SAM's, and fitted to another image size."""
+"""Loads published checkpoints of SAM, refuses those of another SAM, and fits them to another image size."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ POSITIONS = "image_encoder.pos_embed"
 def load_sam_weights(sam: nn.Module, path: Path, model_type: str) -> None:
     """Loads a checkpoint into a whole SAM of segment_anything.
 
-    A checkpoint of another image size is fitted: the position embedding is scaled bicubically (with antialiasing where
-    it shrinks), the relative positions of global attention linearly, as segment_anything scales them when it uses them.
+    A checkpoint of another image size is fitted: the position embedding is interpolated bicubically (with antialiasing
+    if it shrinks), the relative positions of global attention linearly, as segment_anything does in its forward pass.
 
     Parameters
     ----------
@@ -34,12 +34,12 @@ def load_sam_weights(sam: nn.Module, path: Path, model_type: str) -> None:
     path
         A state as segment_anything or MobileSAM publishes it (``.pth``, ``.pt``), or one in safetensors.
     model_type
-        What the network was asked to be, for errors.
+        Model type of the network, for error messages.
 
     Raises
     ------
     ValueError
-        The file is no checkpoint, or of another network. The message names the file, what was found and expected.
+        The file is no checkpoint, or one of another network. The message names the file and both networks.
     """
     state = timm_names(read_state(path))
     expected = sam.state_dict()
@@ -55,12 +55,12 @@ def load_sam_weights(sam: nn.Module, path: Path, model_type: str) -> None:
 
 
 def read_state(path: Path) -> State:
-    """The tensors of a file by name; a state under ``model`` is taken from there.
+    """Reads the tensors of a file by name, or those of its entry ``model``.
 
     Raises
     ------
     ValueError
-        There is no such file, or it holds something else.
+        The file does not exist, or is no checkpoint.
     """
     if not path.is_file():
         raise ValueError(f"weights {str(path)!r}: no such file; expected a checkpoint of SAM")
@@ -79,21 +79,21 @@ def read_state(path: Path) -> State:
 
 
 def _fitted(name: str, value: torch.Tensor, expected: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """A tensor of positions at the image size of the network; any other tensor as it is."""
+    """Interpolates a tensor of positions to the image size of the network; other tensors are returned unchanged."""
     if name not in expected or value.shape == expected[name].shape:
         return value
     wanted = expected[name].shape
     if name == POSITIONS and value.ndim == 4 and value.shape[-1] == wanted[-1]:
-        planes = value.float().permute(0, 3, 1, 2)
+        planes = value.float().permute(0, 3, 1, 2)  # (1, D, rows, columns)
         scaled = functional.interpolate(planes, (wanted[1], wanted[2]), mode="bicubic", antialias=True)
-        return scaled.permute(0, 2, 3, 1)
+        return scaled.permute(0, 2, 3, 1)  # (1, rows, columns, D)
     if ".attn.rel_pos_" in name and value.ndim == 2 and value.shape[1] == wanted[1] and _is_global(name, expected):
         return functional.interpolate(value.float().t()[None], wanted[0], mode="linear")[0].t()
     return value
 
 
 def _is_global(name: str, expected: Mapping[str, torch.Tensor]) -> bool:
-    """Whether a table of relative positions reaches across the whole image."""
+    """Tells whether a table of relative positions covers the whole image."""
     return expected[name].shape[0] == 2 * expected[POSITIONS].shape[1] - 1
 
 
@@ -107,6 +107,6 @@ def _describe(state: Mapping[str, torch.Tensor]) -> str:
 
 
 def _names(names: set[str] | list[str]) -> str:
-    """The first few of many names."""
+    """Lists the first few of many names."""
     listed = sorted(names)
     return "; ".join(listed[:NAMED]) + (f" and {len(listed) - NAMED} more" if len(listed) > NAMED else "")

@@ -1,4 +1,4 @@
-"""Aggregation of the sites' updates: a pure function of {site: update} each, one a file."""
+"""Aggregations: the server's rules that make one aggregate of the sites' updates, one rule a file."""
 
 from fedmed_faces import attach_face
 

@@ -1,13 +1,12 @@
-"""What every aggregation is: from the sites' updates to the next aggregate, one tensor at a time."""
+"""The base of every aggregation: it makes the next aggregate of the sites' updates, one tensor at a time."""
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 
@@ -17,14 +16,14 @@ from fedmed_workflows.exchange.weights import FileWeights, TensorSpecs, Update, 
 
 @dataclass(frozen=True)
 class Before:
-    """What the server has of the round before.
+    """The server's tensors after the round before.
 
     Attributes
     ----------
     weights
-        The aggregate that the sites trained from. Its names are those of every update.
+        The aggregate that the sites trained from. Every update has the same names.
     state
-        The aggregation's own tensors, by the names of :meth:`Aggregation.state_specs`; none before round 1.
+        The aggregation's own tensors, by the names of :meth:`Aggregation.state_specs`; empty before round 1.
     statistics
         Names of the tensors that no optimiser trains: the statistics of normalisations.
     """
@@ -35,7 +34,7 @@ class Before:
 
 
 class Aggregated(NamedTuple):
-    """A tensor of the next aggregate, in the type it is sent in, and the aggregation's own tensors to it."""
+    """A tensor of the next aggregate, in the type in which it is sent, and the aggregation's state for it."""
 
     name: str
     value: torch.Tensor
@@ -43,19 +42,19 @@ class Aggregated(NamedTuple):
 
 
 class Aggregation(ABC):
-    """A pure function of the sites' updates and of what the server has of the round before.
+    """A pure function of the sites' updates and of the server's tensors after the round before.
 
-    It yields one tensor at a time and reads of an update what it needs for it, so that the memory it takes grows
-    neither with the number of sites nor with the size of their updates. Sums are taken in float64 and in the order of
-    the sites' names: the aggregate does not depend on who answered first. Its attributes are its arguments, plain
-    values all of them: a job of NVFlare names them.
+    An aggregation yields one tensor at a time and reads only the part of each update that it needs for this tensor.
+    The memory it takes grows neither with the number of sites nor with the size of their updates. Sums are taken in
+    float64 and in the order of the sites' names, so the aggregate does not depend on which site answered first. The
+    attributes of an aggregation are its arguments, all of them plain values: a job of NVFlare writes them down.
 
     Attributes
     ----------
     local_normalization
         Whether the normalisations that train stay at their sites.
     notes
-        What a report's reader has to know of it.
+        Remarks on the aggregation for the report's reader.
     """
 
     local_normalization: ClassVar[bool] = False
@@ -63,7 +62,7 @@ class Aggregation(ABC):
 
     @property
     def least_sites(self) -> int:
-        """Sites that must contribute to a round, or the aggregate means nothing."""
+        """The least number of sites that a round needs for a meaningful aggregate."""
         return 1
 
     def check(self, min_sites: int) -> None:
@@ -81,12 +80,12 @@ class Aggregation(ABC):
             )
 
     def state_specs(self, manifest: Manifest) -> TensorSpecs:
-        """Shape and type by name of what the server keeps between rounds."""
+        """Returns shape and type of the tensors that the server keeps between rounds, by name."""
         return {}
 
     @abstractmethod
     def aggregate(self, updates: Mapping[str, Update], before: Before) -> Iterator[Aggregated]:
-        """The next aggregate, every tensor of ``before.weights``.
+        """Yields the next aggregate: every tensor of ``before.weights``, in this order.
 
         Raises
         ------
@@ -95,7 +94,7 @@ class Aggregation(ABC):
         """
 
     def in_order(self, updates: Mapping[str, Update]) -> dict[str, Update]:
-        """Enough updates, in the order of the sites' names; raises as :meth:`aggregate`."""
+        """Returns the updates in the order of the sites' names; refuses too few of them as :meth:`aggregate` does."""
         for site in sorted(updates):
             if not updates[site].samples > 0:
                 raise ValueError(f"{site}: claims {updates[site].samples} samples, expected a positive number")
@@ -111,50 +110,32 @@ class Aggregation(ABC):
         return ", ".join(f"{name} {value}" for name, value in sorted(vars(self).items())) or "an aggregate"
 
 
-def check_number(name: str, value: Any, least: float, below: float = math.inf, open_start: bool = False) -> None:
-    """Refuses what is no number in ``[least, below)``, or in ``(least, below)``.
-
-    Raises
-    ------
-    ValueError
-        The message names the setting, what was found and what was expected.
-    """
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not least <= value < below or (open_start and value == least):
-        expected = f"a number in {'(' if open_start else '['}{least:g}, {below:g})"
-        raise ValueError(f"aggregation: {name}: found {value!r}, expected {expected}")
-
-
-def check_count(name: str, value: Any, least: int) -> None:
-    """Refuses what is no whole number of at least `least`; raises as :func:`check_number`."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"aggregation: {name}: found {value!r}, expected a whole number of at least {least}")
-
-
 PIECE = 1 << 21
-"""Values of all sites together that are in memory at a time: 16 MB in float64."""
+"""Number of values of all sites together that are in memory at a time: 16 MB in float64."""
 
 
 def pieces(name: str, updates: Mapping[str, Update], count: int) -> Iterator[tuple[slice, torch.Tensor]]:
-    """A tensor of every site, piece by piece; what lies on a disk is asked for anew, so that only the piece is read.
+    """Yields one tensor of all sites, piece by piece.
+
+    A tensor in a file is read again for every piece, so that only one piece of it is in memory.
 
     Parameters
     ----------
     name
-        Of the tensor.
+        Name of the tensor.
     updates
-        n of them, in their order.
+        The n updates, in the order of the rows.
     count
-        Number of its values.
+        Number of values of the tensor.
 
     Yields
     ------
     tuple
-        Which of the values, and (n, values) of their own type.
+        The slice of the flat tensor, and its values (n, length), in the type in which they were sent.
     """
     sent = [update.weights for update in updates.values()]
     held = [weights if isinstance(weights, FileWeights) else {name: weights[name]} for weights in sent]
     length = max(1, PIECE // len(updates))
     for start in range(0, count, length):
         part = slice(start, min(start + length, count))
-        yield part, torch.stack([weights[name].flatten()[part] for weights in held])
+        yield part, torch.stack([weights[name].flatten()[part] for weights in held])  # (n, length)

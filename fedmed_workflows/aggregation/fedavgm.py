@@ -1,4 +1,4 @@
-"""Federated averaging with momentum on the server."""
+"""FedAvgM: federated averaging with momentum on the server."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import ClassVar
 
 import torch
 
-from fedmed_workflows.aggregation.aggregation import check_number
+from fedmed_networks.settings import check_number
 from fedmed_workflows.aggregation.server_optimizer import ServerOptimizer
 from fedmed_workflows.exchange.weights import Weights
 
 
 @dataclass(frozen=True)
 class FedAvgM(ServerOptimizer):
-    """Momentum on the server: m(t) = momentum * m(t-1) + delta(t), x(t+1) = x(t) + learning_rate * m(t).
+    """Steps with momentum on the server: m(t) = momentum * m(t-1) + delta(t), x(t+1) = x(t) + learning_rate * m(t).
 
-    Without momentum and with a learning rate of 1 it is :class:`fedmed_workflows.aggregation.FedAvg`.
+    With momentum 0 and learning rate 1 the aggregate is that of :class:`fedmed_workflows.aggregation.FedAvg`.
 
     Parameters
     ----------
     learning_rate
-        Of the server, above 0.
+        Learning rate of the server, above 0.
     momentum
-        In [0, 1).
+        Share of the last momentum, in [0, 1).
 
     Raises
     ------
@@ -33,7 +33,16 @@ class FedAvgM(ServerOptimizer):
     Notes
     -----
     Source: Hsu et al., "Measuring the Effects of Non-Identical Data Distribution for Federated Visual Classification",
-    arXiv 1909.06335, section 4.3; its sign of delta is the other one.
+    arXiv 1909.06335, section 4.3, where delta has the opposite sign.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_workflows import Update
+    >>> from fedmed_workflows.aggregation import Before, FedAvgM
+    >>> updates = {"a": Update({"w": torch.tensor([1.0])}, 30), "b": Update({"w": torch.tensor([5.0])}, 10)}
+    >>> next(FedAvgM(learning_rate=0.5).aggregate(updates, Before({"w": torch.zeros(1)}))).value
+    tensor([1.])
     """
 
     learning_rate: float = 1.0
@@ -43,9 +52,9 @@ class FedAvgM(ServerOptimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number("momentum", self.momentum, 0, 1)
+        check_number("aggregation: momentum", self.momentum, least=0, below=1)
 
     def direction(self, delta: torch.Tensor, last: Weights) -> tuple[torch.Tensor, Weights]:
-        """The momentum."""
+        """Returns the momentum as direction and as new state."""
         momentum = self.momentum * last["momentum"] + delta
         return momentum, {"momentum": momentum}

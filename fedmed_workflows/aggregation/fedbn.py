@@ -1,4 +1,4 @@
-"""Federated averaging without the normalisations."""
+"""FedBN: federated averaging without the normalisations."""
 
 from __future__ import annotations
 
@@ -10,16 +10,25 @@ from fedmed_workflows.exchange.weights import Update
 
 
 class FedBN(FedAvg):
-    """The mean of the sites' tensors, all sites alike; the normalisations that train stay at their sites.
+    """Averages the sites' tensors with equal weights; the normalisations that train stay at their sites.
 
-    Neither their parameters nor their statistics travel, and nothing overwrites them. Whoever never trained, the unseen
-    site and the federation's ``model.pt``, has the normalisations that the network began with.
+    Parameters and statistics of these normalisations are not exchanged, and nothing overwrites them. The unseen site
+    and the federation's ``model.pt`` keep the normalisations that the network had before round 1.
 
     Notes
     -----
     Source: Li et al., "FedBN: Federated Learning on Non-IID Features via Local Batch Normalization", arXiv 2102.07623,
-    algorithm 1: w(t+1) = 1 / K sum w_k(t+1) of every layer that is no batch normalisation. Here every normalisation
-    stays, so that it means the same of networks with layer normalisations.
+    algorithm 1: w(t+1) = 1 / K sum w_k(t+1) of every layer that is no batch normalisation. Here every kind of
+    normalisation stays at its site, so that the method also applies to networks with layer normalisations.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_workflows import Update
+    >>> from fedmed_workflows.aggregation import Before, FedBN
+    >>> updates = {"a": Update({"w": torch.tensor([1.0])}, 30), "b": Update({"w": torch.tensor([5.0])}, 10)}
+    >>> next(FedBN().aggregate(updates, Before({"w": torch.zeros(1)}))).value
+    tensor([3.])
     """
 
     local_normalization: ClassVar[bool] = True
@@ -29,5 +38,5 @@ class FedBN(FedAvg):
     )
 
     def shares(self, updates: Mapping[str, Update]) -> dict[str, float]:
-        """1 / K of every site."""
+        """Returns 1 / K for every site."""
         return dict.fromkeys(updates, 1 / len(updates))

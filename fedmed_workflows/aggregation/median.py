@@ -1,4 +1,4 @@
-"""The median of the sites."""
+"""Median: the aggregate has the median of the sites' values."""
 
 from __future__ import annotations
 
@@ -11,35 +11,45 @@ from fedmed_workflows.exchange.weights import Update
 
 
 class Median(Aggregation):
-    """Of every single number: the median of the sites' values, of an even number of sites the mean of the middle two.
+    """Takes the median of the sites' values, element by element.
 
-    All sites weigh the same. Integer tensors are not averaged: of the middle two the larger is taken.
+    All sites have the same weight. With an even number of sites the mean of the middle two values is taken. Integer
+    tensors are not averaged: the larger one of the middle two is taken.
 
     Notes
     -----
     Source: Yin et al., "Byzantine-Robust Distributed Learning: Towards Optimal Statistical Rates", arXiv 1803.01498,
     definition 1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_workflows import Update
+    >>> from fedmed_workflows.aggregation import Before, Median
+    >>> updates = {site: Update({"w": torch.tensor([value])}, 1) for site, value in zip("abcde", (1.0, 3.0, 99.0))}
+    >>> next(Median().aggregate(updates, Before({"w": torch.zeros(1)}))).value
+    tensor([3.])
     """
 
     def aggregate(self, updates: Mapping[str, Update], before: Before) -> Iterator[Aggregated]:
-        """The median of every tensor."""
+        """Yields the median of every tensor."""
         found = self.in_order(updates)
         return middle_means(found, before, (len(found) - 1) // 2)
 
 
 def middle_means(updates: Mapping[str, Update], before: Before, trimmed: int) -> Iterator[Aggregated]:
-    """Of every number: the mean of what is left without the `trimmed` largest and as many smallest values.
+    """Yields the mean of the middle values, element by element: without the `trimmed` largest and smallest values.
 
-    Integers are not averaged: the largest that is left is taken. All sites weigh the same.
+    Integers are not averaged: the largest of the middle values is taken. All sites have the same weight.
 
     Parameters
     ----------
     updates
-        More than two times `trimmed`.
+        More than two times `trimmed` updates.
     before
-        Of the round before.
+        The server's tensors after the round before.
     trimmed
-        Left out at either end.
+        Number of values that are left out at either end.
     """
     for name, last in before.weights.items():
         value = torch.empty(last.numel(), dtype=last.dtype)
@@ -49,7 +59,7 @@ def middle_means(updates: Mapping[str, Update], before: Before, trimmed: int) ->
 
 
 def _mean(rows: torch.Tensor) -> torch.Tensor:
-    """Of sorted rows; of integers the last."""
+    """Returns the mean of sorted rows, or the last row of integers: (n, length) -> (length,)."""
     if not rows.is_floating_point():
         return rows[-1]
     total = torch.zeros(rows.shape[1], dtype=torch.float64)

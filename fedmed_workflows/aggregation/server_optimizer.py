@@ -1,4 +1,4 @@
-"""What the server's optimisers have in common: the sites' mean difference is taken for a gradient."""
+"""The base of optimisers on the server: the mean difference of the sites takes the place of a gradient."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ from typing import ClassVar
 
 import torch
 
-from fedmed_workflows.aggregation.aggregation import Aggregated, Before, check_number, pieces
+from fedmed_networks.settings import check_number
+from fedmed_workflows.aggregation.aggregation import Aggregated, Before, pieces
 from fedmed_workflows.aggregation.fedavg import FedAvg, mean
 from fedmed_workflows.exchange.manifest import Manifest
 from fedmed_workflows.exchange.weights import TensorSpecs, Update, Weights
 
 UNROUNDED = "unrounded"
-"""Prefix of the aggregate as the server goes on from it, where it is sent in a narrower type than float32."""
+"""Prefix of the server's own copy of the aggregate, where the aggregate is sent in a narrower type than float32."""
 
 
 @dataclass(frozen=True)
 class ServerOptimizer(FedAvg):
-    """A step of an optimiser on the server: x(t+1) = x(t) + learning_rate * direction(delta(t)).
+    """Steps with an optimiser on the server: x(t+1) = x(t) + learning_rate * direction(delta(t)).
 
-    delta(t) = sum n_k / n (x_k(t) - x(t)), with x(t) as the sites received it. The moments are kept in float32 (in
-    float64 of tensors in float64). Statistics of normalisations and integers are no parameters: they are averaged as
-    by :class:`FedAvg`, as a step beyond the mean could make a variance negative.
+    delta(t) = sum n_k / n (x_k(t) - x(t)), with x(t) as the sites received it. The moments are kept in float32, or in
+    float64 for tensors in float64. Integers and the statistics of normalisations are averaged as by :class:`FedAvg`:
+    they are no parameters, and a step beyond the mean could make a variance negative.
 
     Parameters
     ----------
     learning_rate
-        Of the server.
+        Learning rate of the server, above 0.
 
     Raises
     ------
@@ -46,20 +47,20 @@ class ServerOptimizer(FedAvg):
     moments: ClassVar[tuple[str, ...]]
 
     def __post_init__(self) -> None:
-        check_number("learning_rate", self.learning_rate, 0, open_start=True)
+        check_number("aggregation: learning_rate", self.learning_rate, above=0)
 
     def state_specs(self, manifest: Manifest) -> TensorSpecs:
-        """``MOMENT.NAME`` of every parameter, and ``unrounded.NAME`` of those that are sent in less than float32."""
-        forms: TensorSpecs = {}
+        """Returns the specs of ``MOMENT.NAME`` and, for parameters that are sent in bfloat16, ``unrounded.NAME``."""
+        specs: TensorSpecs = {}
         for name, (shape, dtype) in manifest.tensors.items():
             sent = getattr(torch, dtype)
             if sent.is_floating_point and name not in manifest.statistics:
                 kept = str(_kept(sent)).removeprefix("torch.")
-                forms |= {f"{part}.{name}": (shape, kept) for part in self._parts(sent)}
-        return forms
+                specs |= {f"{part}.{name}": (shape, kept) for part in self._parts(sent)}
+        return specs
 
     def aggregate(self, updates: Mapping[str, Update], before: Before) -> Iterator[Aggregated]:
-        """A step of every parameter, and the mean of what is none."""
+        """Yields every parameter after its step, and the mean of every other tensor."""
         found = self.in_order(updates)
         shares = list(self.shares(found).values())
         for name, value in before.weights.items():
@@ -69,7 +70,7 @@ class ServerOptimizer(FedAvg):
                 yield self._stepped(name, found, shares, before)
 
     def _stepped(self, name: str, updates: Mapping[str, Update], shares: Sequence[float], before: Before) -> Aggregated:
-        """A tensor after the step, and its state; what is in float64 is a piece of it."""
+        """Returns a tensor after the step, and its state; only one piece at a time is in float64."""
         value = before.weights[name]
         flat, kept = value.flatten(), _kept(value.dtype)
         stepped = torch.empty_like(flat)
@@ -89,22 +90,22 @@ class ServerOptimizer(FedAvg):
         return Aggregated(name, stepped.reshape(value.shape), shaped)
 
     def _parts(self, sent: torch.dtype) -> tuple[str, ...]:
-        """What is kept of a tensor that is sent in a type."""
+        """Returns the names of the state that is kept for a tensor sent in this type."""
         return (*self.moments, *((UNROUNDED,) if _kept(sent) != sent else ()))
 
     def _last(self, name: str, piece: slice, begun: torch.Tensor, state: Mapping[str, torch.Tensor]) -> Weights:
-        """The moments of a piece, and the aggregate before it was rounded, in float64."""
+        """Returns the moments of a piece, and the aggregate before it was rounded, in float64."""
         last = {moment: torch.full_like(begun, self.start(moment)) for moment in self.moments} | {UNROUNDED: begun}
         kept = {part: f"{part}.{name}" for part in last if f"{part}.{name}" in state}
         return last | {part: state[key].flatten()[piece].double() for part, key in kept.items()}
 
     def start(self, moment: str) -> float:
-        """A moment's value before round 1."""
+        """Returns the value of a moment before round 1."""
         return 0.0
 
     @abstractmethod
     def direction(self, delta: torch.Tensor, last: Weights) -> tuple[torch.Tensor, Weights]:
-        """Where to step, and the new moments, from the mean difference and the last moments, all in float64."""
+        """Returns the direction of the step and the new moments, from delta and the last moments, all in float64."""
 
 
 def _kept(dtype: torch.dtype) -> torch.dtype:

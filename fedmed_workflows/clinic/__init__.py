@@ -1,4 +1,4 @@
-"""A trained bundle at work: studies in, results out, one after the other, for as long as they come."""
+"""The clinic: a trained bundle reads studies one after the other, and writes their results."""
 
 from fedmed_faces import moved_names
 

@@ -1,4 +1,4 @@
-"""A handler that writes what a classifier answered: a table of all images, and of DICOM a structured report."""
+"""A handler that writes the results of a classifier: a table of all images, and structured reports for DICOM."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from fedmed_workflows.clinic.study_dataset import SOURCE
 
 
 class ClassificationFiles(ResultFiles):
-    """Writes class probabilities to ``predictions.csv`` as they come, and to ``predictions.json`` at the end; of a
-    DICOM study also ``<name>_sr.dcm``, a structured report that references its series.
+    """Writes the class probabilities of every image, and a structured report for every DICOM study.
 
-    Items hold probabilities (C,) in ``pred``.
+    Probabilities are appended to ``predictions.csv`` after every study and written to ``predictions.json`` at the end
+    of the run. The structured report ``<name>_sr.dcm`` of a DICOM study references its series. Items have probabilities
+    (C,) in ``pred``.
 
     Parameters
     ----------
@@ -32,14 +33,21 @@ class ClassificationFiles(ResultFiles):
     class_names
         The classes, in the order of the probabilities.
     codes
-        Public codes of classes, as of :func:`fedmed_transforms.write_report`.
+        Public codes of classes, see :func:`fedmed_transforms.write_report`.
     algorithm
-        Name and version of what made the answers, for DICOM.
+        Name and version of the algorithm, for DICOM.
 
     Raises
     ------
     ValueError
-        A code is of no class.
+        A code belongs to none of the classes.
+
+    Examples
+    --------
+    >>> from fedmed_workflows import ClassificationFiles
+    >>> files = ClassificationFiles("results", ["benign", "malignant"])
+    >>> files.class_names  # .attach(evaluator) has it write the results of every study
+    ['benign', 'malignant']
     """
 
     def __init__(
@@ -58,23 +66,23 @@ class ClassificationFiles(ResultFiles):
         self._predictions: ResultTable | None = None
 
     def attach(self, engine: Engine) -> None:
-        """Attaches to an evaluator of items as :func:`fedmed_transforms.find_studies` makes them."""
+        """Attaches to an evaluator of items of :func:`fedmed_transforms.find_studies`."""
         super().attach(engine)
         engine.add_event_handler(Events.COMPLETED, self._write_json)
 
     def start(self, engine: Engine) -> None:
-        """Takes up the tables of earlier runs."""
+        """Loads the tables of earlier runs."""
         super().start(engine)
         columns = ["image", "study", "prediction", *self.class_names]
         self._predictions = ResultTable(self.output_dir / "predictions.csv", columns, KEYS)
 
     def outputs(self, item: Mapping[str, Any], stem: Path) -> list[Path]:
-        """``<name>_sr.dcm`` of DICOM; of other images nothing but a row."""
+        """Returns ``<name>_sr.dcm`` for DICOM; other images only get a row."""
         source = source_path(item[SOURCE], SOURCE)
         return [stem.with_name(f"{stem.name}_sr.dcm")] if is_dicom_path(source) else []
 
     def write(self, item: Mapping[str, Any], outputs: list[Path]) -> None:
-        """Writes an image's report, then its row."""
+        """Writes the report of an image, then its row."""
         probabilities = dict(zip(self.class_names, (float(value) for value in item["pred"]), strict=True))
         for output in outputs:
             sources = sources_of(item[SOURCE], source_path(item[SOURCE], SOURCE))

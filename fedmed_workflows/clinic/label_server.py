@@ -1,6 +1,7 @@
-"""Starts MONAI Label on bundles: ``python -m fedmed_workflows label_server --studies FOLDER BUNDLE...``.
+"""Starts MONAI Label with bundles: ``python -m fedmed_workflows label_server --studies FOLDER BUNDLE...``.
 
-It runs in an environment that holds MONAI Label, as ``make label`` sets one up, and asks nothing of any other machine.
+The command runs in an environment with MONAI Label, as ``make label`` sets one up. It sends no request to any other
+machine.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ APP = "monaibundle"
 """The application of MONAI Label that serves bundles."""
 
 TASKS = ("segmentation", "classification")
-"""What MONAI Label takes a bundle for; it looks for the word in the folder's name."""
+"""Tasks of bundles that MONAI Label serves; it looks for these words in the name of the folder."""
 
 NEEDED = ("configs/inference.json", "configs/metadata.json", "models/model.pt")
-"""Files of a bundle without which MONAI Label leaves it out, with a line in its log."""
+"""Files that a bundle needs; MONAI Label leaves out a bundle without them, with a line in its log."""
 
 ENVIRONMENT = {
     "MONAI_LABEL_DATASTORE_FILE_EXT": json.dumps(
@@ -29,12 +30,12 @@ ENVIRONMENT = {
     ),
     "MONAI_LABEL_DICOMWEB_CACHE_EXPIRY": "10",
 }
-"""Settings of MONAI Label, unless the user's environment has others: files that are images, seconds (it would wait two
-hours) after which it asks a DICOMweb server for its series again."""
+"""Settings of MONAI Label, unless the user's environment has others: endings of image files, and the seconds until it
+queries a DICOMweb server again (two hours by default)."""
 
 
 def link_bundles(app: Path, bundles: Sequence[Path]) -> list[str]:
-    """Makes bundles the models of an application, and the only ones.
+    """Links bundles as the only models of an application.
 
     Parameters
     ----------
@@ -51,8 +52,8 @@ def link_bundles(app: Path, bundles: Sequence[Path]) -> list[str]:
     Raises
     ------
     ValueError
-        There is no bundle, two have one name, or one can not be served: files are missing, or its name tells no task;
-        the message names the folder. Then nothing is linked.
+        There is no bundle, two have the same name, or one cannot be served: files are missing, or its name contains no
+        task. The message names the folder, and nothing is linked.
     """
     folders = [Path(bundle).resolve() for bundle in bundles]
     if not folders:
@@ -81,7 +82,7 @@ def _check(folder: Path) -> None:
 
 
 def server_command(app: Path, studies: str, names: Sequence[str], port: int) -> list[str]:
-    """The command that serves an application's models to this machine alone.
+    """Returns the command that serves the models of an application to this machine only.
 
     Parameters
     ----------
@@ -90,31 +91,31 @@ def server_command(app: Path, studies: str, names: Sequence[str], port: int) -> 
     studies
         Folder of the images, or the URL of a DICOMweb server.
     names
-        Models to serve.
+        Names of the models to serve.
     port
-        Where to listen, on the loopback interface.
+        Port on the loopback interface.
     """
     command = [sys.executable, "-m", "monailabel.main", "start_server", "--app", str(app), "--studies", studies]
     command += ["--host", "127.0.0.1", "--port", str(port), "--conf", "models", ",".join(names)]
-    return [*command, "--conf", "zoo_source", "local", "--conf", "sam2", "false"]  # else both are asked for online
+    return [*command, "--conf", "zoo_source", "local", "--conf", "sam2", "false"]  # the defaults query other machines
 
 
 def server_environment(environment: Mapping[str, str], app: Path) -> dict[str, str]:
-    """The server's environment: converters of DICOM on its path, images of a DICOMweb server kept in its folder.
+    """Returns the environment of the server: converters of DICOM on its path, fetched images in the app's folder.
 
     Parameters
     ----------
     environment
-        The user's, which prevails.
+        The environment of the user; its entries take precedence.
     app
-        The application's folder; MONAI Label would keep the images that it fetches in the user's home.
+        The application's folder. By default MONAI Label stores the images that it fetches in the user's home.
     """
     path = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")])
     return {**ENVIRONMENT, "MONAI_LABEL_DICOMWEB_CACHE_PATH": str(app / "fetched"), **environment, "PATH": path}
 
 
 def _copy_app(folder: Path) -> Path:
-    """MONAI Label's application, copied out of its installation once."""
+    """Copies the application out of the installation of MONAI Label, if that was not done before."""
     app = folder / APP
     if not (app / "main.py").is_file():
         copy = [sys.executable, "-m", "monailabel.main", "apps", "--download", "--name", APP, "--output", str(folder)]
@@ -123,19 +124,19 @@ def _copy_app(folder: Path) -> Path:
 
 
 def main() -> None:
-    """The command line."""
+    """Runs the command."""
     parser = argparse.ArgumentParser(prog="python -m fedmed_workflows label_server", description=__doc__)
     parser.add_argument("bundles", nargs="*", type=Path, help="folders of trained bundles")
     parser.add_argument("--studies", required=True, help="folder of the images, or the URL of a DICOMweb server")
     parser.add_argument("--app", type=Path, default=Path("runs/label"), help="where MONAI Label's application is kept")
     parser.add_argument("--port", type=int, default=8000, help="where to listen on 127.0.0.1")
-    asked = parser.parse_args()
-    if "://" not in asked.studies and not Path(asked.studies).is_dir():
-        parser.error(f"{asked.studies}: no such folder, expected one with images")
-    app = _copy_app(asked.app.resolve())
+    options = parser.parse_args()
+    if "://" not in options.studies and not Path(options.studies).is_dir():
+        parser.error(f"{options.studies}: no such folder, expected one with images")
+    app = _copy_app(options.app.resolve())
     try:
-        names = link_bundles(app, asked.bundles)
+        names = link_bundles(app, options.bundles)
     except ValueError as error:
         parser.error(str(error))
-    command = server_command(app, asked.studies, names, asked.port)
+    command = server_command(app, options.studies, names, options.port)
     os.execvpe(command[0], command, server_environment(os.environ, app))

@@ -1,4 +1,4 @@
-"""Handlers that write a study's results, and the tables of what was taken, passed over and refused."""
+"""Handlers that write the results of studies, and the tables of results and of refused studies."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ RESULTS = ("path", "study", "series", "passed_over", "files")
 REFUSALS = ("path", "study", "error")
 CLAIMS = ("file", "path", "study", "series")
 KEYS = 2
-"""A study is known by its path and its UID: several may lie in one folder, one may lie in several."""
+"""Number of key columns: path and UID. A folder may hold several studies, and a study may lie in several folders."""
 
 
 class ResultFiles(ABC):
-    """Writes the results of every study as soon as it is answered, all of a study's files or none.
+    """Writes the results of every study as soon as the network has answered: all files of a study, or none.
 
-    ``results.csv`` lists them: the study, the series that was taken, those that were passed over with the reasons, and
-    the files. A file of another image's result is never overwritten, not in a later run either; whose the files were
-    that were being written when a process was killed is in ``.unfinished.csv``.
+    ``results.csv`` lists the study, the series that was selected, the series that were passed over with the reasons,
+    and the files. The result of another image is never overwritten, also not in a later run. ``.unfinished.csv`` names
+    the owners of files that are being written, for the case that the process is killed.
 
     Parameters
     ----------
@@ -41,20 +41,20 @@ class ResultFiles(ABC):
         self._owners: dict[str, tuple[str, ...]] = {}
 
     def attach(self, engine: Engine) -> None:
-        """Attaches to an evaluator of items as :func:`fedmed_transforms.find_studies` makes them."""
+        """Attaches to an evaluator of items of :func:`fedmed_transforms.find_studies`."""
         engine.add_event_handler(Events.STARTED, self.start)
         engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self._see)
 
     @abstractmethod
     def outputs(self, item: Mapping[str, Any], stem: Path) -> list[Path]:
-        """The files that an item's results will be; the stem is their path up to what tells them apart."""
+        """Returns the files of the results of an item; `stem` is the common part of their paths."""
 
     @abstractmethod
     def write(self, item: Mapping[str, Any], outputs: list[Path]) -> None:
-        """Writes an item's results, all or none."""
+        """Writes the results of an item, all or none."""
 
     def start(self, engine: Engine) -> None:
-        """Takes up the table of earlier runs."""
+        """Loads the tables of earlier runs."""
         self._table = ResultTable(self.output_dir / "results.csv", RESULTS, KEYS)
         self._claims = ResultTable(self.output_dir / ".unfinished.csv", CLAIMS, 1)
         self._owners = {name: _owner(*owner) for name, *owner in self._claims.rows}
@@ -83,7 +83,7 @@ class ResultFiles(ABC):
 
     @contextmanager
     def _claimed(self, names: list[str], owner: list[str]) -> Iterator[None]:
-        """Keeps on the disk whose files are being written: a process that is killed can't list them any more."""
+        """Records the owner of files while they are written, since a killed process cannot list them in the table."""
         assert self._claims is not None
         for name in names:
             self._claims.put([name, *owner])
@@ -102,18 +102,19 @@ class ResultFiles(ABC):
                                  "expected another output_dir")  # fmt: skip
 
 
-def _owner(path: str, study: str, series: str) -> tuple[str, ...]:
-    """What tells whether two results are of one image: the series where it has one, wherever that lies now."""
-    return (study, series) if series else (str(Path(path).resolve()),)
-
-
 class RefusedStudies:
-    """Keeps ``errors.csv``: the studies and images that were refused, and why; one that goes well leaves it again.
+    """Lists the refused studies and images in ``errors.csv``, with the reasons; a study that succeeds is removed.
 
     Parameters
     ----------
     output_dir
-        Folder of the file, which is there only as long as something is in it.
+        Folder of the file. The file exists only while it has rows.
+
+    Examples
+    --------
+    >>> from fedmed_workflows import RefusedStudies
+    >>> RefusedStudies("results").path.name  # .attach(evaluator) has it list the studies that are refused
+    'errors.csv'
     """
 
     def __init__(self, output_dir: str) -> None:
@@ -141,6 +142,11 @@ class RefusedStudies:
                 self._drop(self._table, item["path"], item["study"])
 
     def _drop(self, table: ResultTable, path: str, study: str) -> None:
-        """A study's path was another one while no series of it could be taken."""
+        """Removes the rows of a study; its path was another one while no series could be selected."""
         for row in [row[:KEYS] for row in table.rows if row[1] == study and (study or row[0] == path)]:
             table.drop(*row)
+
+
+def _owner(path: str, study: str, series: str) -> tuple[str, ...]:
+    """Identifies the image of a result: by study and series of DICOM, in any folder, or by the path of the image."""
+    return (study, series) if series else (str(Path(path).resolve()),)

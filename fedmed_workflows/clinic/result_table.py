@@ -1,4 +1,4 @@
-"""A table of results as a CSV file: what was done so far is in it at any moment, and stays there in later runs."""
+"""Tables of results as CSV files: each row is on the disk at once, and later runs add to them."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from fedmed_transforms.whole_file import write_whole
 
 
 class ResultTable:
-    """Rows of a CSV file by their first columns; a new row for the same ones takes the old one's place.
+    """Keeps rows in a CSV file by their key columns; a new row replaces the row with the same keys.
 
-    A row is on the disk when :meth:`put` returns; where the disk is full it is not, and can be put again. A file of an
-    earlier run is gone on with; a last row that was only half written, when a process was killed, is dropped.
+    A row is on the disk when :meth:`put` returns. If the disk is full, the row is not written and can be put again. The
+    table continues the file of an earlier run; a last row that a killed process wrote only in part is dropped.
 
     Parameters
     ----------
     path
-        The file; it appears with the first row.
+        The file; the first row creates it.
     columns
-        Their names.
+        Names of the columns.
     keys
-        How many of the first columns tell rows from each other.
+        Number of key columns; they are the first ones.
 
     Raises
     ------
     ValueError
-        The file is there and has other columns; the message names it.
+        The file exists and has other columns; the message names it.
     """
 
     def __init__(self, path: Path, columns: Sequence[str], keys: int) -> None:
@@ -46,7 +46,7 @@ class ResultTable:
         return list(self._rows.values())
 
     def put(self, row: Sequence[object]) -> None:
-        """Adds a row, or puts it in the place of the one with the same keys."""
+        """Adds a row, or replaces the row with the same keys."""
         cells = [str(cell) for cell in row]
         key = self._key(cells)
         known = self._rows.get(key)
@@ -57,7 +57,7 @@ class ResultTable:
         self._rows[key] = cells
 
     def drop(self, *keys: str) -> None:
-        """Removes the row with these keys, if there is one; the file goes with its last row."""
+        """Removes the row with these keys, if there is one; the file is removed with its last row."""
         if keys not in self._rows:
             return
         left = {key: row for key, row in self._rows.items() if key != keys}
@@ -71,7 +71,7 @@ class ResultTable:
         return tuple(cells[: self.keys])
 
     def _read(self) -> tuple[list[list[str]], bool]:
-        """The whole rows, and whether there is half a one behind them."""
+        """Returns the complete rows, and whether a part of a row follows them."""
         if not self.path.is_file():
             return [], False
         text = self.path.read_bytes().decode()
@@ -88,7 +88,7 @@ class ResultTable:
                 if file.write(line) < len(line):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
                 os.fsync(file.fileno())
-            except OSError:  # of a full disk, which is to have room when the row is written again
+            except OSError:  # a full disk: the row is written again when there is space
                 file.truncate(end)
                 raise
 

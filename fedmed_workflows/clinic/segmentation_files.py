@@ -1,4 +1,4 @@
-"""A handler that writes the masks that an evaluator made, beside which a clinic finds the image."""
+"""A handler that writes the masks of a segmentation in the format of their image."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ MASKS = "masks"
 
 
 class SegmentationFiles(ResultFiles):
-    """Writes every image's masks as soon as they are there: of DICOM as DICOM SEG and NIfTI, of NIfTI as NIfTI, of
-    pictures as PNG.
+    """Writes the masks of every image after its pass: DICOM SEG and NIfTI for DICOM, NIfTI for NIfTI, PNG for pictures.
 
-    Items hold ``masks`` (n, X, Y[, Z]), 0 and 1, in the image's geometry.
+    Items have ``masks`` (n, X, Y[, Z]) with values 0 and 1, in the geometry of the image.
 
     Parameters
     ----------
@@ -29,14 +28,21 @@ class SegmentationFiles(ResultFiles):
     segments
         Label of each channel.
     codes
-        By label, what :class:`fedmed_transforms.Segment` takes besides: ``category``, ``kind``.
+        Further arguments of :class:`fedmed_transforms.Segment` by label: ``category``, ``kind``.
     algorithm
-        Name and version of what made the masks, for DICOM.
+        Name and version of the algorithm, for DICOM.
 
     Raises
     ------
     ValueError
-        A code is of a label that no channel has.
+        A code belongs to a label that no channel has.
+
+    Examples
+    --------
+    >>> from fedmed_workflows import SegmentationFiles
+    >>> files = SegmentationFiles("results", ["liver", "spleen"])
+    >>> [segment.label for segment in files.segments]  # .attach(evaluator) has it write the masks of every study
+    ['liver', 'spleen']
     """
 
     def __init__(
@@ -55,12 +61,12 @@ class SegmentationFiles(ResultFiles):
         self.algorithm = Algorithm(**(algorithm or {}))
 
     def outputs(self, item: Mapping[str, Any], stem: Path) -> list[Path]:
-        """``<name>_seg`` with the ending of its format; of DICOM both, of a picture one a channel."""
+        """Returns ``<name>_seg`` with the ending of its format: two files for DICOM, one per channel for a picture."""
         first, *others = outputs_of(source_path(item[MASKS], MASKS), stem, self.segments)
         return [first, first.with_suffix(".nii.gz")] if first.suffix == ".dcm" else [first, *others]
 
     def write(self, item: Mapping[str, Any], outputs: list[Path]) -> None:
-        """Writes an image's masks."""
+        """Writes the masks of an image."""
         mask, source = item[MASKS], source_path(item[MASKS], MASKS)
         if outputs[0].suffix != ".dcm":
             write_masks(mask, source, outputs, self.segments, self.algorithm)

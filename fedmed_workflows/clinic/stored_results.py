@@ -1,4 +1,4 @@
-"""A handler that stores results on the DICOMweb server that the studies came from."""
+"""A handler that stores results on the DICOMweb server of the studies."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from fedmed_workflows.clinic.result_files import ResultFiles
 
 
 class StoredResults:
-    """Stores every study's DICOM files as soon as they are written; one that the server has is not stored again.
+    """Stores the DICOM files of every study after they are written; a file that the server has is not stored again.
 
     Parameters
     ----------
     results
-        The handler that writes them, attached before this one.
+        The handler that writes the files, attached before this one.
     url
-        Of the server, see :class:`fedmed_transforms.studies.dicomweb.server.DicomWebServer`.
+        Address of the server, see :class:`fedmed_transforms.studies.dicomweb.server.DicomWebServer`.
 
     Raises
     ------
     ValueError
-        The server refuses a file or is not reached, which sets that study aside; the files stay where they are.
+        The server refuses a file or does not answer. The evaluator sets the study aside, and its files are kept.
     """
 
     def __init__(self, results: ResultFiles, url: str) -> None:

@@ -1,4 +1,4 @@
-"""Studies one after the other, each read when the network is ready for it; one that can't be read says why."""
+"""A stream of studies: each is read when the network is ready for it, and errors are passed on as items."""
 
 from __future__ import annotations
 
@@ -15,22 +15,29 @@ from fedmed_transforms.studies.studies import ERROR
 from fedmed_workflows.errors import refusal
 
 SECONDS = "seconds"
-"""Entry of an item: how long it took to read (``read``) and to prepare for the network (``preprocess``)."""
-
+"""Entry of an item: the seconds of its reading (``read``) and of its preprocessing (``preprocess``)."""
 
 SOURCE = "source"
-"""Entry of an item: no values, and the metadata of the image as it was read, whatever the preprocessing made of it."""
+"""Entry of an item: the metadata of the image as it was read, before the preprocessing, without its values."""
 
 
 class StudyDataset(IterableDataset):  # type: ignore[misc]
-    """A stream of studies and images; an error of one becomes an item that holds it, and the next one follows.
+    """Reads studies and images one after the other; a study that fails becomes an item with its error.
 
     Parameters
     ----------
     data
-        Items as :func:`fedmed_transforms.find_studies` makes them; any iterable, an endless one too.
+        Items of :func:`fedmed_transforms.find_studies`; any iterable, also an endless one.
     transform
-        The preprocessing; what comes up to its last ``LoadImaged``, or all of it, counts as reading.
+        The preprocessing. Its steps up to the last ``LoadImaged`` count as reading, or all steps without one.
+
+    Examples
+    --------
+    >>> from fedmed_transforms import LoadMedicalImaged
+    >>> from fedmed_workflows import StudyDataset
+    >>> (item,) = StudyDataset([{"image": "a.png", "path": "a.png", "study": ""}], LoadMedicalImaged("image"))
+    >>> item["error"][:14]  # there is no such file
+    'a.png: no such'
     """
 
     def __init__(self, data: Iterable[Mapping[str, Any]], transform: Callable[..., Any]) -> None:
@@ -38,7 +45,7 @@ class StudyDataset(IterableDataset):  # type: ignore[misc]
 
 
 class _Guarded:
-    """A preprocessing that passes refused items on, and turns its own errors into such."""
+    """A preprocessing that passes refused items on and turns errors into refused items."""
 
     def __init__(self, transform: Callable[..., Any]) -> None:
         self.transform = transform if isinstance(transform, Compose) else Compose([transform])
@@ -51,7 +58,7 @@ class _Guarded:
             return dict(item)
         try:
             return self._prepare(item)
-        except Exception as error:  # whatever a file led to: the other studies are to be seen to
+        except Exception as error:  # any error of a file: the other studies go on
             return {"path": item["path"], "study": item["study"], ERROR: refusal(error, item["path"])}
 
     def _prepare(self, item: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""An evaluator that a bad study does not stop: it is set aside with its error, and the run ends with their number."""
+"""An evaluator of studies: a study that fails is set aside with its error, and the others go on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ from fedmed_workflows.errors import refusal
 
 
 class StudyEvents(EventEnum):  # type: ignore[misc]
-    """What happens to a study besides MONAI's events; ``engine.state.refusal`` says which study, and why."""
+    """Events of studies besides those of MONAI; ``engine.state.refusal`` has the study and the reason.
+
+    Examples
+    --------
+    >>> from fedmed_workflows import StudyEvents
+    >>> StudyEvents.REFUSED.value
+    'study_refused'
+    """
 
     REFUSED = "study_refused"
 
@@ -26,9 +33,9 @@ class Refusal:
     Attributes
     ----------
     path, study
-        As of its item (:func:`fedmed_transforms.find_studies`).
+        Entries of its item, see :func:`fedmed_transforms.find_studies`.
     error
-        Why.
+        The reason.
     """
 
     path: str
@@ -37,16 +44,16 @@ class Refusal:
 
 
 class StudyEvaluator(SupervisedEvaluator):  # type: ignore[misc]
-    """MONAI's evaluator for studies, a batch each, whose errors end that study alone.
+    """Evaluates studies with MONAI's evaluator, one per batch; an error ends only its own study.
 
-    What the network, the postprocessing, or a handler of ``IterationEvents.MODEL_COMPLETED`` raises sets a study aside,
-    as does an item that holds an ``error`` in place of an image. ``StudyEvents.REFUSED`` is fired for it; its output is
-    an empty list.
+    An error of the network, of the postprocessing, or of a handler of ``IterationEvents.MODEL_COMPLETED`` sets a study
+    aside, as does an item with an ``error`` in place of an image. ``StudyEvents.REFUSED`` is fired for it, and its
+    output is an empty list.
 
     Raises
     ------
     ValueError
-        At the end of a run in which studies were refused; the message says how many, and why the first one was.
+        At the end of a run with refused studies; the message has their number and the reason of the first one.
     """
 
     def __init__(self, *args: Any, event_names: Sequence[Any] | None = None, **kwargs: Any) -> None:
@@ -55,13 +62,13 @@ class StudyEvaluator(SupervisedEvaluator):  # type: ignore[misc]
         self.add_event_handler(Events.GET_BATCH_STARTED, self._forget)
 
     def run(self, global_epoch: int = 1) -> None:
-        """Answers every study, then raises if any was refused."""
+        """Evaluates every study, then raises an error if a study was refused."""
         self.state.refused, self.state.first_refusal = 0, None
         super().run(global_epoch)
         self.finish()
 
     def finish(self) -> None:
-        """Raises if any study was refused."""
+        """Raises an error if a study was refused."""
         if self.state.refused:
             raise ValueError(
                 f"{self.state.refused} of {self.state.iteration} studies and images were refused; the first: "
@@ -75,14 +82,14 @@ class StudyEvaluator(SupervisedEvaluator):  # type: ignore[misc]
             return self._refuse(Refusal(path, study, batchdata[ERROR][0]))
         try:
             return super()._iteration(engine, batchdata)
-        except Exception as error:  # of a study's pixels, of memory, of the disk: the next study may be fine
+        except Exception as error:  # of the pixels, the memory or the disk: the next study may succeed
             return self._failed(error, path, study)
 
     def _failed(self, error: Exception, path: str, study: str) -> list[Any]:
         return self._refuse(Refusal(path, study, refusal(error, path)))
 
     def _forget(self) -> None:
-        """Lets go of a study before the next one is read: memory need not hold two."""
+        """Frees the output of a study before the next one is read, so that memory holds one study."""
         self.state.output = None
 
     def _refuse(self, refused: Refusal) -> list[Any]:

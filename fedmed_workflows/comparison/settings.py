@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fedmed_networks.settings import check_number
 from fedmed_workflows.federation.training import ALONE, FEDERATED, POOLED
 from fedmed_workflows.sites.class_folders import check_name
 
@@ -65,8 +66,7 @@ def check_entries(dataset_dir: Any, reach: Any, overrides: Any) -> None:
     """
     if dataset_dir is not None and not isinstance(dataset_dir, (str, Path)):
         raise ValueError(f"dataset_dir: expected a folder, found {dataset_dir!r}")
-    if reach is not None and not (type(reach) in (int, float) and 0 <= reach <= 1):
-        raise ValueError(f"reach: expected a score from 0 to 1 or null, found {reach!r}")
+    check_number("reach", reach, least=0, most=1, optional=True)
     if not isinstance(overrides, Mapping):
         raise ValueError(f"overrides: expected values by id, found {overrides!r}")
     decided = sorted({*overrides} & {*DECIDED})

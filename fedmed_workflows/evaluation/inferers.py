@@ -8,6 +8,7 @@ import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
 
+from fedmed_networks.settings import check_number
 from fedmed_transforms.image_metadata import file_of
 from fedmed_transforms.preprocessing.sam import SamPreprocess
 from fedmed_transforms.preprocessing.sam_masks import SamPostprocess
@@ -47,8 +48,7 @@ class SlicewiseInferer(Inferer):
         self, image_size: int = 1024, normalize: bool = True, neighbours: bool = False, slices_a_pass: int = 4
     ) -> None:
         super().__init__()
-        if slices_a_pass < 1:
-            raise ValueError(f"slices_a_pass: expected at least 1, found {slices_a_pass}")
+        check_number("slices_a_pass", slices_a_pass, least=1, whole=True)
         self.cut, self.put_back = VolumeToSlices(neighbours), SlicesToVolume()
         self.preprocess, self.postprocess = SamPreprocess(image_size, normalize), SamPostprocess(image_size)
         self.slices_a_pass = slices_a_pass

@@ -1,4 +1,4 @@
-"""The exchange: the tensors that train and travel, their manifest, and updates."""
+"""The exchange between sites and server: trainable and exchanged tensors, their manifest, and updates."""
 
 from fedmed_faces import moved_names
 

@@ -1,4 +1,4 @@
-"""A site's update as filters of NVFlare take it, differences in arrays, and back to the tensors of the manifest."""
+"""Updates for filters of NVFlare: arrays of differences, and from them the tensors of the manifest."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ from fedmed_workflows.exchange.trainable import exchanged_tensors
 def difference(
     network: nn.Module, trained: Mapping[str, torch.Tensor], received: Mapping[str, torch.Tensor]
 ) -> dict[str, NDArray[np.float32]]:
-    """Trained minus received, of the parameters that travel and of nothing else.
+    """Subtracts the received from the trained values of all exchanged parameters.
 
-    The statistics of normalisations stay at the site: a filter that cuts or noises a variance can make it zero or
-    negative.
+    The statistics of normalisations are left out: a filter that clips a variance or adds noise to it can make it zero
+    or negative.
 
     Parameters
     ----------
     network
-        The site's.
+        The network of the site.
     trained, received
-        The exchanged tensors after and before a round.
+        The exchanged tensors after and before the training of a round.
     """
     names = [name for name, value in exchanged_tensors(network).items() if isinstance(value, nn.Parameter)]
     return {name: (trained[name].double() - received[name].double()).float().numpy() for name in names}
 
 
 class FilteredWeights(Mapping[str, torch.Tensor]):
-    """The tensors that a filtered difference stands for: the received ones, plus what a site sent of the difference.
+    """Exchanged tensors of a filtered update: the received tensors plus the differences that the site sent.
 
-    A tensor of which nothing was sent, because a filter took it out or it is a statistic, is as it was received. Each
-    is computed when it is asked for, in float64, and has the received one's type.
+    A tensor without a difference, because a filter removed it or it is a statistic, is the received one. Each tensor
+    is computed when it is used, in float64, and has the type of the received one.
 
     Parameters
     ----------
     received
         The aggregate that the site trained from.
     sent
-        Arrays by name.
+        Arrays of differences by name.
     sender
-        Whose they are, for messages.
+        Name of the site, for messages.
 
     Raises
     ------
     ManifestError
-        Nothing was sent, or a name is unknown, or something has another shape than the received tensor, or is no array
+        Nothing was sent, a name is unknown, an array has another shape than the received tensor, or a value is no array
         of real numbers.
     """
 

@@ -1,4 +1,4 @@
-"""Normalisations that stay at their sites."""
+"""Marks normalisations that train and stay at their sites."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from fedmed_workflows.exchange.trainable import LOCAL, exchanged_tensors, has_tr
 
 
 def keep_normalizations_local(network: nn.Module) -> None:
-    """Has the normalisations that train stay at their sites, parameters and statistics.
+    """Marks the normalisations of a network that train: their parameters and statistics are not exchanged.
 
     Parameters
     ----------
     network
-        Its normalisations are the modules whose class has ``Norm`` in its name, with parameters of their own.
+        The network. Its normalisations are the modules with ``Norm`` in the name of their class.
 
     Raises
     ------
     ValueError
-        No normalisation trains, or nothing else does.
+        No normalisation trains, or nothing but normalisations trains.
     """
     owner = f"aggregation with local normalisations: {type(network).__name__}"
     found = [module for module in network.modules() if _is_normalization(module) and has_trained_parameters(module)]

@@ -1,4 +1,4 @@
-"""The manifest of an exchange: names, shapes and types of the tensors, and the digest of what is frozen."""
+"""The manifest of an exchange: names, shapes and types of the exchanged tensors, and the digest of the frozen ones."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from torch import nn
 from fedmed_networks.weights import module_digest, tensor_digest
 from fedmed_workflows.errors import ManifestError
 from fedmed_workflows.exchange.trainable import exchanged_tensors, trainable_tensors
-from fedmed_workflows.exchange.weights import FULL, TensorSpecs, _named, _sent, tensor_spec
+from fedmed_workflows.exchange.weights import FULL, TensorSpecs, dtype_name, sent_dtype, tensor_spec
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """Names, shapes and types of the exchanged tensors, and the digest of what both ends must have in common.
+    """Describes the exchanged tensors, and identifies the frozen part that server and sites must have in common.
 
     Attributes
     ----------
     tensors
         ``(shape, dtype)`` by name, for example ``([512, 512], "float32")``.
     frozen
-        Digest of the part of the network that stays at each site, and must be the same there.
+        Digest of the frozen part of the network. It is not exchanged and must be the same at every site.
     statistics
         Names of the tensors that no optimiser trains: the statistics of normalisations.
     """
@@ -36,34 +36,34 @@ class Manifest:
 
     @classmethod
     def of(cls, network: nn.Module, dtype: str = FULL) -> Manifest:
-        """The manifest of a network whose real numbers are sent in a type of :data:`EXCHANGE_DTYPES`."""
+        """Makes the manifest of a network; its real numbers are sent in one of the types of :data:`EXCHANGE_DTYPES`."""
         exchanged = exchanged_tensors(network)
-        tensors = {name: (list(value.shape), _named(_sent(value, dtype))) for name, value in exchanged.items()}
+        tensors = {name: (list(value.shape), dtype_name(sent_dtype(value, dtype))) for name, value in exchanged.items()}
         statistics = frozenset(name for name, value in exchanged.items() if not isinstance(value, nn.Parameter))
         return cls(tensors, _frozen_digest(network, set(trainable_tensors(network))), statistics)
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Manifest:
-        """The manifest that :meth:`to_json` wrote."""
+        """Reads the manifest from the plain data of :meth:`to_json`."""
         tensors = {name: (list(entry["shape"]), str(entry["dtype"])) for name, entry in content["tensors"].items()}
         return cls(tensors, str(content["frozen"]), frozenset(content.get("statistics", ())))
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data."""
+        """Returns the manifest as plain data, for JSON."""
         tensors = {name: {"shape": shape, "dtype": dtype} for name, (shape, dtype) in self.tensors.items()}
         statistics = sorted(self.statistics)
         return {"tensors": tensors, "frozen": self.frozen, "statistics": statistics, "bytes": self.bytes}
 
     @property
     def bytes(self) -> int:
-        """Size of the exchanged values, one way."""
+        """Number of bytes of the exchanged values in one direction."""
         return sum(
             torch.Size(shape).numel() * torch.empty(0, dtype=getattr(torch, dtype)).element_size()
             for shape, dtype in self.tensors.values()
         )
 
     def check(self, weights: Mapping[str, Any], sender: str) -> None:
-        """Refuses tensors that are not exactly the manifest's.
+        """Refuses tensors that differ from those of the manifest.
 
         Raises
         ------
@@ -84,7 +84,7 @@ class Manifest:
                 raise ManifestError(f"{sender}: tensor {name}: found values that are not finite")
 
     def check_same(self, other: Manifest, owner: str) -> None:
-        """Refuses a network that would exchange something else, or whose frozen part is another.
+        """Refuses a network with other exchanged tensors, or with another frozen part.
 
         Raises
         ------
@@ -103,7 +103,7 @@ class Manifest:
 
 
 def _frozen_digest(network: nn.Module, exchanged: set[str]) -> str:
-    """Digest of all that does not train. Modules that are wholly frozen are hashed whole, once in a process."""
+    """Computes the digest of all frozen tensors. A module without exchanged tensors is hashed once in a process."""
     digest = hashlib.sha256()
     for name, child in network.named_children():
         if not any(other.startswith(f"{name}.") for other in exchanged):

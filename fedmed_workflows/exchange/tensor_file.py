@@ -1,4 +1,4 @@
-"""A safetensors file that is written tensor by tensor, so that nobody holds all of them in memory."""
+"""A writer of safetensors files that takes one tensor at a time, so that memory holds only one of them."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ DTYPES = {
     "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16",
     "int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8", "uint8": "U8", "bool": "BOOL",
 }  # fmt: skip
-"""The format's names of torch's types."""
+"""Names of torch's types in the format."""
 
 
 class TensorFile:
-    """Writes a safetensors file whose tensors are known by shape and type before their values are.
+    """Writes a safetensors file tensor by tensor, from shapes and types that are known before the values.
 
-    The library's own writer takes all values at once. The format: the header's length in 8 bytes, little-endian; the
-    header, JSON that ends on a multiple of 8; the values, one after the other.
+    The writer of the safetensors library takes all values at once. The format has three parts: the length of the header
+    in 8 bytes, little-endian; the header, JSON that is filled up to a multiple of 8 bytes; the values in one sequence.
 
     Parameters
     ----------
     file
-        Open for writing bytes.
-    forms
-        Shape and type by name; the values may come in any order.
+        A file that is open for writing bytes.
+    specs
+        Shape and type of the tensors by name; their values may be written in any order.
     """
 
-    def __init__(self, file: BinaryIO, forms: TensorSpecs) -> None:
-        self._file, self._missing = file, dict(forms)
-        places = _places(forms)
-        header = {name: _entry(*forms[name], *place) for name, place in places.items()}
+    def __init__(self, file: BinaryIO, specs: TensorSpecs) -> None:
+        self._file, self._missing = file, dict(specs)
+        places = _places(specs)
+        header = {name: _entry(*specs[name], *place) for name, place in places.items()}
         text = json.dumps(header).encode()
         text += b" " * (-len(text) % 8)
         file.write(len(text).to_bytes(8, "little") + text)
@@ -46,7 +46,7 @@ class TensorFile:
         Raises
         ------
         ValueError
-            The file has none of this name left, or its shape or type is another one.
+            The file expects no tensor of this name (any more), or one of another shape or type.
         """
         expected, found = self._missing.pop(name, None), tensor_spec(value)
         if found != expected:
@@ -55,7 +55,7 @@ class TensorFile:
         self._file.write(value.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data)
 
     def finish(self) -> None:
-        """Refuses a file that is not whole.
+        """Refuses a file that lacks tensors.
 
         Raises
         ------
@@ -75,10 +75,10 @@ class TensorFile:
             self.finish()
 
 
-def _places(forms: TensorSpecs) -> dict[str, tuple[int, int]]:
-    """Where each value begins and ends, in bytes behind the header."""
+def _places(specs: TensorSpecs) -> dict[str, tuple[int, int]]:
+    """Computes where the values of each tensor begin and end, in bytes behind the header."""
     places, end = {}, 0
-    for name, (shape, dtype) in forms.items():
+    for name, (shape, dtype) in specs.items():
         start, end = end, end + torch.Size(shape).numel() * getattr(torch, dtype).itemsize
         places[name] = (start, end)
     return places

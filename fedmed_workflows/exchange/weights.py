@@ -1,4 +1,4 @@
-"""What a site and the aggregation exchange: what trains travels unless it is marked to stay; a manifest checks it."""
+"""Exchanged tensors: an update of a site, and how they are read from, written to, and described for a network."""
 
 from __future__ import annotations
 
@@ -25,29 +25,35 @@ EXCHANGE_DTYPES = (FULL, HALF)
 """Types in which real numbers are sent. bfloat16 halves the bytes and keeps 8 of 24 bits; sites train in float32."""
 
 
-def get_weights(network: nn.Module, dtype: str = FULL) -> Weights:
-    """Copies of the exchanged tensors, on the CPU, in the type they are sent in (whole numbers in their own)."""
-    exchanged = exchanged_tensors(network)
-    return {name: value.detach().to(_sent(value, dtype), copy=True).cpu() for name, value in exchanged.items()}
+@dataclass(frozen=True)
+class Update:
+    """The answer of a site to a round of training.
 
+    Attributes
+    ----------
+    weights
+        The exchanged tensors by name; a mapping may read each tensor only when it is used.
+    samples
+        n_k, the number of the site's training samples.
+    metrics
+        Metrics of the site in this round, for curves; they do not enter the aggregate.
 
-def weights_digest(weights: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 over the names and values of exchanged tensors."""
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        digest.update(f"{name} {tensor_digest(weights[name])}\n".encode())
-    return digest.hexdigest()
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from fedmed_workflows import Update
+    >>> from fedmed_workflows.exchange.weights import get_weights
+    >>> sorted(Update(get_weights(nn.Linear(3, 2)), samples=120).weights)
+    ['bias', 'weight']
+    """
 
-
-@torch.no_grad()
-def set_weights(network: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
-    """Writes exchanged tensors into a network; check them against the manifest first."""
-    for name, value in exchanged_tensors(network).items():
-        value.copy_(torch.as_tensor(weights[name]))
+    weights: Mapping[str, torch.Tensor]
+    samples: int
+    metrics: dict[str, float] = field(default_factory=dict)
 
 
 class FileWeights(Mapping[str, torch.Tensor]):
-    """Exchanged tensors that stay in their file, each read when it is asked for.
+    """Exchanged tensors in a file; each tensor is read when it is used.
 
     Parameters
     ----------
@@ -74,33 +80,45 @@ class FileWeights(Mapping[str, torch.Tensor]):
         return len(self._names)
 
 
-def _sent(value: torch.Tensor, dtype: str) -> torch.dtype:
-    return torch.bfloat16 if dtype == HALF and value.is_floating_point() else value.dtype
+def get_weights(network: nn.Module, dtype: str = FULL) -> Weights:
+    """Copies the exchanged tensors of a network to the CPU, in the type in which they are sent.
+
+    Parameters
+    ----------
+    network
+        The network of a site or of the server.
+    dtype
+        One of :data:`EXCHANGE_DTYPES`, for real numbers; whole numbers keep their type.
+    """
+    exchanged = exchanged_tensors(network)
+    return {name: value.detach().to(sent_dtype(value, dtype), copy=True).cpu() for name, value in exchanged.items()}
+
+
+@torch.no_grad()
+def set_weights(network: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+    """Writes exchanged tensors into a network; check them against the manifest first."""
+    for name, value in exchanged_tensors(network).items():
+        value.copy_(torch.as_tensor(weights[name]))
+
+
+def weights_digest(weights: Mapping[str, torch.Tensor]) -> str:
+    """Computes the SHA-256 of names and values of exchanged tensors."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(f"{name} {tensor_digest(weights[name])}\n".encode())
+    return digest.hexdigest()
 
 
 def tensor_spec(value: torch.Tensor) -> tuple[list[int], str]:
-    """Shape and type of a tensor, for example ``([512, 512], "float32")``."""
-    return list(value.shape), _named(value.dtype)
+    """Returns shape and type of a tensor, for example ``([512, 512], "float32")``."""
+    return list(value.shape), dtype_name(value.dtype)
 
 
-def _named(dtype: torch.dtype) -> str:
+def sent_dtype(value: torch.Tensor, dtype: str) -> torch.dtype:
+    """Returns the type in which a tensor is sent, if real numbers are sent in one of :data:`EXCHANGE_DTYPES`."""
+    return torch.bfloat16 if dtype == HALF and value.is_floating_point() else value.dtype
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """Returns the name of a type without ``torch.``, for example ``float32``."""
     return str(dtype).removeprefix("torch.")
-
-
-@dataclass(frozen=True)
-class Update:
-    """What a site sends after a round.
-
-    Attributes
-    ----------
-    weights
-        The exchanged tensors; a mapping that reads each of them when it is asked for will do.
-    samples
-        n_k, the number of the site's training samples.
-    metrics
-        The round's figures of the site, for curves; they do not enter the aggregate.
-    """
-
-    weights: Mapping[str, torch.Tensor]
-    samples: int
-    metrics: dict[str, float] = field(default_factory=dict)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from fedmed_networks.settings import check_number
 from fedmed_workflows.aggregation import Aggregation, FedAvg
 from fedmed_workflows.exchange.privacy.accounting import check_accountant
 from fedmed_workflows.exchange.privacy.gaussian_update import GaussianUpdate
@@ -156,9 +157,7 @@ class FederationSettings:
 
     def _check(self) -> None:
         for name, least in (("rounds", 0), ("local_epochs", 1), ("min_sites", 1), ("seed", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise ValueError(f"{name}: expected a whole number of at least {least}, found {value!r}")
+            check_number(name, getattr(self, name), least=least, whole=True)
         if self.min_sites > max(self.least, 1):
             raise ValueError(f"min_sites: found {self.min_sites}, expected at most the {self.least} sites")
         if not isinstance(self.method, str) or self.method != Path(self.method).name or self.method in ("", ".."):
@@ -176,9 +175,7 @@ class FederationSettings:
             raise ValueError(f"aggregation: found {self.aggregation!r}, expected {known}")
         self.aggregation.check(self.min_sites)
         check_accountant(self.privacy)
-        limit = self.round_seconds
-        if limit is not None and not (isinstance(limit, (int, float)) and limit > 0):
-            raise ValueError(f"round_seconds: expected a number above 0 or null, found {limit!r}")
+        check_number("round_seconds", self.round_seconds, above=0, optional=True)
 
     def _train_at_one_place(self) -> None:
         """Sets the aggregation and `min_sites` of a training at one place, where only one site contributes."""

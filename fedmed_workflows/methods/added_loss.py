@@ -1,4 +1,4 @@
-"""What a method adds to the loss of a training step, whatever the network and its own loss are."""
+"""Adds the term of a method to the loss of a training step, for any network and any loss."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from monai.utils import CommonKeys
 
 
 def add_to_loss(trainer: Engine, term: torch.Tensor) -> None:
-    """Adds a scalar to the step's loss, before its gradients are computed.
+    """Adds a scalar to the loss of the step, before the gradients are computed.
 
-    For handlers of a :class:`monai.engines.SupervisedTrainer`, at its event ``LOSS_COMPLETED``.
+    Handlers of a :class:`monai.engines.SupervisedTrainer` call it at the event ``LOSS_COMPLETED``.
     """
     trainer.state.output[CommonKeys.LOSS] = trainer.state.output[CommonKeys.LOSS] + term

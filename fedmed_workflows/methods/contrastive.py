@@ -1,4 +1,4 @@
-"""The contrastive loss of image-prompt pairs, as CLIP trains with and FACMIC fine-tunes with."""
+"""The contrastive loss of image-prompt pairs, with which CLIP is trained and FACMIC fine-tunes."""
 
 from __future__ import annotations
 
@@ -10,19 +10,26 @@ from torch.nn import functional
 
 
 class ContrastiveLoss(nn.Module):
-    """Cross-entropy of every image against all prompts of the batch, and of every prompt against all images.
+    """Averages the cross-entropy of every image against all prompts and of every prompt against all images of a batch.
 
     With logits L = s H T^t the loss is 1/2 [CE(L, 0..B-1) + CE(L^t, 0..B-1)]. Two images of one class count as
-    negatives of each other: that is the published method.
+    negatives of each other, as in the published method.
 
     Parameters
     ----------
     cross_entropy
-        ``(logits (B, B), positions (B,)) -> scalar``: what stands in the place of CE; None for torch's.
+        The cross-entropy CE, ``(logits (B, B), positions (B,)) -> scalar``; None for torch's.
 
     Notes
     -----
     Source: Wu et al., arXiv 2410.14707, equation 2; Radford et al., arXiv 2103.00020, figure 3.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_workflows import ContrastiveLoss
+    >>> ContrastiveLoss()(torch.eye(2), torch.eye(2), scale=1.0)  # log(1 + exp(-1))
+    tensor(0.3133)
     """
 
     def __init__(self, cross_entropy: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None) -> None:
@@ -30,14 +37,14 @@ class ContrastiveLoss(nn.Module):
         self.cross_entropy = cross_entropy or functional.cross_entropy
 
     def forward(self, features: torch.Tensor, prompts: torch.Tensor, scale: torch.Tensor | float) -> torch.Tensor:
-        """The loss of a batch.
+        """Computes the loss of a batch.
 
         Parameters
         ----------
         features
-            (B, D) adapted image features, L2-normalised rows.
+            (B, D) adapted image features, with L2-normalised rows.
         prompts
-            (B, D) embedding of each image's class prompt, L2-normalised rows.
+            (B, D) embeddings of the class prompts of the images, with L2-normalised rows.
         scale
             exp(logit_scale).
 
@@ -47,5 +54,5 @@ class ContrastiveLoss(nn.Module):
             A scalar.
         """
         logits = scale * features @ prompts.t()  # (B, B)
-        pairs = torch.arange(len(logits), device=logits.device)
+        pairs = torch.arange(len(logits), device=logits.device)  # (B,)
         return (self.cross_entropy(logits, pairs) + self.cross_entropy(logits.t(), pairs)) / 2

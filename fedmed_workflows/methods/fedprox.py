@@ -1,4 +1,4 @@
-"""FedProx: a term that holds a site's training to the weights it received."""
+"""FedProx: a term that keeps the weights of a site near those that it received."""
 
 from __future__ import annotations
 
@@ -7,35 +7,42 @@ from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
 from torch import nn
 
+from fedmed_networks.settings import check_number
 from fedmed_workflows.exchange.trainable import trainable_parameters
 from fedmed_workflows.methods.added_loss import add_to_loss
 
 
 class FedProx:
-    """A handler that adds mu/2 ||w - w_received||^2 to the loss of every step.
+    """Adds mu/2 ||w - w_received||^2 to the loss of every step; a handler of MONAI's trainer.
 
     w are all parameters that train, w_received their values when the training of the round started.
 
     Parameters
     ----------
     network
-        What the trainer trains.
+        The network that the trainer trains.
     mu
         Weight of the term, 0 or more.
 
     Raises
     ------
     ValueError
-        `mu` is negative or no number.
+        `mu` is out of its range.
 
     Notes
     -----
     Source: Li et al., "Federated optimization in heterogeneous networks", arXiv 1812.06127, equation 2.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from fedmed_workflows import FedProx
+    >>> FedProx(nn.Linear(4, 2), mu=0.1).mu  # .attach(trainer) adds the term to the trainer's loss
+    0.1
     """
 
     def __init__(self, network: nn.Module, mu: float = 0.01) -> None:
-        if not (isinstance(mu, (int, float)) and mu >= 0):
-            raise ValueError(f"mu: expected a number of at least 0, found {mu!r}")
+        check_number("mu", mu, least=0)
         self.network, self.mu = network, mu
         self._received: list[torch.Tensor] = []
 
@@ -46,7 +53,7 @@ class FedProx:
         engine.add_event_handler(Events.COMPLETED, lambda _: self._received.clear())
 
     def term(self) -> torch.Tensor:
-        """mu/2 ||w - w_received||^2, with gradient; a scalar."""
+        """Computes mu/2 ||w - w_received||^2, with gradient; a scalar."""
         pairs = zip(trainable_parameters(self.network), self._received, strict=True)
         return self.mu / 2 * torch.stack([(now - received).square().sum() for now, received in pairs]).sum()
 

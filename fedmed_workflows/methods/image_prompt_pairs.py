@@ -1,4 +1,4 @@
-"""A training step of image-prompt pairs, and nothing besides: methods that adapt to no target."""
+"""The training step of methods without a target: the contrastive loss of image-prompt pairs alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fedmed_workflows.methods.contrastive import ContrastiveLoss
 
 
 class Pairs(NamedTuple):
-    """What the loss of a batch of image-prompt pairs needs."""
+    """The tensors of a forward pass that the loss of image-prompt pairs needs."""
 
     features: torch.Tensor  # (B, D), normalised
     prompts: torch.Tensor  # (C, D), of every class, normalised
@@ -20,10 +20,22 @@ class Pairs(NamedTuple):
 
 
 class PairInferer(Inferer):
-    """The forward pass of a training step whose encoder trains: features of pictures, prompts of classes."""
+    """Computes the forward pass of a training step in which the encoder trains: features and class prompts.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_networks import LoraCLIP
+    >>> from fedmed_workflows import PairInferer
+    >>> clip = {"embed_dim": 16, "vision_cfg": {"image_size": 16, "layers": 1, "width": 64, "patch_size": 8},
+    ...         "text_cfg": {"width": 32, "heads": 2, "layers": 1}}  # a small CLIP with random weights
+    >>> step = PairInferer()(torch.rand(4, 3, 16, 16), LoraCLIP(["benign", "malignant"], clip))
+    >>> step.features.shape, step.prompts.shape
+    (torch.Size([4, 16]), torch.Size([2, 16]))
+    """
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Pairs:
-        """One step.
+        """Computes one step.
 
         Parameters
         ----------
@@ -36,13 +48,21 @@ class PairInferer(Inferer):
 
 
 class PairLoss(nn.Module):
-    """Contrastive loss of every picture and the prompt of its class.
+    """Computes the contrastive loss of every picture and the prompt of its class.
 
     Parameters
     ----------
     contrastive
-        ``(features (B, D), prompts (B, D), scale) -> scalar``; None for
+        The loss of the pairs, ``(features (B, D), prompts (B, D), scale) -> scalar``; None for
         :class:`fedmed_workflows.ContrastiveLoss`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedmed_workflows import PairLoss
+    >>> from fedmed_workflows.methods.image_prompt_pairs import Pairs
+    >>> PairLoss()(Pairs(torch.eye(2), torch.eye(2), torch.tensor(1.0)), torch.tensor([0, 1]))
+    tensor(0.3133)
     """
 
     def __init__(self, contrastive: nn.Module | None = None) -> None:
@@ -50,6 +70,6 @@ class PairLoss(nn.Module):
         self.contrastive = contrastive or ContrastiveLoss()
 
     def forward(self, step: Pairs, labels: torch.Tensor) -> torch.Tensor:
-        """The loss of what :class:`PairInferer` returned and the pictures' integer labels (B,), a scalar."""
+        """Computes the loss of a step of :class:`PairInferer` with integer labels (B,) of the pictures, a scalar."""
         loss: torch.Tensor = self.contrastive(step.features, step.prompts[labels], step.scale)
         return loss

@@ -1,4 +1,4 @@
-"""MOON: a term that draws a site's features to the received network's, and away from its own previous network's."""
+"""MOON: a term that pulls features towards the received network's, and away from the site's previous network's."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn import functional
 
+from fedmed_networks.settings import check_number
 from fedmed_workflows.exchange.trainable import trainable_tensors
 from fedmed_workflows.methods.added_loss import add_to_loss
 
@@ -19,41 +20,51 @@ State = dict[str, torch.Tensor]
 
 
 class MOON:
-    """A handler that adds mu times a contrast of the features z of three networks to the loss of every step.
+    """Adds mu times a contrast of three networks' features to the loss of every step; a handler of MONAI's trainer.
 
     The term is the cross-entropy of [cos(z, z_received), cos(z, z_previous)] / temperature with target 0, averaged over
-    the batch. z are the features of the network that trains; z_received those of the same images by the network as the
-    round's training started, z_previous by the site's own network at the end of the round that it last took part in, in
-    its first round the received one. Both compute in evaluation mode and carry no gradient.
+    the batch. All three are features of the same images:
 
-    The previous network is the handler's state; it stays at the site.
+    - z of the network that trains;
+    - z_received of the network at the start of the round's training;
+    - z_previous of the site's network at the end of its last round; of the received network in its first round.
+
+    z_received and z_previous are computed in evaluation mode and have no gradient. The previous network is the
+    handler's state; it stays at the site.
 
     Parameters
     ----------
     network
-        What the trainer trains.
+        The network that the trainer trains.
     submodule
-        Name in the network of the module whose answer z is: (B, D), or (B, D, ...), averaged over all positions. What
-        it is given must not depend on anything that trains.
+        Name of the submodule that computes z: (B, D), or (B, D, ...), averaged over all positions. The inputs of the
+        submodule must not depend on parameters that train.
     mu
-        Weight of the term, 0 or more.
+        Weight of the term, at least 0.
     temperature
-        Above 0.
+        Temperature of the cosines, above 0.
 
     Raises
     ------
     ValueError
-        A parameter is out of its range, the network has no such submodule, or nothing of it trains.
+        A parameter is out of its range, the network has no such submodule, or the submodule has no trainable tensors.
 
     Notes
     -----
     Source: Li et al., "Model-contrastive federated learning", arXiv 2103.16257, equation 3.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from fedmed_workflows import MOON
+    >>> moon = MOON(nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2)), submodule="0", mu=1.0)
+    >>> moon.state_dict()  # .attach(trainer) adds the term to the trainer's loss
+    {'previous': {}}
     """
 
     def __init__(self, network: nn.Module, submodule: str, mu: float = 1.0, temperature: float = 0.5) -> None:
-        numbers = all(isinstance(value, (int, float)) for value in (mu, temperature))
-        if not (numbers and mu >= 0 and temperature > 0):
-            raise ValueError(f"mu {mu!r}, temperature {temperature!r}: expected 0 or more, and above 0")
+        check_number("mu", mu, least=0)
+        check_number("temperature", temperature, above=0)
         self.mu, self.temperature = mu, temperature
         self.module = _submodule(network, submodule)
         self._received: State = {}
@@ -69,22 +80,22 @@ class MOON:
         self.module.register_forward_hook(self._notice)
 
     def term(self) -> torch.Tensor:
-        """mu times the contrast of the last step's features, with gradient; a scalar."""
+        """Computes mu times the contrast of the last step's features, with gradient; a scalar."""
         if not self._step:
             raise ValueError("submodule: found no pass of it with gradient in the step, expected the one of its images")
         inputs, features = self._step[0]
         own = _pooled(features)
         others = [self._features(state, inputs) for state in (self._received, self._previous or self._received)]
-        cosines = torch.stack([functional.cosine_similarity(own, other, dim=1) for other in others], dim=1)
-        target = torch.zeros(len(own), dtype=torch.long, device=own.device)
+        cosines = torch.stack([functional.cosine_similarity(own, other, dim=1) for other in others], dim=1)  # (B, 2)
+        target = torch.zeros(len(own), dtype=torch.long, device=own.device)  # (B,)
         return self.mu * functional.cross_entropy(cosines / self.temperature, target)
 
     def state_dict(self) -> dict[str, Any]:
-        """The previous network: the tensors of the submodule that train; none before the first round's end."""
+        """Returns the trainable tensors of the previous submodule; empty before the end of the first round."""
         return {"previous": self._previous}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes up a state of :meth:`state_dict`."""
+        """Loads a state of :meth:`state_dict`."""
         self._previous = dict(state["previous"])
 
     @torch.no_grad()
@@ -98,7 +109,7 @@ class MOON:
                 module.training = mode
 
     def _notice(self, _: nn.Module, inputs: tuple[Any, ...], features: torch.Tensor) -> None:
-        if features.requires_grad:  # neither a pass for the target, nor one of the networks compared with
+        if features.requires_grad:  # passes of the target and of the compared networks have no gradient
             self._step.append((inputs, features))
 
     def _receive(self, _: Engine) -> None:
@@ -121,5 +132,5 @@ def _submodule(network: nn.Module, name: str) -> nn.Module:
 
 
 def _pooled(features: torch.Tensor) -> torch.Tensor:
-    """(B, D, ...) -> (B, D)."""
+    """Averages features over all positions: (B, D, ...) -> (B, D)."""
     return features.flatten(2).mean(dim=2) if features.ndim > 2 else features

@@ -1,4 +1,4 @@
-"""The images of a site as its statistics count them: whose they are, and which classes they show."""
+"""Cases: the images of a site, as the statistics read and count them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,6 @@ from monai.transforms import Compose
 
 from fedmed_transforms import LabelsToChannelsd, LoadMedicalImaged, MatchedLabeld, load_image
 from fedmed_transforms.labels.segmentation_label import SegmentationToLabelsd
-from fedmed_workflows.sites.class_folders import read_site
-from fedmed_workflows.sites.federation_sites import FederationSites
-from fedmed_workflows.sites.segmentation_sites import SegmentationSites, read_pairs
-from fedmed_workflows.sites.split import patients_of
 
 IMAGES, SLICES = "images", "slices"
 """Names of counts. A class's is the class's own name behind :data:`CLASS`."""
@@ -23,7 +19,7 @@ IMAGES, SLICES = "images", "slices"
 CLASS = "class "
 
 Counts: TypeAlias = dict[str, int]
-"""By name, what an image counts for."""
+"""The counts of an image, by their names."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +29,11 @@ class Case:
     Attributes
     ----------
     image
-        Its path.
+        Path of the image.
     label
-        Its class, or its label's path.
+        Class of the image, or path of its label file.
     patient
-        What tells the patients of a site apart; the image itself where nothing says whose it is.
+        Name that tells the patients of a site apart; the image itself where neither datalist nor file names a patient.
     """
 
     image: str
@@ -45,61 +41,37 @@ class Case:
     patient: str
 
 
-Read: TypeAlias = Callable[[Case], tuple[MetaTensor, Counts]]
-"""From a case to the image with its true values and affine, and what it counts for."""
+CaseReader: TypeAlias = Callable[[Case], tuple[MetaTensor, Counts]]
+"""From a case to the image with its true values and affine, and to its counts."""
 
 
-def cases_of(sites: FederationSites, settings: Mapping[str, Any], site: str) -> list[Case]:
-    """Every image of a site, of every section of its datalist.
-
-    Parameters
-    ----------
-    sites
-        With the site's folder or datalist.
-    settings
-        The bundle's, with ``patient_pattern``.
-    site
-        Its name.
-
-    Raises
-    ------
-    ValueError
-        The site has no image, or not in the layout of its task; the message names the folder or the file.
-    """
-    path = sites.paths[site]
-    sections = read_pairs(path) if isinstance(sites, SegmentationSites) else read_site(path)
-    items = [item for section in sections.values() for item in section]
-    patients = patients_of(path, (image for image, _ in items), settings.get("patient_pattern"))
-    return [Case(image, label, patients[image]) for image, label in items]
-
-
-def reader_of(sites: FederationSites, settings: Mapping[str, Any]) -> Read:
-    """How a bundle's images are read: by its series rules, labels by its channels.
+def classification_reader(settings: Mapping[str, Any]) -> CaseReader:
+    """Reads images by the bundle's series rules, and counts each for its class.
 
     Parameters
     ----------
-    sites
-        Of a classification or a segmentation.
     settings
-        The bundle's: ``series_rules``, and of a segmentation ``channels`` and ``ignored``.
+        Entries of the bundle: ``series_rules``.
     """
-    rules = dict(settings.get("series_rules") or {})
-    return _segmentation(settings, rules) if isinstance(sites, SegmentationSites) else _classification(rules)
+    rules = _rules(settings)
 
-
-def _classification(rules: Mapping[str, Any]) -> Read:
     def read(case: Case) -> tuple[MetaTensor, Counts]:
         return load_image(Path(case.image), **rules), {IMAGES: 1, f"{CLASS}{case.label}": 1}
 
     return read
 
 
-def _segmentation(settings: Mapping[str, Any], rules: Mapping[str, Any]) -> Read:
-    """A class counts the slices that it is labelled on."""
-    keys = ["image", "label"]
+def segmentation_reader(settings: Mapping[str, Any]) -> CaseReader:
+    """Reads images by the bundle's series rules, and counts for every class the slices on which it is labelled.
+
+    Parameters
+    ----------
+    settings
+        Entries of the bundle: ``series_rules``, ``channels`` and ``ignored``.
+    """
     transform = Compose(
         [
-            LoadMedicalImaged(keys, rules=rules),
+            LoadMedicalImaged(["image", "label"], rules=_rules(settings)),
             SegmentationToLabelsd("label", image_key="image"),
             LabelsToChannelsd("label", settings["channels"], settings.get("ignored") or ()),
             MatchedLabeld("label", image_key="image"),
@@ -109,9 +81,13 @@ def _segmentation(settings: Mapping[str, Any], rules: Mapping[str, Any]) -> Read
 
     def read(case: Case) -> tuple[MetaTensor, Counts]:
         loaded = transform({"image": case.image, "label": case.label})
-        label = loaded["label"].flatten(1, 2).any(dim=1).reshape(len(names), -1)  # (n, slices)
+        label = loaded["label"].flatten(1, 2).any(dim=1).reshape(len(names), -1)  # (N, slices)
         labelled = {f"{CLASS}{name}": int(slices.sum()) for name, slices in zip(names, label, strict=True)}
         present = {name: count for name, count in labelled.items() if count}
         return loaded["image"], {IMAGES: 1, SLICES: label.shape[1], **present}
 
     return read
+
+
+def _rules(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(settings.get("series_rules") or {})

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fedmed_networks.clip.class_names import checkpoint_class_names
+from fedmed_workflows.sites.cases import CaseReader, classification_reader
 from fedmed_workflows.sites.class_folders import read_site
 from fedmed_workflows.sites.datalist import declared_classes
 from fedmed_workflows.sites.federation_sites import FederationSites, data_digest
@@ -187,6 +188,14 @@ class ClassificationSites(FederationSites):
         self.digest = data_digest(self.paths, _with_paths(items))
         self.settings = {"class_names": list(self.class_names)}
         self.chance = 1 / len(self.class_names)
+
+    def labelled_images(self, site: str) -> dict[str, list[tuple[str, str]]]:
+        """Lists the images of a site with their classes, by the section of its datalist."""
+        return read_site(self.paths[site])
+
+    def case_reader(self, settings: Mapping[str, Any]) -> CaseReader:
+        """Reads an image; the settings are ``series_rules``."""
+        return classification_reader(settings)
 
 
 def _with_paths(items: Mapping[str, Mapping[str, list[tuple[str, str]]]]) -> dict[str, dict[str, list[Any]]]:

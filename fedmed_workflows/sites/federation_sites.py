@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import os
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from fedmed_networks.weights import content_digest
+from fedmed_workflows.sites.cases import Case, CaseReader
 from fedmed_workflows.sites.class_folders import check_name
+from fedmed_workflows.sites.split import patients_of, relative_to_site
 
 ALL = "all"
 """Value of `unseen_site`: each site in turn is the unseen site, in its own run."""
@@ -24,7 +26,7 @@ PARTITION = "partition.json"
 Self = TypeVar("Self", bound="FederationSites")
 
 
-class FederationSites:
+class FederationSites(ABC):
     """The sites of a federation: a folder or a datalist each, side by side in one folder.
 
     Parameters
@@ -118,6 +120,39 @@ class FederationSites:
         """Returns the entries of the training configuration that apply only to this site."""
         return {"shift": self.shifts[site]} if site in self.shifts else {}
 
+    @abstractmethod
+    def labelled_images(self, site: str) -> dict[str, list[tuple[str, str]]]:
+        """Lists the images of a site by the section of its datalist: (image, class or label file).
+
+        Raises
+        ------
+        ValueError
+            The site has no image, or another layout than its task; the message names the folder or the file.
+        """
+
+    @abstractmethod
+    def case_reader(self, settings: Mapping[str, Any]) -> CaseReader:
+        """Returns the function that reads a case as the task does, with the bundle's settings."""
+
+    def cases(self, site: str, settings: Mapping[str, Any]) -> list[Case]:
+        """Lists every image of a site, of every section of its datalist.
+
+        Parameters
+        ----------
+        site
+            The site's name.
+        settings
+            Entries of the bundle: ``patient_pattern``.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`labelled_images`.
+        """
+        items = [item for section in self.labelled_images(site).values() for item in section]
+        patients = patients_of(self.paths[site], (image for image, _ in items), settings.get("patient_pattern"))
+        return [Case(image, label, patients[image]) for image, label in items]
+
     def without(self: Self, unseen: str) -> Self:
         """Returns a copy in which one of the training sites is the unseen site, for the run of this site."""
         other = copy.copy(self)
@@ -191,9 +226,3 @@ def _described(part: Any, site: Path) -> str:
     if isinstance(part, Path):
         return f"{relative_to_site(str(part), site)} {content_digest(part)}"
     return str(part)
-
-
-def relative_to_site(image: str, site: Path) -> str:
-    """A path without the part that differs from machine to machine."""
-    folder = site if site.is_dir() else site.parent
-    return image.removeprefix(f"{folder}{os.sep}")

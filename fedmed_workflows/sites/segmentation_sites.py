@@ -8,6 +8,7 @@ from typing import Any
 
 from fedmed_transforms.labels.labels import LabelsToChannels, Values
 from fedmed_transforms.loading.find import list_images, stem_of
+from fedmed_workflows.sites.cases import CaseReader, segmentation_reader
 from fedmed_workflows.sites.datalist import DATALIST, datalist_of, existing, read_datalist
 from fedmed_workflows.sites.federation_sites import FederationSites, data_digest
 from fedmed_workflows.sites.split import split_site
@@ -153,6 +154,14 @@ class SegmentationSites(FederationSites):
         }
         self.digest = data_digest(self.paths, _with_paths(pairs))
         self.settings = {}
+
+    def labelled_images(self, site: str) -> Pairs:
+        """Lists the images of a site with their label files, by the section of its datalist."""
+        return read_pairs(self.paths[site])
+
+    def case_reader(self, settings: Mapping[str, Any]) -> CaseReader:
+        """Reads an image with its label file; the settings are ``series_rules``, ``channels`` and ``ignored``."""
+        return segmentation_reader(settings)
 
 
 def _with_paths(pairs: Mapping[str, Pairs]) -> dict[str, dict[str, list[tuple[Path, Path]]]]:

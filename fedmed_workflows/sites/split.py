@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fedmed_transforms.patients.split import FRACTIONS, PATIENT, check_apart, patient_of, split_by_patient
 from fedmed_workflows.sites.datalist import SECTIONS, read_patients
-from fedmed_workflows.sites.federation_sites import relative_to_site
 
 Items = list[dict[str, Any]]
 """``{"image": path, "label": ...}`` for each image."""
@@ -82,3 +82,9 @@ def patients_of(path: Path, images: Iterable[str], pattern: str | None = None) -
     named = read_patients(path)
     items = [{"image": image, PATIENT: named.get(image, "")} for image in images]
     return {item["image"]: relative_to_site(patient_of(item, pattern), path) for item in items}
+
+
+def relative_to_site(image: str, site: Path) -> str:
+    """A path without the part that differs from machine to machine."""
+    folder = site if site.is_dir() else site.parent
+    return image.removeprefix(f"{folder}{os.sep}")

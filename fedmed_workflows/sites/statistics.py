@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from fedmed_transforms.image_metadata import plain_tensor
 from fedmed_workflows.errors import refusal
-from fedmed_workflows.sites.cases import Case, Counts, Read
+from fedmed_workflows.sites.cases import Case, CaseReader, Counts
 from fedmed_workflows.sites.measures import INTENSITY, Moments, image_moments, moments_of_value, pooled_moments
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class SiteStatistics:
         Moments of each patient, by the name of the quantity.
     """
 
-    def __init__(self, cases: Sequence[Case], read: Read) -> None:
+    def __init__(self, cases: Sequence[Case], read: CaseReader) -> None:
         self._read = read
         found = [(case, self._measure(case)) for case in cases]
         self._cases = [case for case, image in found if image is not None]

@@ -105,7 +105,7 @@ def test_a_u_net_needs_no_foundation_and_its_batch_normalisations_may_stay(feder
 @pytest.mark.parametrize(
     ("name", "changed", "said"),
     [
-        ("lora", {"lora": {"rank": 0, "alpha": 4}}, "rank: expected a whole number from 1, found 0"),
+        ("lora", {"lora": {"rank": 0, "alpha": 4}}, "rank: found 0, expected a whole number of at least 1"),
         ("unet", {"unet": {"norm": "bach"}}, "norm: expected a normalisation of MONAI's networks, found 'bach'"),
         (
             "unet",

@@ -194,8 +194,8 @@ def test_every_bundle_has_the_same_watch() -> None:
 @pytest.mark.parametrize(
     ("others", "said"),
     [
-        ({"settle_seconds": -1}, "settle_seconds: expected seconds, 0 or more, found -1"),
-        ({"poll_seconds": "often"}, "poll_seconds: expected seconds, 0 or more, found 'often'"),
+        ({"settle_seconds": -1}, "settle_seconds: found -1, expected a number of at least 0"),
+        ({"poll_seconds": "often"}, "poll_seconds: found 'often', expected a number of at least 0"),
         ({"dataset_dir": "nowhere"}, "nowhere: expected a folder to watch, found none"),
         ({"dicomweb": "http://127.0.0.1:9", "study": "1.2"}, "study: expected a query as {'ModalitiesInStudy': 'CT'}"),
         ({"dicomweb": "http://127.0.0.1:9", "study": {"Colour": "red"}}, "expected keywords of DICOM elements"),

@@ -83,7 +83,7 @@ def test_metadata_follow_and_half_precision_answers_in_full() -> None:
     [
         ({"image_size": 66}, "image_size: expected a multiple of 4 pixels, found 66"),
         ({"image_size": 0}, "image_size: expected a multiple of 4 pixels, found 0"),
-        ({"num_classes": 0}, "num_classes: expected one or more, found 0"),
+        ({"num_classes": 0}, "num_classes: found 0, expected a whole number of at least 1"),
         ({"precision": "float16"}, "precision: expected"),
         ({"norm": "bach"}, "norm: expected a normalisation of MONAI's networks, found 'bach'"),
         ({"norm": ["group", {"num_groups": 3}]}, "norm: expected a normalisation of MONAI's networks, found"),

@@ -1,4 +1,4 @@
-"""The watch: studies are processed once each, as they arrive in a folder or on a server."""
+"""The watch: studies are processed once each when they arrive in a folder or on a server."""
 
 from fedmed_faces import moved_names
 

@@ -1,4 +1,4 @@
-"""A DICOMweb server in which studies arrive, instance by instance."""
+"""A DICOMweb server as a source of studies, which arrive instance by instance; and the choice of a source."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from fedmed_workflows.clinic.watch.watch import Source
 
 PATIENCE = 5.0
-"""Seconds for which a server is asked again; a watch itself asks later."""
+"""Seconds for which a request is repeated; after them the watch waits for its next look."""
 
 
 class WatchedArchive:
-    """The studies of a DICOMweb server that match a query.
+    """Finds the studies of a DICOMweb server that match a query.
 
-    The server is asked for its studies at every look, and for the series of one where its number of instances is
-    another one: a study has settled when that stays the same. The study in hand lies in the folder of the results.
+    Every look queries the studies, and the series of a study if its number of instances has changed. A study has
+    settled when this number stays the same. The study in work is fetched into the folder of the results.
 
     Parameters
     ----------
     url
-        Of the server, see :class:`fedmed_transforms.studies.dicomweb.server.DicomWebServer`.
+        Address of the server, see :class:`fedmed_transforms.studies.dicomweb.server.DicomWebServer`.
     query
-        From DICOM keywords to values; None for all studies.
+        Values by DICOM keyword; None for all studies.
     output_dir
         Folder of the results and of the ledger.
     rules
@@ -40,7 +40,7 @@ class WatchedArchive:
     Raises
     ------
     ValueError
-        The query is none.
+        The query is no mapping.
     """
 
     def __init__(
@@ -55,12 +55,12 @@ class WatchedArchive:
         self._counts: dict[str, object] = {}
 
     def look(self) -> list[str]:
-        """Notes in the ledger what has come since the last look.
+        """Records in the ledger the series that have arrived or changed since the last look.
 
         Returns
         -------
         list
-            Keys of studies that were done, and wait again.
+            Keys of studies that were done and wait again.
 
         Raises
         ------
@@ -85,16 +85,16 @@ class WatchedArchive:
             yield Part(f"{self.server.url}/studies/{uid}", series, version, uid, series)
 
     def item(self, key: str) -> Item | None:
-        """Fetches a study; what the network is to see of it.
+        """Fetches a study and returns its item for the network.
 
         Raises
         ------
         ValueError
-            The study can't be fetched, or holds no image.
+            The study cannot be fetched, or has no image.
         """
         from fedmed_transforms.studies.dicomweb.fetch import fetch_study
 
-        self.release()  # of a process that was killed
+        self.release()  # a killed process may have left its study
         folder = fetch_study(self.server, key, self.folder / key)
         for item in find_studies(str(folder), self.rules):
             if item["study"] == key:
@@ -102,11 +102,11 @@ class WatchedArchive:
         raise ValueError(f"{self.server.url}: study {key}: expected images of it, found none that can be read")
 
     def unchanged(self, key: str) -> bool:
-        """Whether it is as it was when it was fetched: what comes later is seen at the next look."""
+        """Returns True: a fetched study does not change, and the next look finds new instances on the server."""
         return True
 
     def answers(self) -> bool:
-        """Whether the server is there."""
+        """Tells whether the server answers."""
         try:
             self.server.ask(lambda client: client.search_for_studies(limit=1), "query of studies")
         except ValueError:
@@ -114,7 +114,7 @@ class WatchedArchive:
         return True
 
     def release(self) -> None:
-        """Removes the study in hand."""
+        """Removes the fetched study."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -125,14 +125,14 @@ def watch_source(
     output_dir: str,
     rules: Mapping[str, Any] | None = None,
 ) -> Source:
-    """What is to be watched: a server where one is named, otherwise folders.
+    """Makes the source of a watch: a server if `dicomweb` names one, otherwise folders.
 
     Parameters
     ----------
     dataset_dir
-        Folders, as of :class:`fedmed_workflows.clinic.watch.folder.WatchedFolder`.
+        Folders, see :class:`fedmed_workflows.clinic.watch.folder.WatchedFolder`.
     dicomweb, study
-        Address and query, as of :class:`WatchedArchive`.
+        Address and query of a server, see :class:`WatchedArchive`.
     output_dir
         Folder of the results and of the ledger.
     rules
@@ -141,7 +141,15 @@ def watch_source(
     Raises
     ------
     ValueError
-        As of either.
+        The source refuses its arguments.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from fedmed_workflows import watch_source
+    >>> with tempfile.TemporaryDirectory() as inbox:
+    ...     watch_source(inbox, dicomweb=None, study=None, output_dir="results").answers()
+    True
     """
     if dicomweb is None:
         return WatchedFolder(dataset_dir, output_dir, rules)

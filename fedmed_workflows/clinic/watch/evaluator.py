@@ -1,4 +1,4 @@
-"""An evaluator that tells a bad study from a full disk."""
+"""The evaluator of a watch: it separates errors of a study from passing trouble of a disk or a server."""
 
 from __future__ import annotations
 
@@ -12,18 +12,28 @@ from fedmed_transforms.studies.dicomweb.unreachable import ServerUnreachable
 from fedmed_workflows.clinic.study_evaluator import Refusal, StudyEvaluator
 
 DEVICE_FAILED = getattr(torch, "AcceleratorError", ())
-"""What older versions of torch raise as a RuntimeError among others."""
+"""The error of a failed GPU; older versions of torch raise a plain RuntimeError."""
+
+PASSING = frozenset(
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EROFS", "EIO", "EACCES", "EPERM", "ENODEV", "ENXIO", "ESTALE", "ENOTCONN",
+                 "ETIMEDOUT", "EHOSTDOWN", "EHOSTUNREACH", "ENETUNREACH", "EMFILE", "ENFILE")
+    if hasattr(errno, name)
+)  # fmt: skip
+"""Errors of a disk that is full, read-only, missing or not writable. Errors of one study's files, as ENAMETOOLONG, are
+not among them."""
 
 
 class WatchEvaluator(StudyEvaluator):
-    """An evaluator of studies that come without end; ``state.trouble`` is what kept the last one from being finished.
+    """Evaluates an endless stream of studies; ``state.trouble`` is the passing trouble that interrupted the last one.
 
-    Nothing is refused while a disk is full or a server away, and refusals are no error of the run: a ledger keeps them.
+    No study is refused while a disk is full or a server does not answer. Refused studies are no error of the run: the
+    ledger lists them.
 
     Raises
     ------
     torch.AcceleratorError
-        A GPU failed: nothing can be computed in this process any more.
+        A GPU failed, so that this process can compute nothing more.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -31,7 +41,7 @@ class WatchEvaluator(StudyEvaluator):
         self.state.trouble = None
 
     def finish(self) -> None:
-        """Refusals are no error."""
+        """Does nothing: refused studies are no error of the run."""
 
     def _iteration(self, engine: Any, batchdata: dict[str, Any]) -> Any:
         self.state.trouble = None
@@ -43,36 +53,26 @@ class WatchEvaluator(StudyEvaluator):
         self.state.trouble = passing_trouble(error)
         if self.state.trouble is None:
             return super()._failed(error, path, study)
-        self.state.refusal = Refusal(path, study, str(self.state.trouble))  # of which nobody is told
+        self.state.refusal = Refusal(path, study, str(self.state.trouble))  # no handler is notified
         return []
 
     def _refuse(self, refused: Refusal) -> list[Any]:
         try:
             return super()._refuse(refused)
-        except OSError as error:  # of the list of refused studies
+        except OSError as error:  # the list of refused studies could not be written
             self.state.trouble = passing_trouble(error)
             if not self.state.trouble:
                 raise
             return []
 
 
-PASSING = frozenset(
-    getattr(errno, name)
-    for name in ("ENOSPC", "EDQUOT", "EROFS", "EIO", "EACCES", "EPERM", "ENODEV", "ENXIO", "ESTALE", "ENOTCONN",
-                 "ETIMEDOUT", "EHOSTDOWN", "EHOSTUNREACH", "ENETUNREACH", "EMFILE", "ENFILE")
-    if hasattr(errno, name)
-)  # fmt: skip
-"""Of a disk that is full, read-only, taken away or not to be written to; what names a study, as ENAMETOOLONG, is not
-among them."""
-
-
 def passing_trouble(error: BaseException) -> BaseException | None:
-    """What is wrong with a disk or a server, if that is an error's cause.
+    """Returns the cause of an error that is a trouble of a disk or a server, or None.
 
     Parameters
     ----------
     error
-        What was raised, with its causes.
+        The error that was raised, with its causes.
     """
     cause: BaseException | None = error
     while cause is not None:

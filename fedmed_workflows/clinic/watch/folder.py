@@ -1,4 +1,4 @@
-"""Folders in which studies arrive, file by file."""
+"""Folders as a source of studies, which arrive file by file."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ logger = logging.getLogger(__name__)
 
 
 class WatchedFolder:
-    """The studies of folders and all below them.
+    """Finds the studies of folders and their subfolders.
 
-    Folders are listed at every look; a file's header is read once, and again when its size or its time changes. Hidden
-    files, as those that rsync writes to, are passed over until they have their names.
+    Every look lists the folders. The header of a file is read once, and again when its size or its time changes. Hidden
+    files, for example the temporary files of rsync, are passed over until they get their final names.
 
     Parameters
     ----------
     source
-        Folders.
+        The folders.
     output_dir
-        Folder of the results and of the ledger, which is not looked in.
+        Folder of the results and of the ledger; it is not searched for studies.
     rules
         Keywords of :class:`fedmed_transforms.SeriesRules`.
 
     Raises
     ------
     ValueError
-        A folder does not exist, or is that of the results; the message names it.
+        A folder does not exist, or is the folder of the results; the message names it.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class WatchedFolder:
         self.rule = SeriesRules.of(rules or {}).series
         self.parts = StudyParts(output_dir)
         self._listed: dict[Path, int] = {}
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
         for folder in self.folders:
             if not folder.is_dir():
                 found = "a file" if folder.exists() else "none"
@@ -57,24 +57,24 @@ class WatchedFolder:
                 raise ValueError(f"{folder}: expected results in a folder of their own, found them where images are")
 
     def look(self) -> list[str]:
-        """Notes in the ledger what has come since the last look.
+        """Records in the ledger the files that have arrived or changed since the last look.
 
         Returns
         -------
         list
-            Keys of studies that were done, and wait again.
+            Keys of studies that were done and wait again.
 
         Raises
         ------
         OSError
-            A folder is not there.
+            A folder is missing.
         """
         listed: dict[Path, int] = {}
         again: list[str] = []
         for folder in self.folders:
             os.scandir(folder).close()
             seen = {os.path.realpath(path) for path in (self.output_dir, folder, *listed)}
-            for parent, files in groupby(files_below(folder, self._tell, seen), lambda path: path.parent):
+            for parent, files in groupby(files_below(folder, self._warn, seen), lambda path: path.parent):
                 versions = {path.name: version for path in files if (version := self._version(path))}
                 listed[parent] = hash(frozenset(versions.items()))
                 if self._listed.get(parent) != listed[parent]:
@@ -88,7 +88,7 @@ class WatchedFolder:
         return self.parts.see([part for name in new for part in self._parts(folder / name, versions[name])])
 
     def _parts(self, path: Path, version: str) -> Iterator[Part]:
-        """The file as a part; none if it has gone in the meantime."""
+        """Yields the file as a part of a study; nothing if the file was removed in the meantime."""
         found = StudyFiles()
         found.add(path, self.rule)
         part = partial(Part, str(path.parent), path.name, version)
@@ -105,26 +105,26 @@ class WatchedFolder:
             str(path).encode()
             stat = _stat(path)
         except UnicodeEncodeError:
-            self._tell(path, OSError(0, "a name that is no UTF-8"))
+            self._warn(path, OSError(0, "a name that is no UTF-8"))
             return ""
-        except OSError:  # gone since it was listed
+        except OSError:  # removed since it was listed
             return ""
         return f"{stat.st_size} {stat.st_mtime_ns}"
 
-    def _tell(self, path: Path, error: OSError) -> None:
-        """Says once what is not looked at."""
-        if str(path) not in self._told:
-            self._told.add(str(path))
+    def _warn(self, path: Path, error: OSError) -> None:
+        """Warns once of a file or folder that cannot be read."""
+        if str(path) not in self._warned:
+            self._warned.add(str(path))
             logger.warning("%r: expected a file or folder that can be read, found %s", str(path), error.strerror)
 
     def item(self, key: str) -> Item | None:
-        """What the network is to see of a study, as :func:`fedmed_transforms.find_studies` names it.
+        """Returns the item of a study for the network, as :func:`fedmed_transforms.find_studies` makes it.
 
         Returns
         -------
         dict or None
-            Its ``name`` is one that no other study has. None where a file has changed or gone since the last look: the
-            study has not settled.
+            The item, with a ``name`` that no other study has. None if a file was changed or removed since the last
+            look: the study has not settled.
         """
         if not self.unchanged(key):
             return None
@@ -137,13 +137,13 @@ class WatchedFolder:
         return None
 
     def _beside(self, parts: Iterable[Part]) -> list[Part]:
-        """Files that may be lost slices of a study: damaged ones, and those that are named like its own."""
+        """Returns files that may be lost slices of a study: damaged files, and files with similar names."""
         patterns = {(part.place, name_pattern(part.name)) for part in parts}
         unassigned = [part for place in {place for place, _ in patterns} for part in self.parts.unassigned(place)]
         return [part for part in unassigned if part.damaged or (part.place, name_pattern(part.name)) in patterns]
 
     def unchanged(self, key: str) -> bool:
-        """Whether the files of a study are as they were at the last look; those that are gone are forgotten."""
+        """Tells whether the files of a study are as they were at the last look; removed files leave the ledger."""
         versions = {part: self._version(Path(part.place) / part.name) for part in self.parts.parts(key)}
         gone = [part for part, version in versions.items() if not version]
         if gone:
@@ -154,15 +154,15 @@ class WatchedFolder:
         return all(part.version == version for part, version in versions.items())
 
     def answers(self) -> bool:
-        """Whether the folders are there."""
+        """Tells whether the folders exist."""
         return all(folder.is_dir() for folder in self.folders)
 
     def release(self) -> None:
-        """Nothing was made for a study that would have to go."""
+        """Does nothing: no file was made for the study."""
 
 
 def _stat(path: Path) -> os.stat_result:
     try:
         return path.stat()
-    except FileNotFoundError:  # a link to nothing has something to be said of it
+    except FileNotFoundError:  # a broken link, which gets a warning
         return path.lstat()

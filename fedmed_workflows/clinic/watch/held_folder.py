@@ -1,4 +1,4 @@
-"""A folder that one process holds, and that has to stay where it is."""
+"""A folder that one process holds with a lock, and that must not be replaced meanwhile."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ LOCK = ".watch.lock"
 
 
 class HeldFolder:
-    """A folder, made where there is none, with a lock in it.
-
-    Used as a context manager.
+    """Creates a folder if it is missing, and holds it with a lock; a context manager.
 
     Parameters
     ----------
@@ -24,7 +22,7 @@ class HeldFolder:
     Raises
     ------
     filelock.Timeout
-        Another process holds it.
+        Another process holds the folder.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,12 +42,12 @@ class HeldFolder:
         self._lock.release()
 
     def check(self) -> None:
-        """Looks whether it is the same folder still.
+        """Refuses a folder that was removed or replaced.
 
         Raises
         ------
         OSError
-            It has gone, or another one has taken its place.
+            The folder is gone, or another folder has its path.
         """
         try:
             if self._place() == (self._device, self._number):

@@ -1,4 +1,4 @@
-"""The page of a watch: which studies wait, which is in hand, what became of the others."""
+"""The status page of a watch: waiting studies, the study in work, and the results of the others."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ logger = logging.getLogger(__name__)
 PAGE = "status.html"
 
 SHOWN = {WAITING: 20, PROCESSING: 1, DONE: 20, SET_ASIDE: 100}
-"""How many studies of each state the page lists."""
+"""Number of studies of each state on the page."""
 
 ALIVE = 60.0
-"""Seconds after which the page is written even if nothing has changed."""
+"""Seconds after which the page is written again without a change."""
 
 
 class WatchStatus:
-    """Writes ``status.html``, whole, when something has changed, and once a minute; the queue's line goes to the log.
+    """Writes the page ``status.html`` after every change and once a minute, and a line on the queue to the log.
 
-    It names studies by their UIDs and paths.
+    The page names studies by their UIDs and paths.
 
     Parameters
     ----------
     output_dir
         Folder of the page.
     ledger
-        What it shows.
+        The ledger that the page shows.
     """
 
     def __init__(self, output_dir: Path, ledger: StudyLedger) -> None:
@@ -42,12 +42,12 @@ class WatchStatus:
         self._line, self._written = "", 0.0
 
     def write(self, trouble: str = "", state: str = "running") -> None:
-        """Writes the page if it is to be; a disk that does not take it is no error.
+        """Writes the page if it is due; an error of the disk is only logged.
 
         Parameters
         ----------
         trouble
-            What is waited for before studies go on; empty for nothing.
+            The trouble for whose end the watch waits; empty for none.
         state
             ``running`` or ``ended``.
         """

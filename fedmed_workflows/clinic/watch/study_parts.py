@@ -1,4 +1,4 @@
-"""The files of studies as a watch has seen them, and what a new or another one means for its study."""
+"""The parts of studies in the ledger: a new or changed part changes the state of its study."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from fedmed_workflows.clinic.watch.ledger import DONE, WAITING, LedgerFile
 
 @dataclass(frozen=True)
 class Part:
-    """A file of a study, or a series of it on a server.
+    """A file of a study in a folder, or a series of a study on a server.
 
     Attributes
     ----------
     place, name
-        The folder and the file's name; the server's address and the series' UID.
+        Folder and name of the file, or address of the server and UID of the series.
     version
-        What is another one when the part has changed.
+        Text that differs after a change of the part.
     key
-        Of its study: the StudyInstanceUID; of what has none, the path. Empty for a file that is no image.
+        Key of its study: the StudyInstanceUID, or the path without one. Empty for a file that is no image.
     series
         The SeriesInstanceUID, or empty.
     damaged
-        Whether it is a DICOM file that can't be read, and may belong to a study beside it.
+        Whether the part is a DICOM file that cannot be read, and may belong to a study beside it.
     """
 
     place: str
@@ -37,7 +37,7 @@ class Part:
 
 
 class StudyParts(LedgerFile):
-    """The parts of a watch's studies.
+    """Records the parts of the studies of a watch.
 
     Parameters
     ----------
@@ -46,16 +46,16 @@ class StudyParts(LedgerFile):
     """
 
     def versions(self, place: str) -> dict[str, str]:
-        """The versions of the parts at a place, by name."""
+        """Returns the versions of the parts at a place, by name."""
         with self.changing() as database:
             return dict(database.execute("select name, version from parts where place = ?", (place,)))
 
     def parts(self, key: str) -> list[Part]:
-        """The parts of a study, in the order of their names."""
+        """Returns the parts of a study, in the order of their names."""
         return self._parts("key = ?", key)
 
     def unassigned(self, place: str) -> list[Part]:
-        """The files at a place that may be of any study there: damaged DICOM files, and what seems to be no image."""
+        """Returns the files at a place that may belong to any study there: damaged DICOM files, and other files."""
         return self._parts("place = ? and (damaged or key = '')", place)
 
     def _parts(self, condition: str, value: str) -> list[Part]:
@@ -65,15 +65,15 @@ class StudyParts(LedgerFile):
             return [Part(*row) for row in rows]
 
     def see(self, parts: Iterable[Part]) -> list[str]:
-        """Notes new and changed parts, all of a call or none.
+        """Records new and changed parts, all parts of a call or none.
 
-        A study that is not known waits from now on. One that is done waits again if the part is of the series that was
-        taken; one that was set aside, whatever has changed.
+        A new study waits from now on. A study that is done waits again if the part belongs to the selected series, and
+        a study that was set aside waits again after any change.
 
         Returns
         -------
         list
-            Keys of the studies that were done, and wait again.
+            Keys of the studies that were done and wait again.
         """
         again = set()
         with self.changing() as database:
@@ -82,7 +82,7 @@ class StudyParts(LedgerFile):
         return sorted(again)
 
     def mark_missing(self, parts: Iterable[Part]) -> None:
-        """Forgets parts of studies that wait, which are gone; a study goes with its last one."""
+        """Removes parts that are gone from waiting studies; a study is removed with its last part."""
         with self.changing() as database:
             for part in parts:
                 database.execute("delete from parts where place = ? and name = ?", (part.place, part.name))

@@ -1,4 +1,4 @@
-"""A process that waits for studies and takes them in hand one by one, in order of arrival."""
+"""A process that waits for studies and processes them one by one, in order of arrival."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from filelock import Timeout
 from ignite.engine import Engine, Events
 
+from fedmed_networks.settings import check_number
 from fedmed_transforms.studies.dicomweb.unreachable import ServerUnreachable
 from fedmed_transforms.studies.studies import ERROR, Item
 from fedmed_workflows.clinic.study_evaluator import Refusal, StudyEvaluator
@@ -24,63 +25,71 @@ from fedmed_workflows.clinic.watch.status import WatchStatus
 logger = logging.getLogger(__name__)
 
 STEP = 0.1
-"""Seconds within which a wait ends when the process is to stop."""
+"""Seconds until a wait notices that the process is stopping."""
 
 PAUSE = 10.0
-"""A look that takes long is not taken again for so many times its length: studies go on meanwhile."""
+"""The next look comes earliest after so many times the length of the last one, so that studies go on meanwhile."""
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 class Source(Protocol):
-    """Where studies come from: :class:`fedmed_workflows.clinic.watch.folder.WatchedFolder`, for example."""
+    """A source of studies, for example :class:`fedmed_workflows.clinic.watch.folder.WatchedFolder`."""
 
     def look(self) -> list[str]:
-        """Notes what has come; keys of studies that were done, and wait again."""
+        """Records new and changed studies; returns the keys of those that were done and wait again."""
 
     def item(self, key: str) -> Item | None:
-        """A study for the network; None if it is changing."""
+        """Returns the item of a study for the network, or None if the study is changing."""
 
     def unchanged(self, key: str) -> bool:
-        """Whether the study is as it was at the last look."""
+        """Tells whether the study is as it was at the last look."""
 
     def answers(self) -> bool:
-        """Whether the source is there."""
+        """Tells whether the source answers."""
 
     def release(self) -> None:
-        """Removes what was made for the study in hand."""
+        """Removes the files that were made for the study in work."""
 
 
 class Watch:
-    """Studies without end, each once: as an iterable for a dataset, it waits where there is none.
+    """Iterates over an endless stream of studies, each once, for a dataset; it waits while there is none.
 
-    A study is taken when nothing of it has changed for some time. What becomes of it is in the ledger and on the page
-    ``status.html`` of the output folder. A full disk, a folder or a server that is away are waited for. SIGTERM and
-    SIGINT end the watch after the study in hand; the second of them at once.
+    A study is processed when it has not changed for some time. Its state is in the ledger and on the page
+    ``status.html`` of the output folder. The watch waits while a disk is full, or a folder or a server is missing.
+    SIGTERM and SIGINT end the watch after the study in work; a second signal ends it at once.
 
     Parameters
     ----------
     source
-        Where studies come from.
+        The source of studies.
     output_dir
         Folder of the results.
     settle_seconds
-        How long nothing of a study may have changed.
+        Seconds without a change after which a study is processed, at least 0.
     poll_seconds
-        Between one look and the next.
+        Seconds between two looks at the source, at least 0.
 
     Raises
     ------
     ValueError
-        A time is none.
+        A number of seconds is out of its range.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from fedmed_workflows import Watch, watch_source
+    >>> with tempfile.TemporaryDirectory() as inbox:
+    ...     watch = Watch(watch_source(inbox, None, None, "results"), "results", settle_seconds=5)
+    >>> watch.settle_seconds  # .run(evaluator) processes the studies that arrive
+    5
     """
 
     def __init__(
         self, source: Source, output_dir: str, settle_seconds: float = 60.0, poll_seconds: float = 10.0
     ) -> None:
         for name, seconds in (("settle_seconds", settle_seconds), ("poll_seconds", poll_seconds)):
-            if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < float("inf"):
-                raise ValueError(f"{name}: expected seconds, 0 or more, found {seconds!r}")
+            check_number(name, seconds, least=0)
         self.source, self.output_dir = source, Path(output_dir)
         self.settle_seconds, self.poll_seconds = settle_seconds, poll_seconds
         self.ledger = StudyLedger(output_dir)
@@ -90,17 +99,17 @@ class Watch:
         self._looked, self._next_look, self._stopping = False, 0.0, False
 
     def run(self, evaluator: StudyEvaluator) -> None:
-        """Has an evaluator process studies until the process is told to stop.
+        """Processes studies with an evaluator until a signal stops the process.
 
         Parameters
         ----------
         evaluator
-            Of a dataset over this watch.
+            An evaluator of a dataset over this watch.
 
         Raises
         ------
         ValueError
-            Another process watches for the same output folder, or its ledger is damaged.
+            Another process uses the same output folder, or its ledger is damaged.
         """
         logging.basicConfig(format="%(asctime)s %(message)s")  # nothing where logging is configured
         logging.getLogger("fedmed_workflows").setLevel(logging.INFO)
@@ -124,7 +133,7 @@ class Watch:
             signal.signal(each, signal.SIG_DFL)
 
     def __iter__(self) -> Iterator[Item]:
-        """The studies, in order of arrival, until the process is told to stop."""
+        """Yields the studies, in order of arrival, until a signal stops the process."""
         while not self._stopping:
             item = self._trying(self._next)
             if item is not None:
@@ -134,7 +143,7 @@ class Watch:
 
     def _next(self) -> Item | None:
         self._folder.check()
-        if self._key:  # the disk did not take what became of it
+        if self._key:  # the disk did not take the end of the study
             self._put_back(None)
         if time.monotonic() >= self._next_look:
             self._look()
@@ -150,7 +159,7 @@ class Watch:
         try:
             again = self.source.look()
         except ValueError as error:
-            if not self._looked:  # what was asked for is wrong
+            if not self._looked:  # the query itself is wrong
                 raise
             raise ServerUnreachable(str(error)) from error
         self._looked, now = True, time.monotonic()
@@ -177,13 +186,13 @@ class Watch:
         return item
 
     def _put_back(self, trouble: BaseException | None) -> None:
-        """Has the study in hand wait again. What a server that answers does not send may be the study's own fault."""
+        """Returns the study in work to the queue; its attempt counts if the server answers and does not send it."""
         blamed = isinstance(trouble, ServerUnreachable) and self.source.answers()
         self.ledger.put_back(self._key, str(trouble) if blamed else "")
         self._key = ""
 
     def _ended(self, engine: Engine) -> None:
-        """Notes what became of the study in hand, as soon as the disk takes it."""
+        """Records the end of the study in work, as soon as the disk takes it."""
         self.source.release()
         trouble, refused = engine.state.trouble, engine.state.refusal
         if trouble is None and refused is not None and not self.source.answers():
@@ -197,27 +206,27 @@ class Watch:
         self._folder.check()
         if trouble is not None:
             self._put_back(trouble)
-            self._tell(str(trouble))
+            self._report(str(trouble))
             return True
         if refused is None:
             self.ledger.done(self._key, self._series)
         elif self.source.unchanged(self._key):
             self.ledger.set_aside(self._key, refused.error)
-        else:  # it was still arriving
+        else:  # the study was still arriving
             self._put_back(None)
         self._key = self._trouble = ""
         self.status.write()
         return True
 
     def _trying(self, action: Callable[[], Any]) -> Any:
-        """What an action returns, or None where a disk or a server keeps it from being done."""
+        """Returns the result of an action, or None if a disk or a server prevents it."""
         try:
             return action()
         except (OSError, sqlite3.OperationalError, ServerUnreachable) as error:
-            self._tell(str(error))
+            self._report(str(error))
             return None
 
-    def _tell(self, trouble: str) -> None:
+    def _report(self, trouble: str) -> None:
         if trouble != self._trouble:
             logger.warning("waiting: %s", trouble)
         self._trouble = trouble

@@ -1,4 +1,4 @@
-"""What rounds of Gaussian noise guarantee: epsilon of a number of answers, in a run's history and in its report."""
+"""Accounts for the privacy of a run: epsilon after every round, in the history and in the report."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ NOT_COVERED = (
     "validation and test images (which never train), features that an unseen site releases, and other runs on the same "
     "images, whose epsilons add to this one."
 )
-"""What leaves a site without noise, for the report's reader."""
+"""Values that leave a site without noise, for the report's reader."""
 
 
 def check_accountant(privacy: GaussianUpdate | None) -> None:
-    """Finds before a run whether its epsilon can be computed.
+    """Refuses a private run whose epsilon cannot be computed, before the run starts.
 
     Raises
     ------
@@ -39,23 +39,23 @@ def check_accountant(privacy: GaussianUpdate | None) -> None:
 def accounted(
     entry: Mapping[str, Any], history: Sequence[Mapping[str, Any]], privacy: GaussianUpdate | None
 ) -> dict[str, Any]:
-    """A round's entry of the history with ``epsilon``, of all rounds so far, which is told; unchanged without privacy.
+    """Adds ``epsilon`` after all rounds so far to the history's entry of a round, and logs it.
 
-    Counted are the rounds, or the answers that a site says it gave, where these are more: a round that was broken off
-    and asked again with other weights is a further answer.
+    Without privacy the entry is unchanged. The count is the number of rounds, or the largest number of answers that a
+    site reports if that is larger: a round that was interrupted and asked again with other weights is a further answer.
     """
     if privacy is None:
         return dict(entry)
     epsilon = privacy.epsilon(_answers([*history, entry]))
-    said = f"round {entry['round']}: epsilon {epsilon:.4g} at delta {privacy.delta:g}"
-    logger.info(said)
-    if not logger.isEnabledFor(logging.INFO):  # a run by MONAI's command keeps no log: beside the progress bar then
-        tqdm.write(said)
+    line = f"round {entry['round']}: epsilon {epsilon:.4g} at delta {privacy.delta:g}"
+    logger.info(line)
+    if not logger.isEnabledFor(logging.INFO):  # MONAI's command keeps no log: the line goes beside the progress bar
+        tqdm.write(line)
     return {**entry, "epsilon": epsilon}
 
 
 def privacy_notes(privacy: GaussianUpdate | None, history: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What the report says of a run's privacy; nothing without."""
+    """Returns the report's notes on the privacy of a run; none for a run without privacy."""
     if privacy is None:
         return []
     answers = _answers(history)

@@ -1,4 +1,4 @@
-"""Gaussian differential privacy on a site's update of a round: clipped as one vector, and noised."""
+"""The Gaussian mechanism on updates: the update of a site is clipped as one vector and gets noise."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fedmed_networks.settings import check_number
 from fedmed_workflows.exchange.weights import Weights
 
 Noise = Callable[[str, int], NDArray[np.float64]]
-"""``(name of a tensor, number of values) ->`` so many standard normal values."""
+"""A function ``(name of a tensor, number of values) ->`` that many standard normal values."""
 
 
 def gaussian_epsilon(noise_multiplier: float, answers: int, delta: float) -> float:
-    """Epsilon of a number of Gaussian answers, each of sensitivity 1 and noise of this standard deviation.
+    """Computes epsilon of a number of Gaussian answers, each of sensitivity 1 and noise of this standard deviation.
 
-    Gaussian mechanisms compose to one of noise_multiplier / sqrt(answers), also where an answer depends on those
-    before; epsilon is its exact value, no bound.
+    Gaussian mechanisms compose to one of noise_multiplier / sqrt(answers), also if an answer depends on earlier ones.
+    The result is the exact epsilon of this mechanism, not an upper bound.
 
     Parameters
     ----------
     noise_multiplier
         Standard deviation over sensitivity; 0 gives infinity.
     answers
-        At least 1.
+        Number of answers, at least 1.
     delta
-        Between 0 and 1.
+        Probability that epsilon leaves out, between 0 and 1.
 
     Raises
     ------
@@ -54,19 +55,20 @@ def gaussian_epsilon(noise_multiplier: float, answers: int, delta: float) -> flo
 
 @dataclass(frozen=True)
 class GaussianUpdate:
-    """The Gaussian mechanism on what a site sends: received + clip(trained - received) + noise.
+    """Applies the Gaussian mechanism to the update of a site: received + clip(trained - received) + noise.
 
-    All parameters that travel are one vector. What else travels, the statistics of normalisations, goes back as
-    received and tells nothing; see :class:`fedmed_workflows.exchange.privacy.private_update.PrivateUpdate`.
+    All exchanged parameters form one vector. The other exchanged tensors, the statistics of normalisations, are sent
+    back as received and reveal nothing; see :class:`fedmed_workflows.exchange.privacy.private_update.PrivateUpdate`.
 
     Parameters
     ----------
     clip_norm
-        Largest L2 norm of an update, above 0; longer ones are scaled down to it.
+        Largest L2 norm of an update, above 0; a longer update is scaled down to it.
     noise_multiplier
-        Standard deviation of the noise on every value over `clip_norm`, at least 0; 0 clips and guarantees nothing.
+        Standard deviation of the noise on every value, divided by `clip_norm`, at least 0. With 0 updates are only
+        clipped, and nothing is guaranteed.
     delta
-        Probability, between 0 and 1, that epsilon leaves out; well below 1 over the number of patients.
+        Probability that epsilon leaves out, between 0 and 1; it should be well below 1 over the number of patients.
 
     Raises
     ------
@@ -75,13 +77,19 @@ class GaussianUpdate:
 
     Notes
     -----
-    The unit of privacy is a site: with a zero update in the place of its own, an answer differs by at most `clip_norm`.
-    With other training images it differs by at most twice that, whether one patient's are others or all of them: this
-    is the guarantee of half the noise multiplier. No amplification by subsampling is claimed.
+    The unit of privacy is a site: an answer differs by at most `clip_norm` from the answer of a zero update. It differs
+    by at most twice `clip_norm` if the training images of one patient, or of all, are replaced: this is the guarantee
+    of half the noise multiplier. No amplification by subsampling is claimed.
 
     Source: Dwork and Roth, "The Algorithmic Foundations of Differential Privacy", appendix A; on updates: McMahan et
-    al., "Learning Differentially Private Recurrent Language Models", arXiv 1710.06963, though noise is added at each
-    site here, so that no server has to be trusted with an update.
+    al., "Learning Differentially Private Recurrent Language Models", arXiv 1710.06963. Here every site adds the noise
+    itself, so that no server has to be trusted with an update.
+
+    Examples
+    --------
+    >>> from fedmed_workflows import GaussianUpdate
+    >>> GaussianUpdate(clip_norm=1.0, noise_multiplier=0.0, delta=1e-5).epsilon(answers=10)  # without noise
+    inf
     """
 
     clip_norm: float
@@ -90,18 +98,12 @@ class GaussianUpdate:
 
     def __post_init__(self) -> None:
         """Refuses values out of range."""
-        ranges: dict[str, tuple[Callable[[float], bool], str]] = {
-            "clip_norm": (lambda value: 0 < value < math.inf, "a number above 0"),
-            "noise_multiplier": (lambda value: 0 <= value < math.inf, "a number of at least 0"),
-            "delta": (lambda value: 0 < value < 1, "a number between 0 and 1"),
-        }
-        for name, (inside, expected) in ranges.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not inside(value):
-                raise ValueError(f"privacy: {name}: found {value!r}, expected {expected}")
+        check_number("privacy: clip_norm", self.clip_norm, above=0)
+        check_number("privacy: noise_multiplier", self.noise_multiplier, least=0)
+        check_number("privacy: delta", self.delta, above=0, below=1)
 
     def epsilon(self, answers: int) -> float:
-        """Epsilon after so many answers of a site; infinite without noise.
+        """Computes epsilon after a number of answers of a site; it is infinite without noise.
 
         Raises
         ------
@@ -113,22 +115,22 @@ class GaussianUpdate:
     def answer(
         self, trained: Mapping[str, torch.Tensor], received: Mapping[str, torch.Tensor], noise: Noise
     ) -> Weights:
-        """What a site sends in place of its trained tensors.
+        """Computes the private tensors that a site sends in place of its trained ones.
 
         Parameters
         ----------
         trained
-            The parameters after training, in the type they trained in.
+            The parameters after training, in the type in which they trained.
         received
-            All exchanged tensors before training, in the type they are sent in; a copy of what is not in `trained` is
-            sent.
+            All exchanged tensors before training, in the type in which they are sent. A tensor that is not in `trained`
+            is sent back as a copy.
         noise
-            Standard normal values.
+            Source of standard normal values.
 
         Returns
         -------
         dict
-            Names, shapes and types of `received`. The arithmetic is in float64, before the cast.
+            Tensors with the names, shapes and types of `received`. They are computed in float64, then cast.
         """
         norm = math.sqrt(sum(float(np.square(_update(trained[name], received[name])).sum()) for name in trained))
         scale = min(1.0, self.clip_norm / norm) if norm else 1.0
@@ -146,6 +148,6 @@ def _update(trained: torch.Tensor, received: torch.Tensor) -> NDArray[np.float64
 
 
 def _float64(tensor: torch.Tensor) -> NDArray[np.float64]:
-    """The values as a vector. NumPy sums in one order, however many threads there are."""
+    """Returns the values as a vector. NumPy sums in one order, for any number of threads."""
     values: NDArray[np.float64] = tensor.detach().cpu().double().numpy().reshape(-1)
     return values

@@ -1,4 +1,4 @@
-"""A site's secret, from which its noise is drawn, and which never leaves it."""
+"""The secret of a site: its noise is drawn from it, and it never leaves the site."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from scipy.special import ndtri
 from fedmed_transforms.whole_file import whole_file
 
 BYTES = 32
-"""Length of a secret."""
+"""Length of a secret in bytes."""
 
 
 class NoiseSecret:
-    """32 random bytes in a file that its owner alone may read, made once.
+    """Keeps 32 random bytes in a file that only its owner may read, and draws noise from them.
 
-    All else that is random in a federation comes from (seed, site, round), and the server knows all three: noise drawn
-    from them could be computed there and taken off again. Noise comes from this secret and from what is answered, so
-    that the same answer of a restarted run has the same noise, bit for bit, while another answer in the same round has
-    noise of its own; had it the same noise, the difference of the two would show the updates without any.
+    All other random values of a federation come from (seed, site, round). The server knows these three, so it could
+    compute noise drawn from them and subtract it. The noise of an answer is therefore drawn from the secret and from
+    the answer: a restarted run gives the same answer with the same noise, bit for bit, and another answer in the same
+    round gets other noise. With the same noise, the difference of two answers would show their updates without noise.
 
     Parameters
     ----------
     file
-        The secret's file. Whoever reads it can take the noise off.
+        The secret's file. Anyone who can read it can subtract the noise.
     begun
-        Whether the site has answered before, and so must have the secret.
+        Whether the site has answered before, so that the secret must exist.
 
     Raises
     ------
     ValueError
-        The file is missing, damaged, or open to others than its owner.
+        The file is missing, is damaged, or can be read by others than its owner.
     """
 
     def __init__(self, file: Path, begun: bool) -> None:
@@ -51,19 +51,19 @@ class NoiseSecret:
             raise ValueError(f"{file}: found {len(self._secret)} bytes, expected a secret of {BYTES}")
 
     def normal(self, purpose: str, count: int) -> NDArray[np.float64]:
-        """Standard normal values, always the same for a purpose and independent between purposes.
+        """Draws standard normal values; they are always the same for one purpose and independent between purposes.
 
         Parameters
         ----------
         purpose
-            What the values are for.
+            Text that identifies the use of the values.
         count
-            How many.
+            Number of values.
 
         Notes
         -----
-        The bytes are SHAKE256 of secret and purpose: from known values nobody gets to others, as one would from the
-        state of a usual generator. Every 52 bits become a probability, and the inverse normal distribution's value.
+        The bytes are SHAKE256 of secret and purpose. Known values do not reveal other values, as the state of a usual
+        generator would. Every 52 bits are a probability, and its quantile of the normal distribution is the value.
         """
         stream = hashlib.shake_256(self._secret + purpose.encode()).digest(8 * count)
         bits = np.frombuffer(stream, dtype="<u8") >> 12

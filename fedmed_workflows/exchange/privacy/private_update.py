@@ -1,4 +1,4 @@
-"""The last step before a site's update leaves it: made private, and counted by the site itself."""
+"""The last step before an update leaves its site: the update is made private, and the site counts its answers."""
 
 from __future__ import annotations
 
@@ -20,24 +20,25 @@ from fedmed_workflows.exchange.privacy.noise_secret import NoiseSecret
 from fedmed_workflows.exchange.trainable import exchanged_tensors
 
 RECEIVED, ROUND = "received_weights", "round"
-"""What the filter finds in MONAI's ``extra``: the tensors that the site received, and the number of the round."""
+"""Keys of MONAI's ``extra``: the tensors that the site received, and the number of the round."""
 
 
 class PrivateUpdate(Filter):
-    """A filter of MONAI on the weights that a site sends (``post_weight_filters``).
+    """Makes the weights that a site sends private; a filter of MONAI (``post_weight_filters``).
 
-    Normalisations hold their statistics: they normalise by those received in training too, instead of by the batch's,
-    and these go back as received. They would be means and variances of patients' features; noised like parameters they
-    take up most of the norm that clipping leaves, and a noised variance may become negative.
+    Exchanged normalisations keep the statistics that they received: they normalise with these statistics also in
+    training, instead of with those of the batch, and the statistics are sent back as received. New statistics would be
+    means and variances of patients' features. With noise as on parameters they would take most of the norm that
+    clipping leaves, and a variance could become negative.
 
     Parameters
     ----------
     privacy
         The mechanism.
     network
-        The site's network; its normalisations hold their statistics from now on.
+        The site's network; its normalisations keep their statistics from now on.
     folder
-        The site's own folder: gets ``noise.secret`` and ``answers.txt``, a line for every answer that differs.
+        The site's own folder. The filter writes ``noise.secret`` and ``answers.txt``, a line for each different answer.
     begun
         Whether the site has answered before.
 
@@ -56,7 +57,7 @@ class PrivateUpdate(Filter):
         self.file = folder / "answers.txt"
 
     def __call__(self, data: ExchangeObject, extra: dict[str, Any] | None = None) -> ExchangeObject:
-        """The same object with private weights, in the type of the received ones."""
+        """Replaces the weights of the object by private ones, in the type of the received ones."""
         assert extra is not None
         received = {name: torch.as_tensor(value) for name, value in extra[RECEIVED].items()}
         trained = {name: data.weights[name] for name in self.parameters}
@@ -69,7 +70,7 @@ class PrivateUpdate(Filter):
 
     @property
     def answers(self) -> int:
-        """How many different answers the site has given; the same one given again tells nothing new."""
+        """Number of different answers of the site; a repeated answer reveals nothing new and does not count."""
         return len(self._given())
 
     def _given(self) -> list[str]:
@@ -82,7 +83,7 @@ class PrivateUpdate(Filter):
 
 
 def hold_statistics(network: nn.Module) -> None:
-    """Lets normalisations whose statistics travel normalise by them and leave them as they are, also in training."""
+    """Keeps normalisations with exchanged statistics in evaluation mode: the statistics are used and not changed."""
     exchanged = {id(value) for value in exchanged_tensors(network).values()}
     for module in network.modules():
         if isinstance(module, _NormBase) and id(module.running_mean) in exchanged:
@@ -94,7 +95,7 @@ def _evaluate(module: nn.Module, _: Any) -> None:
 
 
 def _digest(round_number: int, received: Mapping[str, torch.Tensor], trained: Mapping[str, torch.Tensor]) -> str:
-    """Of all that an answer depends on besides the secret."""
+    """Computes the digest of everything, besides the secret, on which an answer depends."""
     digest = hashlib.sha256(f"round {round_number}".encode())
     for tensors in (received, trained):
         for name in sorted(tensors):

@@ -6,6 +6,7 @@ import json
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+from fedmed_networks.settings import check_number
 from fedmed_workflows.nvflare.job.statistics_job import BINS, RESULT, SERVER_CLASSES, SITE_CLASSES, write_statistics_job
 from fedmed_workflows.nvflare.run.simulated_job import SERVER_RUN, simulate
 from fedmed_workflows.nvflare.site.environment import MIN_COUNT
@@ -36,8 +37,7 @@ class SimulatedStatistics:
     """
 
     def __init__(self, federation: Federation, min_count: int = 10) -> None:
-        if not isinstance(min_count, int) or isinstance(min_count, bool) or min_count < 1:
-            raise ValueError(f"statistics_min_count: expected a whole number of at least 1, found {min_count!r}")
+        check_number("statistics_min_count", min_count, least=1, whole=True)
         self.federation, self.min_count = federation, min_count
 
     def run(self) -> dict[str, Any]:

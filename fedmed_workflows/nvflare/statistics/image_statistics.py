@@ -11,7 +11,7 @@ from fedmed_workflows.errors import refusal
 from fedmed_workflows.nvflare.site.environment import SiteEnvironment
 from fedmed_workflows.nvflare.site.executor import check_log_stays, job_of
 from fedmed_workflows.nvflare.site.joined_site import installed_federation
-from fedmed_workflows.sites.cases import IMAGES, cases_of, reader_of
+from fedmed_workflows.sites.cases import IMAGES
 from fedmed_workflows.sites.statistics import SiteStatistics
 
 logger = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ class ImageStatistics(Statistics):  # type: ignore[misc]
     def _read(self) -> SiteStatistics:
         try:
             federation = installed_federation(self._job, self._site, SiteEnvironment.read(), {})
-            cases = cases_of(federation.sites, federation.settings, self._site)
-            return SiteStatistics(cases, reader_of(federation.sites, federation.settings))
+            sites, settings = federation.sites, federation.settings
+            return SiteStatistics(sites.cases(self._site, settings), sites.case_reader(settings))
         except Exception as error:  # MONAI wraps what a component refuses in its own error
             raise ValueError(f"site {self._site!r}: {refusal(error)}") from error

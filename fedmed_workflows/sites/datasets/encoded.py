@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from fedmed_networks.weights import content_digest, module_digest
+from fedmed_transforms.loading.prefetch import Prefetched
 from fedmed_workflows.errors import refusal
 from fedmed_workflows.sites.datasets.class_label import class_index
 from fedmed_workflows.sites.datasets.fingerprint import is_random, transform_digest
@@ -160,7 +161,7 @@ def _encode_all(
     found = [None if entry is None else entry["features"] for entry in kept]
     absent = [index for index, features in enumerate(found) if features is None]
     stacks = ((index, pictures_of(data[index])) for index in tqdm(absent, "encoding", leave=False, disable=not absent))
-    for index, features in _encode(stacks, network, keys.device):
+    for index, features in _encode(Prefetched(stacks), network, keys.device):
         found[index] = features
         if cache is not None:
             cache.put(names[index], {"features": features})

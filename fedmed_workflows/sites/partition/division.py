@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from fedmed_networks.settings import check_number
 from fedmed_workflows.sites.datalist import SECTIONS
 from fedmed_workflows.sites.partition.pool import Pool, Sample
 
@@ -58,8 +59,7 @@ def check_sites(pool: Pool, sites: int) -> None:
     ValueError
         The message names the source.
     """
-    if sites < 2:
-        raise ValueError(f"sites: found {sites}, expected at least 2")
+    check_number("sites", sites, least=2, whole=True)
     if len(pool.by_patient) < sites:
         raise ValueError(
             f"{pool.source}: found {len(pool.by_patient)} patients with {len(pool.samples)} images, expected one for "
@@ -91,8 +91,7 @@ def draw_until_valid(
         No draw has valid sites, or `min_images` is below 1.
     """
     check_sites(pool, sites)
-    if min_images < 1:
-        raise ValueError(f"min_images: found {min_images}, expected at least 1")
+    check_number("min_images", min_images, least=1, whole=True)
     width = len(str(sites))
     for number in range(1, DRAWS + 1):
         place_of = draw(np.random.RandomState([seed, number]))

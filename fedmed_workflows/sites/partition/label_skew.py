@@ -9,9 +9,10 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from fedmed_networks.settings import check_number
 from fedmed_workflows.sites.partition.division import Division, draw_until_valid
 from fedmed_workflows.sites.partition.pool import Pool
-from fedmed_workflows.sites.partition.shares import check_concentration, dirichlet, shuffled_by_class
+from fedmed_workflows.sites.partition.shares import dirichlet, shuffled_by_class
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class LabelSkew:
     min_images: int = 1
 
     def __post_init__(self) -> None:
-        check_concentration(self.alpha)
+        check_number("alpha", self.alpha, above=0)
 
     def divide(self, pool: Pool, seed: int) -> Division:
         """Divides a pool with several classes, see :meth:`fedmed_workflows.sites.partition.division.Scheme.divide`."""

@@ -10,9 +10,8 @@ from pathlib import Path
 
 from fedmed_workflows.sites.class_folders import read_site
 from fedmed_workflows.sites.datalist import SECTIONS, datalist_of, read_patients
-from fedmed_workflows.sites.federation_sites import relative_to_site
 from fedmed_workflows.sites.segmentation_sites import read_pairs
-from fedmed_workflows.sites.split import patients_of
+from fedmed_workflows.sites.split import patients_of, relative_to_site
 
 PATIENT_PREFIX = "patient "
 """Prefix that :func:`fedmed_transforms.patients.split.patient_of` adds to a patient, but not to a study."""

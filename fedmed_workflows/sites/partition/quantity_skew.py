@@ -7,9 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from fedmed_networks.settings import check_number
 from fedmed_workflows.sites.partition.division import Division, draw_until_valid
 from fedmed_workflows.sites.partition.pool import Pool
-from fedmed_workflows.sites.partition.shares import assign_by_share, check_concentration, dirichlet
+from fedmed_workflows.sites.partition.shares import assign_by_share, dirichlet
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class QuantitySkew:
     min_images: int = 1
 
     def __post_init__(self) -> None:
-        check_concentration(self.alpha)
+        check_number("alpha", self.alpha, above=0)
 
     def divide(self, pool: Pool, seed: int) -> Division:
         """Divides a pool, see :meth:`fedmed_workflows.sites.partition.division.Scheme.divide`."""

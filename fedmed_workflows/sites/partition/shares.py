@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -65,15 +64,3 @@ def dirichlet(concentrations: Sequence[float], random: np.random.RandomState) ->
     logarithms = np.log(gammas) + np.log(uniform) / alphas
     shares = np.exp(logarithms - logarithms.max())
     return shares / shares.sum()
-
-
-def check_concentration(alpha: float) -> None:
-    """Refuses what is no concentration.
-
-    Raises
-    ------
-    ValueError
-        It is not a finite number above 0.
-    """
-    if not (math.isfinite(alpha) and alpha > 0):
-        raise ValueError(f"alpha: found {alpha}, expected a finite number above 0")

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fedmed_networks.settings import check_number
 from fedmed_transforms.patients.split import PATIENT
 from fedmed_transforms.whole_file import whole_folder
 from fedmed_workflows.drawing import png
@@ -50,8 +51,7 @@ def write_partition(pool: Pool, scheme: Scheme, seed: int, output_dir: str | Pat
     ValueError
         The images cannot be divided into such sites, or the folder has other files. The message names the folder.
     """
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"seed: found {seed}, expected a whole number from 0 to 2^32 - 1")
+    check_number("seed", seed, least=0, below=2**32, whole=True)
     folder = Path(output_dir)
     _check_place(pool, folder)
     division = scheme.divide(pool, seed)

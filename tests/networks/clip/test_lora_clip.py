@@ -116,10 +116,10 @@ def test_a_state_with_another_encoder_is_its_own(clip: dict[str, Any], pictures:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"rank": 0}, "rank: expected a whole number from 1, found 0"),
-        ({"rank": 1.5}, "rank: expected a whole number from 1, found 1.5"),
-        ({"alpha": -1}, "alpha: expected a number above 0, found -1"),
-        ({"alpha": "4"}, "alpha: expected a number above 0, found '4'"),
+        ({"rank": 0}, "rank: found 0, expected a whole number of at least 1"),
+        ({"rank": 1.5}, "rank: found 1.5, expected a whole number of at least 1"),
+        ({"alpha": -1}, "alpha: found -1, expected a number above 0"),
+        ({"alpha": "4"}, "alpha: found '4', expected a number above 0"),
     ],
 )
 def test_bad_settings_are_refused(clip: dict[str, Any], changes: dict[str, Any], said: str) -> None:

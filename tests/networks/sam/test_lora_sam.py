@@ -112,11 +112,11 @@ def test_a_trace_agrees(small_sam: dict[str, Any], drawn: Callable[..., State], 
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"rank": 0}, "rank: expected a whole number from 1, found 0"),
-        ({"rank": 1.5}, "rank: expected a whole number from 1, found 1.5"),
-        ({"rank": True}, "rank: expected a whole number from 1, found True"),
-        ({"alpha": 0}, "alpha: expected a number above 0, found 0"),
-        ({"alpha": "4"}, "alpha: expected a number above 0, found '4'"),
+        ({"rank": 0}, "rank: found 0, expected a whole number of at least 1"),
+        ({"rank": 1.5}, "rank: found 1.5, expected a whole number of at least 1"),
+        ({"rank": True}, "rank: found True, expected a whole number of at least 1"),
+        ({"alpha": 0}, "alpha: found 0, expected a number above 0"),
+        ({"alpha": "4"}, "alpha: found '4', expected a number above 0"),
     ],
 )
 def test_a_wrong_setting_is_refused(small_sam: dict[str, Any], changed: dict[str, Any], said: str) -> None:

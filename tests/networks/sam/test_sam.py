@@ -179,7 +179,7 @@ def test_a_network_within_another_loads_too(build: Build) -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"num_classes": 0}, "num_classes: expected one or more, found 0"),
+        ({"num_classes": 0}, "num_classes: found 0, expected a whole number of at least 1"),
         ({"precision": "float16"}, "precision: expected 'float32' or 'bfloat16', found 'float16'"),
         ({"image_size": 72}, "image_size: expected a multiple of 16 pixels, found 72"),
         ({"image_size": 0}, "image_size: expected a multiple of 16 pixels, found 0"),
@@ -195,8 +195,8 @@ def test_settings_out_of_range_are_refused(build: Build, settings: dict[str, Any
     ("changes", "said"),
     [
         ({"heds": 2}, r"unknown keys \['heds'\], missing keys \[\]"),
-        ({"neck": 0}, "neck: expected a whole number from 1, found 0"),
-        ({"width": 32.0}, "width: expected a whole number from 1, found 32.0"),
+        ({"neck": 0}, "neck: found 0, expected a whole number of at least 1"),
+        ({"width": 32.0}, "width: found 32.0, expected a whole number of at least 1"),
         ({"width": 36, "heads": 8}, "width is a multiple of heads"),
         ({"neck": 20}, "neck is a multiple of 8"),
         ({"decoder_heads": 16}, "neck is a multiple of twice decoder_heads"),

@@ -171,11 +171,11 @@ def test_pieces_make_the_same_as_the_whole(on_engine: Any, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: FedAvgM(momentum=1.0), r"momentum: found 1.0, expected a number in \[0, 1\)"),
-        (lambda: FedAvgM(momentum=-0.1), r"momentum: found -0.1, expected a number in \[0, 1\)"),
+        (lambda: FedAvgM(momentum=1.0), "momentum: found 1.0, expected a number of at least 0 and below 1"),
+        (lambda: FedAvgM(momentum=-0.1), "momentum: found -0.1, expected a number of at least 0 and below 1"),
         (lambda: FedAvgM(momentum="0.9"), "momentum: found '0.9', expected a number"),
         (lambda: FedAvgM(momentum=float("nan")), "momentum: found nan"),
-        (lambda: FedAvgM(learning_rate=0), r"learning_rate: found 0, expected a number in \(0, inf\)"),
+        (lambda: FedAvgM(learning_rate=0), "learning_rate: found 0, expected a number above 0"),
         (lambda: FedAvgM(learning_rate=float("inf")), "learning_rate: found inf"),
         (lambda: FedAdam(learning_rate=-1), "learning_rate: found -1"),
         (lambda: FedAdam(beta_1=True), "beta_1: found True"),

@@ -91,5 +91,5 @@ def test_in_an_evaluator_the_answer_is_taken_apart_with_its_metadata() -> None:
 
 
 def test_nothing_a_pass_is_refused() -> None:
-    with pytest.raises(ValueError, match="slices_a_pass: expected at least 1, found 0"):
+    with pytest.raises(ValueError, match="slices_a_pass: found 0, expected a whole number of at least 1"):
         inferer(slices_a_pass=0)

@@ -96,7 +96,7 @@ def test_what_is_sent_shares_no_memory_with_what_was_received() -> None:
         ((math.nan, 1.0, 1e-5), "clip_norm: found nan"),
         ((1.0, -0.1, 1e-5), "noise_multiplier: found -0.1, expected a number of at least 0"),
         ((1.0, math.inf, 1e-5), "noise_multiplier: found inf"),
-        ((1.0, 1.0, 0), "delta: found 0, expected a number between 0 and 1"),
+        ((1.0, 1.0, 0), "delta: found 0, expected a number above 0 and below 1"),
         ((1.0, 1.0, 1), "delta: found 1,"),
         (("1", 1.0, 1e-5), "clip_norm: found '1'"),
         ((1.0, None, 1e-5), "noise_multiplier: found None"),

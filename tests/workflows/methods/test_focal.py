@@ -41,7 +41,15 @@ def test_it_takes_the_place_of_both_cross_entropies() -> None:
     assert torch.equal(ContrastiveLoss(focal)(features, prompts, 2.0), expected)
 
 
-@pytest.mark.parametrize(("gamma", "smoothing"), [(-1.0, 0.1), (1.0, 1.0), (1.0, -0.1), (math.nan, 0.1)])
-def test_parameters_out_of_range_are_refused(gamma: float, smoothing: float) -> None:
-    with pytest.raises(ValueError, match="expected 0 or more, and a number in"):
+@pytest.mark.parametrize(
+    ("gamma", "smoothing", "error_text"),
+    [
+        (-1.0, 0.1, "gamma: found -1.0, expected a number of at least 0"),
+        (1.0, 1.0, "label_smoothing: found 1.0, expected a number of at least 0 and below 1"),
+        (1.0, -0.1, "label_smoothing: found -0.1, expected a number of at least 0 and below 1"),
+        (math.nan, 0.1, "gamma: found nan, expected a finite number of at least 0"),
+    ],
+)
+def test_parameters_out_of_range_are_refused(gamma: float, smoothing: float, error_text: str) -> None:
+    with pytest.raises(ValueError, match=error_text):
         SmoothedFocalLoss(gamma, smoothing)

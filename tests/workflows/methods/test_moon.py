@@ -137,8 +137,8 @@ def test_it_reads_the_attention_of_facmic_and_moves_no_statistics_of_its_own(sma
     [
         ({"submodule": "2"}, "submodule: Sequential has no '2', only .*'0', '1'"),
         ({"submodule": "1"}, "submodule '1' of Sequential: found nothing in it that trains"),
-        ({"submodule": "0", "mu": -1.0}, "mu -1.0, temperature 0.5: expected 0 or more, and above 0"),
-        ({"submodule": "0", "temperature": 0.0}, "mu 1.0, temperature 0.0: expected 0 or more, and above 0"),
+        ({"submodule": "0", "mu": -1.0}, "mu: found -1.0, expected a number of at least 0"),
+        ({"submodule": "0", "temperature": 0.0}, "temperature: found 0.0, expected a number above 0"),
     ],
 )
 def test_what_cannot_be_is_refused(arguments: dict[str, Any], said: str) -> None:

@@ -182,5 +182,5 @@ def test_a_site_of_nvflare_s_name_for_all_sites_is_refused(entries: dict[str, An
 @pytest.mark.parametrize("count", [0, -1, 2.5, True])
 def test_a_least_number_of_patients_that_is_none_is_refused(entries: dict[str, Any], count: Any) -> None:
     federation = create_workflow(**copy.deepcopy(entries)).parser.get_parsed_content("federation")
-    with pytest.raises(ValueError, match="statistics_min_count: expected a whole number of at least 1, found"):
+    with pytest.raises(ValueError, match="statistics_min_count: found .*, expected a whole number of at least 1"):
         SimulatedStatistics(federation, count)

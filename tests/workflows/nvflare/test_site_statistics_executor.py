@@ -21,7 +21,6 @@ from fedmed_workflows.errors import SiteError
 from fedmed_workflows.nvflare.site.environment import SiteEnvironment
 from fedmed_workflows.nvflare.statistics.executor import SiteStatisticsExecutor
 from fedmed_workflows.nvflare.statistics.image_statistics import ImageStatistics
-from fedmed_workflows.sites.cases import cases_of, reader_of
 from fedmed_workflows.sites.classification_sites import ClassificationSites
 from fedmed_workflows.sites.statistics import SiteStatistics
 
@@ -35,7 +34,7 @@ def executor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SiteStatisticsE
         Image.fromarray(np.full((4, 4), brightness)).save(folder / f"{index}.png")
     sites = ClassificationSites(str(tmp_path), ["here"])
     generator = ImageStatistics()
-    generator._statistics = SiteStatistics(cases_of(sites, {}, "here"), reader_of(sites, {}))
+    generator._statistics = SiteStatistics(sites.cases("here", {}), sites.case_reader({}))
     for name in ("FEDMED_BUNDLES", "FEDMED_DATASET_DIR", "FEDMED_STATE_DIR"):
         monkeypatch.setenv(name, str(tmp_path))
     monkeypatch.delenv("FEDMED_MIN_COUNT", raising=False)

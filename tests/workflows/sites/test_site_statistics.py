@@ -14,14 +14,13 @@ from PIL import Image
 from fedmed_transforms.simulation.phantom_series import write_series
 from fedmed_transforms.simulation.scanners import SCANNERS
 from fedmed_transforms.simulation.volume_phantoms import write_segmentation_sites
-from fedmed_workflows.sites.cases import cases_of, reader_of
 from fedmed_workflows.sites.classification_sites import ClassificationSites
 from fedmed_workflows.sites.segmentation_sites import SegmentationSites
 from fedmed_workflows.sites.statistics import SiteStatistics
 
 
 def statistics_of(sites: Any, site: str, **settings: Any) -> SiteStatistics:
-    return SiteStatistics(cases_of(sites, settings, site), reader_of(sites, settings))
+    return SiteStatistics(sites.cases(site, settings), sites.case_reader(settings))
 
 
 def save(path: Path, values: Any) -> None:
