@@ -1,4 +1,4 @@
-"""A comparison: a run of a federation for each method, seed and unseen site, and one page of all of them."""
+"""The comparison: a run of a federation for each method, seed and unseen site, and one page of all runs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from fedmed_transforms.whole_file import write_whole
 from fedmed_workflows.comparison.compared_method import check_method, method_federation, method_parser
+from fedmed_workflows.comparison.found_methods import expand_methods
 from fedmed_workflows.comparison.peak_memory import PeakMemory
 from fedmed_workflows.comparison.planned_runs import COST, PlannedRun, check_same_data, planned_runs
 from fedmed_workflows.comparison.results.compared_run import ComparedRun
@@ -27,37 +28,38 @@ from fedmed_workflows.sites.federation_sites import ALL
 
 
 class ComparisonError(RuntimeError):
-    """A run of a comparison failed. Those before it stay, and are not run again."""
+    """A run of a comparison failed. The runs before it stay, and are not run again."""
 
 
 class Comparison:
-    """Runs methods with several seeds and unseen sites, and compares what they gave.
+    """Runs methods with several seeds and unseen sites, and compares their results.
 
-    Each run has its folder below `output_dir`, and goes on there if it was interrupted; one that is over is not run
-    again. All of them share what frozen encoders gave. Of a run that is over the numbers and the report stay; its
-    network does not: a run of the method by itself leaves one.
+    Each run has a folder in `output_dir` and is resumed there after an interruption. A finished run is not run again:
+    its numbers and its report stay, its network is removed. All runs share the features of frozen encoders.
 
     Parameters
     ----------
     bundle_root
         The bundle's folder.
     methods
-        By the name of a method its configuration files, of a federation and its overlays, as of
-        :func:`fedmed_workflows.comparison.compared_method.method_parser`.
+        The configuration files of each method by its name, see
+        :func:`fedmed_workflows.comparison.compared_method.method_parser`; a name with ``*`` is a pattern, see
+        :func:`fedmed_workflows.comparison.found_methods.expand_methods`.
     output_dir
         Folder of the runs and of the page.
     dataset_dir, sites, unseen_site, rounds, device
-        Entries of every configuration; None leaves each configuration its own. Of `unseen_site` also a list of names.
+        Entries of every configuration; None keeps the configuration's own. `unseen_site` may be a list of names.
     seeds
-        Of the runs.
+        Seeds of the runs.
     training
-        Some of :data:`fedmed_workflows.comparison.settings.TRAININGS`.
+        Ways of training, of :data:`fedmed_workflows.comparison.settings.TRAININGS`.
     cache_dir
         Folder of the features of frozen encoders, for all runs; None for ``features`` in `output_dir`.
     reach
-        Score of which the page tells how many bytes it takes; None for the least of the methods' last scores.
+        A score; the page states the bytes that each method needs to reach it. None for the lowest of the methods' last
+        scores.
     overlays
-        Configuration files that all methods have in common, such as a recipe.
+        Configuration files that all methods have in common, for example a recipe.
     overrides
         Further entries to replace, by id, in every configuration that has them.
 
@@ -87,7 +89,8 @@ class Comparison:
         check_methods(methods)
         check_entries(dataset_dir, reach, {} if overrides is None else overrides)
         self.bundle_root, self.output_dir, self.reach = bundle_root, Path(output_dir), reach
-        self.methods = {name: [files] if isinstance(files, str) else list(files) for name, files in methods.items()}
+        listed_files = {name: [files] if isinstance(files, str) else files for name, files in methods.items()}
+        self.methods = expand_methods(listed_files, bundle_root)
         self.seeds = list(seeds) if isinstance(seeds, Sequence) and not isinstance(seeds, str) else [seeds]
         self.trainings = [training] if isinstance(training, str) else list(training)
         listed = isinstance(unseen_site, Sequence) and not isinstance(unseen_site, str)
@@ -103,15 +106,15 @@ class Comparison:
         self.entries = {name: value for name, value in common.items() if value is not None}
 
     def run(self) -> Path:
-        """Runs what has not run yet and writes the page; returns its path.
+        """Runs all runs that are not finished and writes the page; returns the path of the page.
 
         Raises
         ------
         ValueError
-            Before anything is trained: a method's configuration is refused, the methods would run on different data, or
-            a folder holds another run. The message names the method or the run.
+            Before any training: a method's configuration is refused, the methods would run on different data, or a
+            folder holds another run. The message names the method or the run.
         ComparisonError
-            A run failed; the message names it. Those before it stay.
+            A run failed; the message names it. The runs before it stay.
         """
         planned = self.planned()
         identity = {"comparison": Path(self.bundle_root).resolve().name}
@@ -120,7 +123,7 @@ class Comparison:
             return write_comparison(runs, self.output_dir, self.reach)
 
     def planned(self) -> list[PlannedRun]:
-        """All runs, checked, those of a seed one after the other: the first seed's are a comparison by themselves.
+        """Lists all runs after their checks, seed by seed: the runs of the first seed are a comparison by themselves.
 
         Raises
         ------
@@ -152,14 +155,14 @@ class Comparison:
         return method_federation(name, parser, {**self.entries, **overrides, **folder})
 
     def _ran(self, planned: PlannedRun, shown: Any) -> ComparedRun:
-        """What a run gave, now or before."""
+        """Runs a run if it is not finished, and reads its results."""
         shown.set_postfix_str(planned.name)
         if not planned.finished:
             memory = PeakMemory()
             try:
                 with memory:
                     planned.federation.run()
-            except Exception as error:  # whatever it was, the run's name belongs to it
+            except Exception as error:  # any error needs the name of the run
                 raise ComparisonError(f"run {planned.name}: {refusal(error)}; its folder: {planned.folder}") from error
             write_whole(planned.folder / COST, json.dumps(memory.figures, indent=2))
         _discard_networks(planned.folder)
@@ -167,7 +170,7 @@ class Comparison:
 
 
 def _discard_networks(folder: Path) -> None:
-    """Removes what only an unfinished run needs: aggregates, states and networks of the sites, released features."""
+    """Removes files that only an unfinished run needs: aggregates, states and networks of sites, released features."""
     patterns = ("checkpoints/*.safetensors", "sites/*/round_*.pt", "sites/*/model.pt")
     for file in [file for pattern in patterns for file in folder.glob(pattern)]:
         file.unlink()

@@ -1,4 +1,4 @@
-"""What a comparison takes: each of its entries is checked before a configuration is read."""
+"""Checks of a comparison's entries, before any configuration is read."""
 
 from __future__ import annotations
 
@@ -11,42 +11,54 @@ from fedmed_workflows.federation.training import ALONE, FEDERATED, POOLED
 from fedmed_workflows.sites.class_folders import check_name
 
 TRAININGS = (FEDERATED, ALONE, POOLED)
-"""Across the sites; at each of them by itself; at one place that has the training images of all of them."""
+"""Ways of training: across the sites; at each site by itself; at one place with the training images of all sites."""
+
+ANY = "*"
+"""Stands for the name of an overlay's file, in the name of a method and in the last of its files."""
 
 TAKEN = ("", "..", "features", "figures")
-"""Names of no method: the comparison's own folders."""
+"""Names of the comparison's own folders; no method can have them."""
 
 TAKEN_SUFFIXES = (".csv", ".html", ".json", ".tex")
-"""Of the comparison's own files."""
+"""Suffixes of the comparison's own files; no method's name can have them."""
 
 DECIDED = ("bundle_root", "output_dir", "seed", "training", "unseen_site")
-"""Entries of a federation that the comparison's own entries decide, so that `overrides` can't."""
+"""Entries of a federation that the comparison's own entries decide; `overrides` cannot set them."""
 
 
 def check_methods(methods: Any) -> None:
-    """Refuses methods that are no configuration files by name, and names that can't be a folder's and a table's.
+    """Refuses methods without configuration files, and names that are unfit for folders and tables.
 
     Raises
     ------
     ValueError
-        The message says what was found.
+        A name or its files are unfit; the message has them.
     """
     listed = isinstance(methods, Mapping) and methods
     if not listed or not all(isinstance(name, str) and _names(files) for name, files in methods.items()):
         raise ValueError(f"methods: expected a list of configuration files for each, found {methods}")
-    for name in methods:
+    for name, files in methods.items():
         check_name(name, "methods: method")
         if name != Path(name).name or name in TAKEN or Path(name).suffix in TAKEN_SUFFIXES or "," in name:
             raise ValueError(f"methods: found the name {name!r}, expected one that a folder can have, without a comma")
+        _check_pattern(name, [files] if isinstance(files, str) else files)
+
+
+def _check_pattern(name: str, files: Sequence[str]) -> None:
+    """Refuses a pattern in a method's name alone or in its files alone: it would find methods of one name, or none."""
+    places = [place for place, file in enumerate(files, start=1) if ANY in file]
+    if places != ([len(files)] if ANY in name else []):
+        expected = f"expected {ANY!r} in the name and in the last file, or in none of them"
+        raise ValueError(f"methods: found the name {name!r} of the files {list(files)}, {expected}")
 
 
 def check_lists(seeds: Any, training: Any, unseen: Sequence[str] | None) -> None:
-    """Refuses seeds, ways of training and unseen sites that are none, or that come twice.
+    """Refuses seeds, ways of training and unseen sites that are invalid or listed twice.
 
     Raises
     ------
     ValueError
-        The message names the entry and what was found.
+        An entry is refused; the message names the entry and its value.
     """
     if not _different(seeds) or not all(type(seed) is int for seed in seeds):
         raise ValueError(f"seeds: expected different whole numbers, found {seeds}")
@@ -57,12 +69,12 @@ def check_lists(seeds: Any, training: Any, unseen: Sequence[str] | None) -> None
 
 
 def check_entries(dataset_dir: Any, reach: Any, overrides: Any) -> None:
-    """Refuses a folder that is no path, a score that no run can have, and overrides of what the comparison decides.
+    """Refuses an invalid folder, an impossible score, and overrides of entries that the comparison decides.
 
     Raises
     ------
     ValueError
-        The message names the entry and what was found.
+        An entry is refused; the message names the entry and its value.
     """
     if dataset_dir is not None and not isinstance(dataset_dir, (str, Path)):
         raise ValueError(f"dataset_dir: expected a folder, found {dataset_dir!r}")
@@ -80,7 +92,7 @@ def _names(files: Any) -> bool:
 
 
 def _different(values: Any) -> bool:
-    """Whether it is a list of at least one value that has none of them twice."""
+    """Whether the values are a list of at least one value, without repetition."""
     if not isinstance(values, Sequence) or not values:
         return False
     return all(value not in values[:place] for place, value in enumerate(values))

@@ -1,9 +1,10 @@
-"""The comparison of every bundle: it lists every method of the bundle, each of them fits, and one runs."""
+"""The comparison of every bundle: it finds every method of the bundle, each of them fits, and one runs."""
 
 from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ def test_every_method_of_the_bundle_is_compared_and_fits(
     found = comparison(root, small, dataset_dir=str(data), output_dir=str(tmp_path / "runs"), seeds=[0], rounds=1)
     compared = found.parser.get_parsed_content("comparison")
     listed = {Path(files[-1]).stem for files in compared.methods.values()}
-    assert {path.stem for path in (root / "configs" / "methods").glob("*.json")} <= listed
+    overlays = sorted(path.stem for path in (root / "configs" / "methods").glob("*.json"))
+    assert list(compared.methods)[: len(overlays) + 1] == [root.name.partition("_")[0], *overlays]
     planned = compared.planned()  # a method that does not fit is refused here
     sites = [path.name for path in data.glob("[!.]*")]
     expected = {(name, site) for name in compared.methods for site in sites}
@@ -50,6 +52,19 @@ def test_every_method_of_the_bundle_is_compared_and_fits(
     names = {run.arm.method: run.federation.method for run in planned}
     assert names == {name: name if name in listed else Path(run_root(compared, name)).name for name in names}
     assert not (tmp_path / "runs").exists()
+
+
+def test_an_overlay_that_is_put_into_a_bundle_is_compared(tmp_path: Path, small: dict[str, Any]) -> None:
+    root = tmp_path / "facmic_classification"
+    shutil.copytree(next(path for path in BUNDLES if path.name == root.name), root)
+    (root / "configs" / "methods" / "mine.json").write_text(json.dumps({"method": "mine"}))
+    added = {"methods#theirs": ["configs/federated.json", "elsewhere/theirs.json"]}
+    compared = comparison(root, small, **added).parser.get_parsed_content("comparison")
+    assert list(compared.methods)[0] == "facmic" and list(compared.methods)[-3:] == ["moon", "zero_shot", "theirs"]
+    assert compared.methods["mine"] == ["configs/federated.json", "configs/methods/mine.json"]
+    chosen = {"methods": {"a": ["configs/federated.json"]}}
+    compared = comparison(root, small, **chosen).parser.get_parsed_content("comparison")
+    assert compared.methods == chosen["methods"]
 
 
 def run_root(compared: Any, name: str) -> Path:

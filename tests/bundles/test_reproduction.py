@@ -19,6 +19,7 @@ import yaml
 from monai.bundle import ConfigParser
 
 from fedmed_networks.sam.foundation import shared_sam
+from fedmed_workflows.comparison.found_methods import expand_methods
 from tests.paper_sites import RECIPES, write_classes, write_recipe
 
 ROOT = Path(__file__).parents[2]
@@ -172,6 +173,7 @@ def paper(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize("name", ["facmic_classification", "fedmsa_segmentation"])
 def test_the_papers_methods_are_those_of_the_bundles_comparison(name: str) -> None:
     everything = json.loads((ROOT / "bundles" / name / "configs" / "compare.json").read_text())
+    everything["methods"] = expand_methods(everything["methods"], str(ROOT / "bundles" / name))
     methods = paper(name)["methods"]
     assert methods and all(everything["methods"][method] == files for method, files in methods.items())
     assert {method for taken, _ in TRAINED.values() for method in taken} & set(methods)

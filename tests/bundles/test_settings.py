@@ -36,7 +36,7 @@ COMPUTED = {
 """Defaults in words, and the entries of the configurations that they stand for."""
 
 ALL_METHODS = "every method of the bundle"
-"""The default of `methods` in compare.json; tests/bundles/test_compare.py compares the list with the overlays."""
+"""The default of `methods` in compare.json; tests/bundles/test_compare.py tests that it finds the overlays."""
 
 
 def settings(root: Path, name: str) -> dict[str, Any]:
