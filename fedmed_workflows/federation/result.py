@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import Any
 
 from fedmed_transforms.whole_file import write_whole
 from fedmed_workflows.exchange.privacy.accounting import privacy_notes
-from fedmed_workflows.federation.bundle.trained_bundle import decided_entries, write_trained_bundle
+from fedmed_workflows.federation.bundle.needed_packages import NO_VERSION, package_notes
+from fedmed_workflows.federation.bundle.trained_bundle import bundle_packages, decided_entries, write_trained_bundle
+from fedmed_workflows.federation.bundle.trained_metadata import OF_A_METHOD
 from fedmed_workflows.federation.engine import Outcome
 from fedmed_workflows.federation.identity import run_identity, versions
 from fedmed_workflows.federation.settings import FederationSettings
 from fedmed_workflows.report.page import write_report
+
+logger = logging.getLogger(__name__)
 
 
 def write_result(settings: FederationSettings, outcome: Outcome, engine: str) -> dict[str, Any]:
@@ -25,7 +30,7 @@ def write_result(settings: FederationSettings, outcome: Outcome, engine: str) ->
     decided = decided_entries(settings.bundle_root, settings.settings, outcome.trained, settings.train_config)
     write_whole(folder / "model.json", json.dumps({"ckpt_path": str(model.resolve()), **decided}, indent=2))
     _write_numbers(settings, result)
-    write_trained_bundle(settings.bundle_root, decided, result, model, settings.train_config)
+    write_trained_bundle(settings.bundle_root, decided, result, model, settings.metadata, settings.train_config)
     return result
 
 
@@ -38,13 +43,18 @@ def _write_numbers(settings: FederationSettings, result: dict[str, Any]) -> None
 
 def _result(settings: FederationSettings, outcome: Outcome, engine: str) -> dict[str, Any]:
     privacy = privacy_notes(settings.privacy, outcome.history)
+    packages = bundle_packages(settings.bundle_root, settings.train_config)
+    needed = package_notes(packages) if settings.keep_network else []
+    for note in needed:
+        logger.warning("%s", note)
     return {
         "method": settings.method,
+        "method_metadata": {name: settings.metadata.get(name) for name in OF_A_METHOD} if settings.metadata else None,
         "settings": {**run_identity(settings), "min_sites": settings.min_sites, "engine": engine},
-        "versions": versions(),
+        "versions": {**versions(), **{name: number for name, number in packages.items() if number != NO_VERSION}},
         "seed": settings.seed,
         "manifest": outcome.manifest.to_json(),
-        "notes": [*settings.notes, *settings.aggregation.notes, *outcome.notes, *privacy],
+        "notes": [*settings.notes, *settings.aggregation.notes, *outcome.notes, *privacy, *needed],
         "class_names": list(settings.sites.class_names),
         "key_metric": settings.sites.key_metric,
         "chance": settings.sites.chance,

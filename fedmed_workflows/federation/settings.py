@@ -16,6 +16,7 @@ from fedmed_workflows.exchange.privacy.gaussian_update import GaussianUpdate
 from fedmed_workflows.exchange.weights import EXCHANGE_DTYPES, FULL
 from fedmed_workflows.federation.bundle.config import TRAIN_CONFIG
 from fedmed_workflows.federation.bundle.overlays import check_single_method
+from fedmed_workflows.federation.bundle.trained_metadata import method_metadata
 from fedmed_workflows.federation.engine import ENGINES
 from fedmed_workflows.federation.preparation.target import Preparation
 from fedmed_workflows.federation.run_folder import check_place
@@ -86,6 +87,9 @@ class FederationSettings:
         every case. `aggregation` and `min_sites` apply only to ``federated``.
     keep_network
         Whether the run leaves its whole network, ``model.pt``, and the trained bundle.
+    method_metadata
+        File with the name, task, description and references of the method that an overlay selects, in the bundle's
+        folder or elsewhere.
 
     Raises
     ------
@@ -119,6 +123,7 @@ class FederationSettings:
         method: str | None = None,
         training: str = FEDERATED,
         keep_network: bool = True,
+        method_metadata: str | None = None,
     ) -> None:
         self.bundle_root, self.sites, self.output_dir = bundle_root, sites, Path(output_dir)
         self.rounds, self.local_epochs, self.seed = rounds, local_epochs, seed
@@ -133,7 +138,7 @@ class FederationSettings:
         self.track_with = [track_with] if isinstance(track_with, str) else list(track_with or ())
         self.filters = None if filters is None else [dict(entry) for entry in filters]
         self.method = Path(bundle_root).resolve().name if method is None else method
-        self.training, self.keep_network = training, keep_network
+        self.training, self.keep_network, self.method_metadata = training, keep_network, method_metadata
         self._check()
         self._train_at_one_place()
 
@@ -154,6 +159,11 @@ class FederationSettings:
     def unseen_settings(self) -> dict[str, Any]:
         """Entries of the training configuration that differ at the unseen site, which aligns to no target."""
         return {"target": None} if "target" in self.settings else {}
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The bundle's metadata, with the text of the method; empty where the bundle has none."""
+        return method_metadata(self.bundle_root, self.method, self.method_metadata)
 
     def _check(self) -> None:
         for name, least in (("rounds", 0), ("local_epochs", 1), ("min_sites", 1), ("seed", 0)):

@@ -53,6 +53,7 @@ def write_leave_one_out(results: Mapping[str, Mapping[str, Any]], folder: str | 
     pictures = write_figures(_figure(plain), path.parent, {first["key_metric"]: CAPTION})
     values = {
         **{name: first[name] for name in ("method", "class_names", "key_metric", "chance")},
+        "method_metadata": first.get("method_metadata"),
         "key": metric_of(first["key_metric"]),
         "groups": _groups(plain),
         "runs": [_run(name, result) for name, result in plain.items()],

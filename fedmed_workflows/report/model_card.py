@@ -1,4 +1,4 @@
-"""Model cards: what a bundle is for, and what a run of it gave, as Markdown with the header that model hubs read."""
+"""Model cards: intended use of a bundle and results of a run, as Markdown with the header that model hubs read."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from fedmed_workflows.report.page import by_class, exchanged
 from fedmed_workflows.report.tables import finite
 
 CARD = "MODEL_CARD.md"
-"""Name of a card: next to a run's ``model.pt``, and in a bundle's folder ``docs``."""
+"""File name of a card: next to a run's ``model.pt``, and in a bundle's folder ``docs``."""
 
 NO_FILES = hashlib.sha256().hexdigest()
-"""Digest of a run's data where they are at the sites, and nothing of them where the run was started."""
+"""Digest of a run's data if all images are at the sites and none where the run was started."""
 
 MEANINGFUL = re.compile(r"([\\`*_\[\]<>|&#~$])")
-"""Characters that Markdown, or HTML in it, gives a meaning."""
+"""Characters with a meaning in Markdown, or in HTML inside Markdown."""
 
 
 def model_card(metadata: Mapping[str, Any], result: Mapping[str, Any] | None = None, digest: str | None = None) -> str:
-    """The card of a bundle, or of what a run made of it.
+    """Writes the text of the card of a bundle, or of a trained bundle.
 
     Parameters
     ----------
     metadata
         The bundle's ``metadata.json``.
     result
-        The run, as :func:`fedmed_workflows.report.page.write_report` takes it; None where nothing was trained.
+        The run, as for :func:`fedmed_workflows.report.page.write_report`; None for a bundle that is not trained.
     digest
         SHA-256 of the trained network's file.
 
     Returns
     -------
     str
-        Markdown. Every number in it is the result's; names of sites and classes are text in it, whatever they hold.
+        Markdown. Every number comes from `result`. Names of sites and classes are escaped.
     """
     run = None if result is None else _run(finite(result))
     header = _header(metadata, run)
@@ -54,7 +54,7 @@ def model_card(metadata: Mapping[str, Any], result: Mapping[str, Any] | None = N
 
 
 def write_bundle_card(bundle_root: str | Path) -> Path:
-    """Writes the card of a bundle that is not trained to its ``docs``.
+    """Writes the card of a bundle that is not trained to its folder ``docs``.
 
     Raises
     ------
@@ -70,12 +70,12 @@ def write_bundle_card(bundle_root: str | Path) -> Path:
 
 
 def markdown_text(value: Any) -> Any:
-    """A text as Markdown that shows it as it is, in one line; other values unchanged."""
+    """Escapes a text for Markdown, in one line; other values stay unchanged."""
     return MEANINGFUL.sub(r"\\\1", " ".join(value.splitlines())) if isinstance(value, str) else value
 
 
 def _template() -> Any:
-    # Names of sites and classes are anyone's words: all text that is filled in is escaped, and what is misspelt fails.
+    # Names of sites and classes may hold any text: all values are escaped. StrictUndefined finds misspelt names.
     environment = Environment(
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
         finalize=markdown_text, loader=FunctionLoader(_source),
@@ -89,7 +89,7 @@ def _source(name: str) -> str:
 
 
 def _segments(metadata: Mapping[str, Any]) -> bool:
-    """Whether the network answers with masks, and not with a class of the whole image."""
+    """Whether the network gives masks, and not a class of the whole image."""
     return bool(metadata["network_data_format"]["outputs"]["pred"]["format"] == "segmentation")
 
 
@@ -126,7 +126,7 @@ def _eval_results(run: Mapping[str, Any], task: str) -> Iterator[EvalResult]:
             if part["value"] is not None:
                 yield EvalResult(
                     task_type=task, dataset_type=site["role"], dataset_name=site["name"],
-                    dataset_config=site["name"], dataset_split=score["split"],  # a name alone does not tell them apart
+                    dataset_config=site["name"], dataset_split=score["split"],  # the name alone would not separate them
                     metric_type=name, metric_name=metric_of(name).heading, metric_value=part["value"],
                     metric_args={end: part.get(end) for end in ("low", "high")},
                 )  # fmt: skip
@@ -146,13 +146,13 @@ def _size(number: int) -> str:
 
 
 def _plain(value: Any) -> str:
-    """A setting; of a file of this machine, its name."""
+    """Formats a setting; a path of this machine is reduced to the file's name."""
     if isinstance(value, str):
         return Path(value).name if Path(value).exists() else value
     return json.dumps(value, ensure_ascii=False)
 
 
 def main() -> None:
-    """The command line: ``python -m fedmed_workflows model_card BUNDLE...``."""
+    """Runs the command ``python -m fedmed_workflows model_card BUNDLE...``."""
     for root in sys.argv[1:]:
         print(write_bundle_card(root))

@@ -62,8 +62,8 @@ def write_report(result: Mapping[str, Any], folder: str | Path) -> Path:
     Parameters
     ----------
     result
-        The run as plain data: method, settings, versions, seed, manifest, notes, class names, key metric and its chance
-        (None where there is none), sites, history, initial and final scores.
+        The run as plain data: method, its metadata, settings, versions, seed, manifest, notes, class names, key metric
+        and its chance (None where there is none), sites, history, initial and final scores.
     folder
         Folder for ``report.html``, which needs no other file, ``figures/*.png``, and the tables of
         :func:`fedmed_workflows.report.tables.write_tables`. Pictures of cases are read from its folders ``sites/SITE``.
@@ -97,6 +97,7 @@ def _render(
         {
             **result,
             **by_role,
+            "method_metadata": result.get("method_metadata"),  # runs of earlier versions have none
             "pictures": pictures,
             "rounds": [_round(entry, [site["name"] for site in by_role["training"]]) for entry in rounds],
             "exchanged": exchanged(rounds),

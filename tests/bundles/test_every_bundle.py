@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from pydoc import locate
 from typing import Any
 
 import pytest
 from monai.bundle import ConfigParser, verify_metadata
+
+from fedmed_workflows.federation.bundle.needed_packages import needed_packages
 
 BUNDLES = sorted((Path(__file__).parents[2] / "bundles").iterdir())
 
@@ -88,6 +91,18 @@ def test_inference_is_the_same_in_every_bundle_but_for_what_it_writes(bundle_roo
         "fedmed_workflows.NamedCheckpointLoader", "fedmed_workflows.StoredResults",
         "fedmed_workflows.RefusedStudies",
     ]  # fmt: skip
+
+
+def test_metadata_list_the_versions_of_what_the_bundle_needs(bundle_root: Path) -> None:
+    metadata = configs(bundle_root)["metadata.json"]
+    foundation = {"facmic": {"open_clip_torch"}}.get(bundle_root.name.split("_")[0], {"segment_anything", "timm"})
+    listed = metadata["required_packages_version"]
+    assert {"fedmed", "pytorch-ignite", "safetensors", *foundation} <= set(listed)
+    assert ("peft" in listed) == (bundle_root / "configs" / "methods" / "lora.json").is_file()
+    assert listed["fedmed"] == version("fedmed") and all(version(name) for name in listed)
+    assert needed_packages(configs(bundle_root).values()) == {}  # all others come with FedMed
+    numbers = [metadata[name] for name in ("monai_version", "pytorch_version", "numpy_version")]
+    assert all(re.fullmatch(r"\d+(\.\d+)+", number) for number in [*numbers, *listed.values()])
 
 
 def test_verify_metadata(bundle_root: Path, tmp_path: Path) -> None:

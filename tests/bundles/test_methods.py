@@ -52,11 +52,10 @@ def test_an_overlay_fits_its_bundle_and_says_whose_it_is(overlay: Path) -> None:
     settings = content.get(overlay.stem, {})
     for name, value in settings.items():  # one default, wherever it stands
         assert training[name] == (value.replace(f"@{overlay.stem}#", "@") if isinstance(value, str) else value), name
-    metadata = overlay.with_suffix("") / "metadata.json"
-    if metadata.is_file():
-        said = json.loads(metadata.read_text())
-        assert said.keys() <= json.loads((root / "configs" / "metadata.json").read_text()).keys()
-        assert len(said["name"]) <= 64  # it is the algorithm's name in DICOM
+    assert content["method_metadata"] == f"configs/methods/{overlay.stem}/metadata.json"
+    said = json.loads((root / content["method_metadata"]).read_text())
+    assert said.keys() <= json.loads((root / "configs" / "metadata.json").read_text()).keys()
+    assert len(said["name"]) <= 64  # it is the algorithm's name in DICOM
     if settings:
         assert content["agreed"][overlay.stem] == f"@{overlay.stem}"
         assert f"**@{overlay.stem}" in content["federation"]["settings"]

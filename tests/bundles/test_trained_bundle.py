@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,10 @@ def test_a_trained_classification_works_where_it_is_copied_to(federated: dict[st
     metadata = check_with_monai(there, tmp_path)
     assert of_output(metadata) == (2, {"0": "dots", "1": "stripes"}, [])
     assert metadata["network_data_format"]["inputs"]["image"]["spatial_shape"] == [16, 16]
+    required = metadata["required_packages_version"]
+    for name in ("fedmed", "open_clip_torch", "pytorch-ignite"):
+        assert required[name] == result["versions"][name]
+    assert (metadata["monai_version"], metadata["numpy_version"]) == (version("monai"), version("numpy"))
     for site, score in result["final"].items():
         assert metadata["eval_metrics"][site]["accuracy"] == score["metrics"]["accuracy"]["value"]
     assert str(tmp_path / "run") not in "".join(path.read_text() for path in there.rglob("*.json"))

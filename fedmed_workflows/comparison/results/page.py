@@ -1,4 +1,4 @@
-"""The page of a comparison: one file, and the numbers and the LaTeX table beside it."""
+"""The page of a comparison: one HTML file, with tables of numbers and a LaTeX table beside it."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ CAPTIONS = {
         "the classes (Vickers and Elkin 2006). Look for curves above both grey lines at the thresholds that matter.",
     ),
 }
-"""Title and caption of each figure, of whose names the key metric's may be a part."""
+"""Title and caption of each figure; a figure's name may hold the name of the key metric."""
 
 
 TRAINED_NOTES = tuple(note.split("{}")[0] for note in (ALONE_NOTE, POOLED_NOTE))
@@ -101,12 +101,12 @@ def write_comparison(runs: Sequence[ComparedRun], folder: Path, reach: float | N
         ``table.tex``; and as CSV ``scores.csv`` (every number of every run), ``summary.csv`` (means and intervals over
         the seeds), ``tests.csv``, ``costs.csv``, and of a classification ``curves.csv``.
     reach
-        Score of which the page tells how many bytes it takes; None for :func:`score_to_reach`.
+        A score; the page states the bytes that each method needs to reach it. None for :func:`score_to_reach`.
 
     Returns
     -------
     Path
-        Of ``report.html``.
+        The path of ``report.html``.
     """
     key = str(runs[0].result["key_metric"])
     values = seed_values(runs, key)
@@ -128,7 +128,8 @@ def write_comparison(runs: Sequence[ComparedRun], folder: Path, reach: float | N
     page = {
         **_scores(runs, values, role),
         "tests": tests, "least_pairs": LEAST_PAIRS, "costs": spent, "reach": goal, "pictures": pictures,
-        "tables": [*tables], "notes": _notes(runs), "runs": runs, "settings": _settings(runs), "script": _script(),
+        "tables": [*tables], "notes": _notes(runs), "runs": runs, "methods": _methods(runs),
+        "settings": _settings(runs), "script": _script(),
         "script_digest": base64.b64encode(hashlib.sha256(_script().encode()).digest()).decode(),
     }  # fmt: skip
     path = folder / "report.html"
@@ -137,7 +138,7 @@ def write_comparison(runs: Sequence[ComparedRun], folder: Path, reach: float | N
 
 
 def _scores(runs: Sequence[ComparedRun], values: SeedValues, role: str) -> dict[str, Any]:
-    """What the tables of scores show."""
+    """Collects the values for the tables of scores."""
     first = runs[0].result
     key = metric_of(first["key_metric"])
     roles = [name for name in (UNSEEN, TRAINING) if _places(values, name)]
@@ -176,7 +177,7 @@ def _places(values: SeedValues, role: str) -> list[Place]:
 
 
 def _crossed(runs: Sequence[ComparedRun], key: str) -> dict[str, dict[str, dict[str, float]]]:
-    """By method trained alone: by the site that trained and the site that judged, the mean over its runs."""
+    """Computes mean scores of networks trained alone, by method, training site and tested site."""
     found: dict[str, dict[str, dict[str, list[float]]]] = {}
     for run in runs:
         if run.arm.training == ALONE and run.trained_at:
@@ -209,9 +210,9 @@ def _captions(key: str) -> dict[str, tuple[str, str]]:
 
 
 def _notes(runs: Sequence[ComparedRun]) -> list[str]:
-    """Every note once, with its methods where not all runs have it; and whether runs had other versions.
+    """Lists every note once, with its methods unless all runs have it, and a note on different versions.
 
-    Where a network was trained the page says everywhere.
+    Notes about the place of training are left out: the names of the arms state it.
     """
     arms: dict[str, dict[str, int]] = {}
     for run in runs:
@@ -224,8 +225,14 @@ def _notes(runs: Sequence[ComparedRun]) -> list[str]:
     return [*notes, *([OTHER_VERSIONS] if len(versions) > 1 else [])]
 
 
+def _methods(runs: Sequence[ComparedRun]) -> dict[str, Any]:
+    """Collects the metadata of every method, if its runs have them."""
+    texts = {run.arm.method: run.result.get("method_metadata") for run in runs}
+    return {name: text for name, text in texts.items() if text}
+
+
 def _settings(runs: Sequence[ComparedRun]) -> dict[str, dict[str, Any]]:
-    """Of every arm, the settings of its first run."""
+    """Collects the settings of the first run of every arm."""
     first = {run.arm.name: run for run in reversed(runs)}
     names = ("bundle", "train_config", "settings", "aggregation", "rounds", "local_epochs", "engine", "device")
     return {

@@ -1,1 +1,1 @@
-"""Bundles: the configuration that is trained, and the trained bundle that a run leaves."""
+"""Bundles: the configuration of a training, and the trained bundle that a run writes."""

@@ -1,4 +1,4 @@
-"""A trained network's file: written whole or not at all, loaded with errors that name it."""
+"""Checkpoints: files of trained networks, with error messages that name the file."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from fedmed_transforms.whole_file import whole_file
 
 
 def save_network(network: nn.Module, path: Path) -> Path:
-    """Writes a whole network as ``{"model": state}``, as MONAI's and MONAI Label's loaders expect it."""
-    with whole_file(path) as temporary, temporary.open("wb") as file:  # given a name, torch would write it down
+    """Saves a whole network as ``{"model": state}``, the format of MONAI's and MONAI Label's loaders."""
+    with whole_file(path) as temporary, temporary.open("wb") as file:  # torch would write a name into the file
         torch.save({"model": network.state_dict()}, file)
     return path
 
 
 def continued_network(network: nn.Module, checkpoint: str | Path | None = None) -> nn.Module:
-    """A network with the weights of a checkpoint, or as it is if there is none to go on from.
+    """Loads a checkpoint into a network; without a checkpoint the network stays unchanged.
 
-    What is computed once before training, as the features of a frozen encoder, must come from these weights: MONAI's
-    CheckpointLoader loads them when training starts, which is too late.
+    The features of a frozen encoder are computed once, before training, and must come from these weights. MONAI's
+    CheckpointLoader would load them later, when training starts.
 
     Parameters
     ----------
     network
-        It is changed.
+        The network; its weights are replaced.
     checkpoint
-        ``{"model": state}`` or a plain state, as training writes them.
+        A file with ``{"model": state}`` or with a plain state.
 
     Raises
     ------
     ValueError
-        There is no such file, or its weights are of another network; the message names it.
+        The file does not exist, or its weights are of another network; the message names the file.
     """
     if checkpoint is not None:
         NamedCheckpointLoader(str(checkpoint), {"model": network}, map_location="cpu")(Engine(lambda *_: None))
@@ -43,12 +43,12 @@ def continued_network(network: nn.Module, checkpoint: str | Path | None = None) 
 
 
 class NamedCheckpointLoader(CheckpointLoader):
-    """MONAI's CheckpointLoader, whose errors name the checkpoint.
+    """MONAI's CheckpointLoader, with error messages that name the checkpoint.
 
     Raises
     ------
     ValueError
-        There is no such file, its weights have other names or shapes than the network's, or other classes.
+        The file does not exist, or its weights have other names, shapes or classes than the network.
     """
 
     def __call__(self, engine: Engine) -> None:
@@ -57,5 +57,5 @@ class NamedCheckpointLoader(CheckpointLoader):
             raise ValueError(f"{self.load_path}: no such checkpoint; train first, or name one with --ckpt_path")
         try:
             super().__call__(engine)
-        except Exception as error:  # torch has one of its own for every way a file can be no checkpoint
+        except Exception as error:  # torch raises many types for a file that is no checkpoint
             raise ValueError(f"{self.load_path}: this checkpoint does not fit the network: {error}") from error

@@ -1,4 +1,4 @@
-"""The configuration of a site: which files, which entries replaced, which handlers left out."""
+"""The training configuration of a site: its files, replaced entries and left-out handlers."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ SINGLE_SITE_HANDLERS = (
     "TensorBoard",
     "ValidationHandler",
 )
-"""Handlers of a bundle's training that a federation leaves out: it keeps, shows and judges the aggregate itself."""
+"""Handlers of a bundle's training that a federation leaves out: it saves, logs and validates the aggregate itself."""
 
 
 def config_files(bundle_root: str, names: Sequence[str]) -> list[str]:
-    """The training configuration and its overlays, each by its name in the bundle's folder, or by a path.
+    """Finds the training configuration and its overlays, and checks that the overlays fit.
 
     Raises
     ------
@@ -40,12 +40,12 @@ def config_files(bundle_root: str, names: Sequence[str]) -> list[str]:
 
 
 def existing_files(bundle_root: str, names: Sequence[str]) -> list[str]:
-    """Configuration files, each by its name in a bundle's folder, or by a path.
+    """Finds configuration files, each by its name in a bundle's folder or by a path.
 
     Raises
     ------
     FileNotFoundError
-        There is no such file in either place; the message says which files of this name the bundle has.
+        A file is in neither place; the message lists the files of this name in the bundle.
     """
     files = [next((path for path in (Path(bundle_root) / name, Path(name)) if path.is_file()), None) for name in names]
     for name, file in zip(names, files, strict=True):
@@ -58,7 +58,7 @@ def existing_files(bundle_root: str, names: Sequence[str]) -> list[str]:
 
 
 def site_workflow(files: list[str], overrides: Mapping[str, Any]) -> ConfigWorkflow:
-    """A bundle's training as a site of a federation runs it.
+    """Builds a bundle's training as a site of a federation runs it.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Which bundle it is: SHA-256 of its files, compared before any of them is parsed."""
+"""The digests (SHA-256) of a bundle's files, compared before any file is parsed."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from fedmed_networks.weights import file_digest
 from fedmed_workflows.errors import SiteError
 
 NOT_COMPARED = ("models", "eval")
-"""Folders in a bundle that training fills: weights are compared by the manifest's digest instead."""
+"""Folders that training fills; the digest of the manifest compares the weights."""
 
 
 def bundle_files(bundle_root: str | Path) -> dict[str, str]:
-    """SHA-256 of every file of a bundle, by its path in the bundle's folder.
+    """Computes the SHA-256 of every file of a bundle, by its path in the bundle's folder.
 
     Raises
     ------
     SiteError
-        There is no bundle; the message names the bundle and not the folder.
+        The folder holds no bundle; the message names the bundle and not the folder.
     """
     root = Path(bundle_root)
     files = {
@@ -32,12 +32,12 @@ def bundle_files(bundle_root: str | Path) -> dict[str, str]:
 
 
 def check_bundle(bundle_root: str | Path, expected: Mapping[str, str]) -> None:
-    """Refuses a bundle whose files are not exactly the expected ones.
+    """Refuses a bundle with other files than expected.
 
     Raises
     ------
     SiteError
-        The message names the bundle and the files that differ, are missing or are unknown.
+        The message names the bundle and the files that differ, are missing or are not expected.
     """
     found = bundle_files(bundle_root)
     differing = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))

@@ -1,4 +1,4 @@
-"""A bundle's network without any site's data: what starts a federation, and what its result is written with."""
+"""The network of a bundle without data of a site: for the first weights and for the result of a federation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fedmed_workflows.federation.bundle.config import TRAIN_CONFIG, config_files
 
 
 class BundleNetwork:
-    """The network that every site of a federation builds from the bundle, the settings and the seed.
+    """The network that every site of a federation builds from bundle, settings and seed.
 
     Parameters
     ----------
@@ -26,27 +26,27 @@ class BundleNetwork:
     settings
         Entries of the training configuration to replace, by id.
     decided
-        What the training configuration asks its ``site`` for, by name: the sites are not here.
+        Values by name that the training configuration reads from its ``site``; here no site exists.
     seed
-        Of the federation.
+        Seed of the federation.
     train_config
         The training configuration and its overlays.
     exchange_dtype
-        Type in which real numbers are sent.
+        Type of real numbers in an update.
     local_normalization
-        Whether the normalisations that train stay at their sites; those of this network are as the seed made them.
+        Whether the normalisations that train stay at their sites. This network keeps its initial ones.
 
     Attributes
     ----------
     network
-        As the seed made it, on the CPU.
+        The initial network, on the CPU.
     manifest
-        What its sites exchange.
+        The tensors that its sites exchange.
 
     Raises
     ------
     ValueError
-        A setting is no entry of the training configuration, or normalisations are to stay and none trains.
+        A setting is no entry of the training configuration, or normalisations must stay and none trains.
     """
 
     def __init__(
@@ -70,11 +70,11 @@ class BundleNetwork:
         self.manifest = Manifest.of(self.network, exchange_dtype)
 
     def initial_weights(self) -> Weights:
-        """The exchanged tensors as the seed made them; the same at every site."""
+        """Copies the exchanged tensors of the initial network; they are the same at every site."""
         return get_weights(self.network, self.exchange_dtype)
 
     def save_model(self, weights: Mapping[str, torch.Tensor], path: Path) -> Path:
-        """Writes the whole network with the given weights, as ``{"model": state}``; all of the file or nothing."""
+        """Saves the whole network with the given weights, as ``{"model": state}``."""
         self.manifest.check(weights, "the federation's result")
         set_weights(self.network, weights)
         return save_network(self.network, path)

@@ -1,4 +1,4 @@
-"""Settings that come from elsewhere: values only, never code."""
+"""Checks of settings that a job brings: plain values only, never code."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from monai.bundle import ConfigComponent
 from fedmed_workflows.errors import SiteError
 
 EVALUATED = ("$", "@", "%")
-"""First characters of the texts that MONAI evaluates, resolves or replaces."""
+"""First characters of texts that MONAI evaluates, resolves or replaces."""
 
 FETCHED, FETCHING_KEYS = ("hf-hub:", "hf_hub:", "local-dir:"), ("hf_", "tokenizer_kwargs")
-"""First characters of texts, and of keys, by which open_clip and timm look up models elsewhere."""
+"""First characters of texts and of keys that make open_clip and timm load models from elsewhere."""
 
 IN_THE_BUNDLE = "which only the bundle installed at a site may ask for"
 
@@ -20,20 +20,20 @@ IN_THE_BUNDLE = "which only the bundle installed at a site may ask for"
 def check_plain(value: Any, name: str) -> None:
     """Refuses a value that a configuration would evaluate, instantiate, or replace by something else.
 
-    A bundle's configuration runs what starts with ``$``, builds what has a ``_target_``, and looks up what starts with
-    ``@`` or ``%``. All of this belongs to the bundle that is installed at a site, and never to a message.
+    A configuration evaluates texts that start with ``$``, builds entries with a ``_target_``, and looks up texts that
+    start with ``@`` or ``%``. Only the bundle that is installed at a site may do this, never a message.
 
     Parameters
     ----------
     value
         Texts, numbers, truth values and None, in lists and dictionaries.
     name
-        Of the setting, for the message.
+        Name of the setting, for the message.
 
     Raises
     ------
     SiteError
-        The message names the setting and what was found.
+        The value is not plain; the message names the setting and the value.
     """
     if isinstance(value, dict):
         for key, inner in value.items():
@@ -49,15 +49,15 @@ def check_plain(value: Any, name: str) -> None:
 
 
 def check_nothing_fetched(value: Any, name: str) -> None:
-    """Refuses a value that has a library look up a model's description elsewhere, which may name code of its own.
+    """Refuses a value that makes a library load a model's description from elsewhere: it may name other code.
 
-    open_clip and timm take names with a scheme, of a hub or of a folder of this machine, and descriptions that name
+    open_clip and timm accept names with a scheme (a hub, a folder of this machine), and descriptions that name
     tokenizers and text encoders of a hub.
 
     Raises
     ------
     SiteError
-        The message names the setting and what was found.
+        A text or a key asks for such a load; the message names the setting and the value.
     """
     if isinstance(value, dict):
         for key, inner in value.items():

@@ -1,4 +1,4 @@
-"""The network of a trained bundle, where the overlays of a method replaced the bundle's own."""
+"""The network of a trained bundle, if the overlays of a method replaced the bundle's own."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 NETWORK = "network_def"
-"""Entry of a configuration: the network, as MONAI's commands look for it."""
+"""Entry of the network in a configuration, by the name that MONAI's commands use."""
 
 
 def trained_network(
     inference: Mapping[str, Any], before: Mapping[str, Any], after: Mapping[str, Any], value_of: Callable[[str], Any]
 ) -> dict[str, Any]:
-    """The network of a method, as an inference configuration builds it.
+    """Builds the network's entry of an inference configuration for a method.
 
-    Arguments that the method left as they were are inference's own, for example where it takes the class names from;
-    those that inference does without, for example where the foundation's weights lie, it does without here too.
+    Arguments that the method did not change keep the inference's own value, for example the class names. Arguments that
+    the inference does not have, for example the file of the foundation's weights, are left out again.
 
     Parameters
     ----------
     inference, before, after
-        ``network_def`` of the bundle's inference, of its training, and of its training with the method's overlays.
+        The entry ``network_def`` of the bundle's inference, of its training, and of its training with the method's
+        overlays.
     value_of
-        The run's value of an entry of the training configuration, by its id.
+        Gives the run's value of an entry of the training configuration, by the entry's id.
 
     Raises
     ------

@@ -11,7 +11,7 @@ from monai.bundle import ConfigParser
 
 from fedmed_workflows.errors import SiteError, refusal
 from fedmed_workflows.federation.bundle.files import check_bundle
-from fedmed_workflows.federation.bundle.overlays import METHOD, merged
+from fedmed_workflows.federation.bundle.overlays import METHOD, check_targets, merged
 from fedmed_workflows.federation.bundle.plain_values import check_nothing_fetched, check_plain
 from fedmed_workflows.federation.federation import Federation
 from fedmed_workflows.federation.preparation.target import UNSEEN, Preparation
@@ -104,7 +104,10 @@ def installed_federation(
     bundle_root = environment.bundles / folder_name(job, "bundle")
     check_bundle(bundle_root, job["files"])
     _check_train_config(job)
-    parser = ConfigParser(merged(_federated_config(bundle_root, job)))
+    files = _federated_config(bundle_root, job)
+    for file in files:
+        check_targets(file)
+    parser = ConfigParser(merged(files))
     _agree(parser, job["agreed"], environment, settings)
     parser["aggregation"] = {"_target_": LOCAL_NORMALIZATION if job["local_normalization"] else MEAN}
     parser["privacy"] = {"_target_": PRIVACY, **job["privacy"]} if job["privacy"] else None

@@ -12,6 +12,8 @@ from fedmed_workflows import SiteAlgo
 from fedmed_workflows.comparison.comparison import Comparison
 from tests.workflows.comparison.compared import compare, write_json
 
+FEDERATED = "configs/federated.json"
+
 
 def method(folder: Path, **content: Any) -> dict[str, Any]:
     return {"a": ["configs/federated.json"], "b": ["configs/federated.json", write_json(folder, "b.json", content)]}
@@ -52,6 +54,26 @@ REFUSED: list[tuple[Callable[[Path], dict[str, Any]], str]] = [
         "method 'a': method 'moon': train_config: found [",
     ),
     (lambda folder: {"methods": {"a": overlays("fedprox")}}, "method 'a': configs/methods/fedprox.json: "),
+    (
+        lambda folder: {"methods": {"*": ["configs/federated.json", "configs/none/*.json"]}},
+        "configs/none/*.json: found no such file, expected overlays of methods",
+    ),
+    (
+        lambda folder: {"methods": {"lora": [FEDERATED], "*": [FEDERATED, *overlays("*")]}},
+        "methods: found 'lora' twice, configs/federated.json and configs/methods/lora.json, expected different names",
+    ),
+    (
+        lambda folder: {"methods": {"*": ["configs/federated.json", pattern(folder, "a, b.json")]}},
+        "methods: found the name 'a, b', expected one that a folder can have",
+    ),
+    (
+        lambda folder: {"methods": method(folder, method="lora", train_config=["configs/train.json"])},
+        "method 'b': method 'lora': train_config: found [], expected the overlays of one method",
+    ),
+    (
+        lambda folder: {"methods": method(folder, method_metadata=write_json(folder, "m.json", {"name": "mine"}))},
+        "m.json: found the entries ['name'], expected the texts name, task, description and a list of references",
+    ),
     (lambda folder: {"output_dir": __file__}, f"expected a folder, found the file {__file__}"),
     (lambda folder: {"cache_dir": f"{__file__}/a"}, f"cache_dir {__file__}/a: expected a folder, found the file"),
 ]
@@ -59,6 +81,12 @@ REFUSED: list[tuple[Callable[[Path], dict[str, Any]], str]] = [
 
 def overlays(*names: str) -> list[str]:
     return [f"configs/methods/{name}.json" for name in names]
+
+
+def pattern(folder: Path, name: str) -> str:
+    (folder / "found").mkdir()
+    write_json(folder / "found", name, {})
+    return str(folder / "found" / "*.json")
 
 
 @pytest.mark.parametrize(("changed", "said"), REFUSED)
@@ -125,6 +153,8 @@ def test_a_target_that_there_is_not_is_refused_before_training(comparison: dict[
         ({"methods": {"x": []}}, "methods: expected a list of configuration files for each, found {'x': []}"),
         ({"methods": {"report.html": ["a.json"]}}, "methods: found the name 'report.html', expected one"),
         ({"methods": {"figures": ["a.json"]}}, "methods: found the name 'figures', expected one"),
+        ({"methods": {"*": ["a.json"]}}, "methods: found the name '*' of the files ['a.json'], expected '*' in the"),
+        ({"methods": {"a": ["a.json", "*.json"]}}, "methods: found the name 'a' of the files ['a.json', '*.json'],"),
         ({"methods": {"a, alone": ["a.json"]}}, "methods: found the name 'a, alone', expected one"),
         ({"seeds": 1.0}, "seeds: expected different whole numbers, found [1.0]"),
         ({"seeds": [True]}, "seeds: expected different whole numbers, found [True]"),

@@ -42,6 +42,10 @@ def test_an_overlay_that_fits_is_merged(tmp_path: Path, overlay: dict[str, Any],
         ({"train#inferer": 1}, "it changes 'train#inferer', which is no entry there"),
         ({"mu": 0.1}, "it adds 'mu', which nothing refers to"),
         ({"network_def": {"size": "@clip"}}, "it refers to '@clip', which is no entry"),
+        (
+            {"network_def": {"_target_": "$@rate"}},
+            "it has the '_target_' '$@rate', expected the path of a class as plain text",
+        ),
         ({"network_def": {"sizes": [{"a": "$@train#dataset.x"}]}}, "it refers to '@train::dataset', which is no entry"),
     ],
 )
@@ -82,6 +86,7 @@ def test_one_method_s_overlays_fit(bundle_root: Path, overlays: list[str], metho
         ([FEDPROX], "fedprox"),
         ([FEDAVG, FEDPROX], "fedbn"),
         ([LORA, LORA], "mine"),
+        ([], "lora"),
     ],
 )
 def test_overlays_of_two_methods_are_refused(bundle_root: Path, overlays: list[str], method: str) -> None:
