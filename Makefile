@@ -36,7 +36,7 @@ test-all: lint
 	$(PYTEST)
 
 lint: .venv/installed
-	$(BIN)/flake8 $(PACKAGES) tests benchmarks
+	$(BIN)/flake8 $(PACKAGES) tests benchmarks docs/own_method
 	$(BIN)/isort --check-only $(PACKAGES) tests benchmarks
 	$(BIN)/mypy
 
