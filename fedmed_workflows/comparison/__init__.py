@@ -1,1 +1,1 @@
-"""Methods compared: which runs, what each gave, and what follows from all of them."""
+"""Comparison of methods: a run for each method, seed and unseen site, and one page of all results."""

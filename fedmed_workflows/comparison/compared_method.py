@@ -1,4 +1,4 @@
-"""A method of a comparison: its configuration files as a federation, and whether it could run."""
+"""A method of a comparison: its federation from configuration files, and the checks before training."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ from fedmed_workflows.federation.federation import Federation
 from fedmed_workflows.federation.preparation.target import UNSEEN
 
 FEDERATION, KEEP_NETWORK = "federation", "federation#keep_network"
-"""Entries of a method's configuration: what runs it, and whether a run leaves its whole network."""
+"""Entries of a method's configuration: the federation, and whether a run keeps its whole network."""
 
 HANDLERS = "train#handlers"
-"""Of its training configuration."""
+"""Entry of the training configuration: the handlers of the trainer."""
 
 
 def method_parser(name: str, files: Sequence[str], overlays: Sequence[str], bundle_root: str) -> ConfigParser:
-    """The merged configuration of a method.
+    """Merges the configuration files of a method.
 
     Parameters
     ----------
     name
-        Of the method, for the error.
+        Name of the method, for the error message.
     files
-        The configuration of a federation, ``configs/federated.json`` in `bundle_root` or by the path of another
-        bundle's, whose bundle the method is of; then its overlays, by their names in that bundle or by a path.
+        First the configuration of a federation: ``configs/federated.json`` in `bundle_root`, or the path of another
+        bundle's. The method belongs to this bundle. Then overlays, by their names in this bundle or by a path.
     overlays
-        What all methods have in common, after the first of the files, by its names in the method's bundle or by a path.
+        Overlays that all methods have in common, after the first file, by their names in the method's bundle or by a
+        path.
     bundle_root
         The bundle's folder of the comparison.
 
@@ -47,7 +48,7 @@ def method_parser(name: str, files: Sequence[str], overlays: Sequence[str], bund
         root = str(Path(first[0]).parent.parent)
         found = [*first, *existing_files(root, [*overlays, *files[1:]])]
         parser = ConfigParser(merged(found))
-    except (KeyError, OSError, ValueError) as error:  # MONAI's merge knows an entry that is not there by KeyError
+    except (KeyError, OSError, ValueError) as error:  # MONAI's merge raises KeyError for an entry that does not exist
         raise ValueError(f"method {name!r}: {', '.join([*overlays, *files])}: {error}") from error
     missing = [entry for entry in ("bundle_root", FEDERATION) if entry not in parser]
     if missing:
@@ -58,12 +59,12 @@ def method_parser(name: str, files: Sequence[str], overlays: Sequence[str], bund
 
 
 def method_federation(name: str, parser: ConfigParser, entries: Mapping[str, Any]) -> Federation:
-    """The federation of a method's configuration with some entries replaced, by id.
+    """Builds the federation of a method's configuration, with some entries replaced by id.
 
     Raises
     ------
     ValueError
-        The configuration has no such entry, or is refused by the federation; the message names the method.
+        The configuration has no such entry, or the federation refuses it; the message names the method.
     """
     for id_, value in entries.items():
         if id_ not in parser:
@@ -72,7 +73,7 @@ def method_federation(name: str, parser: ConfigParser, entries: Mapping[str, Any
     parser.parse(True)
     try:
         federation = parser.get_parsed_content(FEDERATION)
-    except Exception as error:  # MONAI wraps what a component refuses in its own error
+    except Exception as error:  # MONAI wraps the error of a component in its own
         raise ValueError(f"method {name!r}: {refusal(error)}") from error
     if not isinstance(federation, Federation):
         raise ValueError(f"method {name!r}: its entry {FEDERATION!r} is a {type(federation).__name__}, no federation")
@@ -80,13 +81,13 @@ def method_federation(name: str, parser: ConfigParser, entries: Mapping[str, Any
 
 
 def check_method(name: str, federation: Federation) -> None:
-    """Refuses a method that can't be built at its first site, before anything is trained.
+    """Refuses a method that cannot be built at its first site, before any training.
 
     Raises
     ------
     ValueError
-        Settings that the training configuration has not, a target that there is not, a network, a loss, an optimiser or
-        a handler that refuses its settings, or an aggregation that does not suit it; the message names the method.
+        The training configuration has no such setting, the target does not exist, the aggregation does not fit, or the
+        network, the loss, the optimiser or a handler refuses its settings; the message names the method.
     """
     if federation.settings.get("target") == UNSEEN and not (federation.sites.unseen or federation.sites.in_turn):
         raise ValueError(f"method {name!r}: target {UNSEEN!r}: expected an unseen site, or another target")
@@ -98,12 +99,12 @@ def check_method(name: str, federation: Federation) -> None:
             algo.setting(entry)
         if federation.aggregation.local_normalization:
             keep_normalizations_local(network)
-    except Exception as error:  # MONAI wraps what a component refuses in its own error
+    except Exception as error:  # MONAI wraps the error of a component in its own
         raise ValueError(f"method {name!r}: {refusal(error)}") from error
 
 
 def _built(parser: ConfigParser) -> list[str]:
-    """Entries besides the network that a method's settings go into: loss, optimiser, handlers of the network."""
+    """Lists the entries besides the network that use a method's settings: loss, optimiser, handlers of the network."""
     handlers = [component(handler, parser) for handler in parser.get(HANDLERS, [])]
     own = [f"{HANDLERS}#{place}" for place, handler in enumerate(handlers) if handler.get("network") == "@network"]
     return [*(entry for entry in ("loss", "optimizer") if entry in parser), *own]

@@ -1,4 +1,4 @@
-"""The largest memory of this process while something runs: on Linux by the kernel's own mark, on a GPU by PyTorch's."""
+"""The peak memory of this process during a run: from the Linux kernel, and from PyTorch on a GPU."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from types import TracebackType
 import torch
 
 FORGET_PEAK = "5"
-"""What the kernel takes for setting its mark of the largest resident size back to the size of now."""
+"""Text that makes the kernel reset the peak resident size to the present size."""
 
 
 class PeakMemory:
-    """Used as a context manager; afterwards :attr:`figures` tells the largest sizes within.
+    """Measures the peak memory inside a ``with`` block.
 
     Attributes
     ----------
     figures
-        ``peak_memory_bytes`` of the process and ``peak_gpu_bytes``; None where they are not known.
+        ``peak_memory_bytes`` of the process and ``peak_gpu_bytes``, after the block; None if unknown.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class PeakMemory:
         try:
             Path("/proc/self/clear_refs").write_text(FORGET_PEAK)
             self._marked = True
-        except OSError:  # no Linux, or not allowed
+        except OSError:  # not Linux, or no permission
             self._marked = False
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()

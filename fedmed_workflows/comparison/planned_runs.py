@@ -1,4 +1,4 @@
-"""The runs of a comparison before any of them starts: which ones, in which folders, and what is refused."""
+"""The runs of a comparison before they start: their list, their folders and their checks."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from fedmed_workflows.federation.training import ALONE
 from fedmed_workflows.sites.federation_sites import ALL
 
 NUMBERS, PAGE, COST = "metrics.json", "report.html", "cost.json"
-"""Files of a run: its numbers, its report, which is written last, and what the comparison measured of it."""
+"""Files of a run: its numbers, its report (written last) and the costs that the comparison measured."""
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run of a comparison, as :class:`fedmed_workflows.comparison.results.compared_run.ComparedRun` before it ran."""
+    """A :class:`fedmed_workflows.comparison.results.compared_run.ComparedRun` before it has run."""
 
     arm: Arm
     seed: int
@@ -30,7 +30,7 @@ class PlannedRun:
 
     @property
     def name(self) -> str:
-        """As in messages."""
+        """The run's name in messages."""
         at = f" at {self.trained_at!r}" if self.trained_at else ""
         unseen = f", unseen site {self.unseen!r}" if self.unseen else ""
         return f"{self.arm.name}{at}, seed {self.seed}{unseen}"
@@ -42,16 +42,16 @@ class PlannedRun:
 
     @property
     def finished(self) -> bool:
-        """Whether the run is over: its report is there, the last of its files."""
+        """Whether the run is finished: its report, the last file, exists."""
         return all((self.folder / name).is_file() for name in (NUMBERS, PAGE, "checkpoints/last.json"))
 
     def read(self, output_dir: Path) -> ComparedRun:
-        """What the run gave, of one that is over.
+        """Reads the results of a finished run.
 
         Raises
         ------
         ValueError
-            Its numbers are damaged; the message names the file.
+            The file of numbers is damaged; the message names the file.
         """
         cost = self.folder / COST
         page = (self.folder / PAGE).relative_to(output_dir).as_posix()
@@ -75,26 +75,26 @@ class PlannedRun:
 def planned_runs(
     method: str, federation: Federation, trainings: Sequence[str], unseen: Sequence[str] | None, folder: Path
 ) -> Iterator[PlannedRun]:
-    """The runs of a method with one seed.
+    """Yields the runs of a method with one seed.
 
     Parameters
     ----------
     method
-        Its name in the comparison.
+        The method's name in the comparison.
     federation
-        The method's, with the seed.
+        The federation of the method with the seed.
     trainings
-        Some of ``federated``, ``alone``, ``pooled``.
+        Ways of training: ``federated``, ``alone``, ``pooled``.
     unseen
-        Names of the sites that are left out in turn; None for what the federation says.
+        Names of the sites that are left out in turn; None for the sites of the federation's own setting.
     folder
-        Of the method's runs with this seed. A run lies in ``UNSEEN/federated``, ``UNSEEN/pooled`` or
-        ``UNSEEN/alone/SITE``, without ``UNSEEN`` where there is none.
+        Folder of the method's runs with this seed. A run is in ``UNSEEN/federated``, ``UNSEEN/pooled`` or
+        ``UNSEEN/alone/SITE``, without ``UNSEEN`` if there is no unseen site.
 
     Raises
     ------
     ValueError
-        No site of the federation has a name of `unseen`.
+        A name of `unseen` is no site of the federation.
     """
     for turn in _turns(method, federation, unseen):
         name = turn.sites.unseen[0] if turn.sites.unseen else None
@@ -106,7 +106,7 @@ def planned_runs(
 
 
 def _turns(method: str, federation: Federation, unseen: Sequence[str] | None) -> list[Federation]:
-    """The federation with each of its unseen sites."""
+    """Copies the federation for each of its unseen sites."""
     if not federation.sites.in_turn:
         return [federation]
     unknown = sorted(set(unseen or ()) - set(federation.sites.in_turn))
@@ -116,12 +116,12 @@ def _turns(method: str, federation: Federation, unseen: Sequence[str] | None) ->
 
 
 def check_same_data(federations: Mapping[str, Federation]) -> None:
-    """Refuses methods that would be judged by different images, or classes.
+    """Refuses methods with different images or classes.
 
     Raises
     ------
     ValueError
-        The message names two methods and what differs.
+        Two methods differ; the message names both and the differing values.
     """
     first, described = "", dict[str, Any]()
     for name, federation in federations.items():

@@ -1,4 +1,4 @@
-"""A run of a comparison: of which method, trained where, with which seed and unseen site, and what it gave."""
+"""A finished run of a comparison: method, place of training, seed, unseen site and results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fedmed_workflows.federation.training import FEDERATED, POOLED
 
 @dataclass(frozen=True, order=True)
 class Arm:
-    """What is compared: a method, and where its network was trained.
+    """An arm of a comparison: a method and its way of training.
 
     Attributes
     ----------
@@ -26,30 +26,30 @@ class Arm:
 
     @property
     def name(self) -> str:
-        """As in tables and figures."""
+        """The arm's name in tables and figures."""
         return self.method if self.training == FEDERATED else f"{self.method}, {self.training}"
 
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """A run that is over.
+    """A finished run.
 
     Attributes
     ----------
     arm
-        What it is a run of.
+        The method and its way of training.
     seed
-        Its seed.
+        The seed of the run.
     unseen
-        Name of the site that was left out of training; None where there was none.
+        Name of the site that was left out of training, or None.
     trained_at
         The site that trained alone, or None.
     result
-        The run, as its ``metrics.json`` has it.
+        The content of the run's ``metrics.json``.
     cost
-        ``peak_memory_bytes`` of the process while it ran and ``peak_gpu_bytes``; None where they are not known.
+        ``peak_memory_bytes`` of the process and ``peak_gpu_bytes`` during the run; None if unknown.
     page
-        Address of the run's report, relative to the comparison's.
+        Path of the run's report, relative to the comparison's page.
     """
 
     arm: Arm
@@ -61,18 +61,18 @@ class ComparedRun:
     page: str
 
     def score(self, site: str, stage: str = "final") -> Mapping[str, Any]:
-        """What the run gave at a site; no metrics where it gave nothing."""
+        """The run's score at a site; without metrics if the run has none there."""
         score: Mapping[str, Any] = self.result[stage].get(site, {"metrics": {}})
         return score
 
     def value(self, site: str, metric: str) -> float | None:
-        """A metric at a site after the last round; None where it is not defined."""
+        """The value of a metric at a site after the last round; None if it is not defined."""
         value: float | None = (self.score(site)["metrics"].get(metric) or {}).get("value")
         return value
 
     @property
     def trained_sites(self) -> list[str]:
-        """The sites of the comparison whose training images the network has seen."""
+        """The sites of the comparison with training images that the network has seen."""
         if self.trained_at is not None:
             return [self.trained_at]
         role = "observed" if self.arm.training == POOLED else "training"

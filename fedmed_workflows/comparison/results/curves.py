@@ -1,4 +1,4 @@
-"""ROC, decision and reliability curves of classifiers, from the counts of all seeds that the sites gave."""
+"""ROC, decision and reliability curves of classifiers, from the sites' counts of all seeds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fedmed_workflows.comparison.results.site_scores import TRAINING, UNSEEN, Pl
 from fedmed_workflows.evaluation.score_counts import added_counts, benefit_of_all, net_benefit, roc_curve
 
 Curve = tuple[np.ndarray, np.ndarray]
-"""x and y of a curve's points."""
+"""The x and y values of a curve's points."""
 
 Curves = dict[Place, dict[Arm, Curve]]
 
@@ -20,14 +20,14 @@ RATES = np.linspace(0, 1, 101)
 """False-positive rates of ROC curves."""
 
 TREAT_ALL = Arm("treat all")
-"""Beside the arms of decision curves: the net benefit of treating everybody."""
+"""A reference beside the arms of decision curves: the net benefit of treating everybody."""
 
 
 def comparison_curves(runs: Iterable[ComparedRun]) -> dict[str, Curves]:
-    """The curves ``roc``, ``decision`` and ``reliability`` by place and arm; none where no site gave counts.
+    """Computes the curves ``roc``, ``decision`` and ``reliability`` by place and arm; none without counts.
 
-    ROC: false-positive rate and sensitivity. Decision: threshold and net benefit. Both are of each class against the
-    rest, means over the classes. Reliability: mean confidence and accuracy of each bin that is not empty.
+    ROC: false-positive rate and sensitivity. Decision: threshold and net benefit. Both are means over the classes, each
+    class against the rest. Reliability: mean confidence and accuracy of each bin that is not empty.
     """
     scores = _scores(runs)
     kinds: dict[str, Callable[[list[Mapping[str, Any]]], Curve]] = {
@@ -46,7 +46,7 @@ def comparison_curves(runs: Iterable[ComparedRun]) -> dict[str, Curves]:
 
 
 def _scores(runs: Iterable[ComparedRun]) -> dict[Place, dict[Arm, list[Mapping[str, Any]]]]:
-    """The scores with counts of every arm at every place, of all seeds."""
+    """Collects the scores with counts of every arm at every place, of all seeds."""
     found: dict[Place, dict[Arm, list[Mapping[str, Any]]]] = {}
     for run in runs:
         places = [Place(run.unseen, UNSEEN)] if run.unseen else [Place(site, TRAINING) for site in run.trained_sites]
@@ -72,7 +72,7 @@ def _thresholds(counts: Mapping[str, Any]) -> list[float]:
 
 
 def _reliability(scores: list[Mapping[str, Any]]) -> Curve:
-    """Bins of all seeds together: their means weighed by their counts."""
+    """Pools the bins of all seeds: the means are weighted by the counts."""
     bins = [score["reliability"] for score in scores]
     count = np.array([part["count"] for part in bins], dtype=float)
     means = [np.array([[value or 0.0 for value in part[name]] for part in bins]) for name in ("confidence", "accuracy")]

@@ -1,4 +1,4 @@
-"""Figures of a comparison: one panel a site, one line or row a method."""
+"""Figures of a comparison: one panel for each site, one line or row for each method."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from fedmed_workflows.report.figures.metric_names import metric_of
 from fedmed_workflows.report.figures.panels import Panel, by_site, legend
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-"""Of Okabe and Ito, but for the yellow: told apart with any colour vision."""
+"""Colours of Okabe and Ito without the yellow: they differ for any colour vision."""
 
 STYLES = ("-", "--", ":", "-.")
-"""When the colours are used up they begin anew with the next of these."""
+"""Line styles; after the last colour, the colours start again with the next style."""
 
 ROW, PANEL = 0.3, 2.8
-"""Height of an arm's row and usual width of a panel, in inches."""
+"""Height of an arm's row and standard width of a panel, in inches."""
 
 
 def arm_styles(arms: Sequence[Arm]) -> dict[Arm, dict[str, Any]]:
-    """Colour and line of every arm, the same in every figure."""
+    """Assigns colour and line style to every arm, the same in every figure."""
     looks = [(color, style) for style in STYLES for color in COLORS]
     return {arm: {"color": look[0], "linestyle": look[1]} for arm, look in zip(arms, cycle(looks))}
 
 
 def drawn_arms(arms: Sequence[Arm]) -> list[Arm]:
-    """The arms that curves are drawn of: those trained across the sites, if there are any."""
+    """Selects the arms for curves: the federated ones if there are any, else all."""
     return [arm for arm in arms if arm.training == FEDERATED] or list(arms)
 
 
 def seed_points(values: SeedValues, places: Sequence[Place], key: str) -> dict[str, Figure]:
-    """The key metric of every arm at each site: every seed, their mean and its interval."""
+    """Draws the key metric of every arm at each site: every seed, the mean and its interval."""
     arms, styles = list(values), arm_styles(list(values))
 
     def draw(panel: Panel) -> None:
@@ -62,7 +62,7 @@ def seed_points(values: SeedValues, places: Sequence[Place], key: str) -> dict[s
 
 
 def validation_curves(runs: Sequence[ComparedRun], places: Sequence[Place], key: str) -> dict[str, Figure]:
-    """The key metric over the rounds at every unseen site, the mean over the seeds."""
+    """Draws the key metric over the rounds at every unseen site, as means over the seeds."""
     arms = drawn_arms(list(dict.fromkeys(run.arm for run in runs)))
     styles = arm_styles(list(dict.fromkeys(run.arm for run in runs)))
 
@@ -89,7 +89,7 @@ def validation_curves(runs: Sequence[ComparedRun], places: Sequence[Place], key:
 def curve_figure(
     name: str, curves: Curves, styles: Mapping[Arm, Mapping[str, Any]], x: str, y: str
 ) -> dict[str, Figure]:
-    """Curves of the arms at each site; beside them the diagonal, or of decision curves what needs no classifier."""
+    """Draws curves of the arms at each site, with the diagonal or, for decision curves, the references."""
     arms = drawn_arms(list(styles))
     highest = max(float(np.nanmax(y, initial=0)) for own in curves.values() for _, y in own.values())
 

@@ -14,30 +14,30 @@ from fedmed_workflows.comparison.results.site_scores import UNSEEN, Place, SeedM
 from fedmed_workflows.federation.training import FEDERATED
 
 LEAST_PAIRS = 6
-"""Below this the signed-rank test cannot give less than 0.05, whatever the differences: 2 / 2⁵ is 0.0625."""
+"""Smallest number of pairs for a test: with fewer, the signed-rank test cannot give p below 0.05 (2 / 2⁵ is 0.0625)."""
 
 DIGITS = 12
-"""Of a difference: what lies beyond them is the rounding of the means that it is a difference of."""
+"""Decimal places of a difference; further digits are rounding errors of the means."""
 
 
 @dataclass(frozen=True)
 class PairedTest:
-    """Two arms over the same seeds and sites.
+    """A paired test of two arms over the same seeds and sites.
 
     Attributes
     ----------
     first, second
         The arms.
     pairs
-        n: how many values both have of the same seed and site.
+        n, the number of values that both arms have for the same seed and site.
     difference
-        Mean of first less second with its 95% t interval over the pairs (``seeds`` is n).
+        Mean of first minus second with its 95% t interval over the pairs (``seeds`` is n).
     wilcoxon, t
-        p of Wilcoxon's signed-rank test and of the paired t test, two-sided; None where refused.
+        p of Wilcoxon's signed-rank test and of the paired t test, two-sided; None if refused.
     wilcoxon_holm, t_holm
-        The same corrected for the number of tests on the page.
+        The same values, corrected for the number of tests on the page.
     refused
-        Why there is no p; empty where there is.
+        The reason why there is no p, or an empty text.
     """
 
     first: Arm
@@ -52,9 +52,9 @@ class PairedTest:
 
 
 def paired_tests(values: SeedValues) -> list[PairedTest]:
-    """Tests between all methods of a federation, and of each method between its ways of training.
+    """Tests all pairs of federated methods, and for each method all pairs of its ways of training.
 
-    Pairs are values of the same seed and unseen site; where nothing was unseen, of the same seed and training site.
+    A pair has the same seed and unseen site; without unseen sites, the same seed and training site.
     """
     role = UNSEEN if any(place.role == UNSEEN for places in values.values() for place in places) else None
     tests = [
@@ -69,7 +69,7 @@ def paired_tests(values: SeedValues) -> list[PairedTest]:
 
 
 def holm(values: Sequence[float | None]) -> list[float | None]:
-    """p-values corrected for their number, those that are None left aside.
+    """Corrects p-values for their number; None stays None and is not counted.
 
     Notes
     -----

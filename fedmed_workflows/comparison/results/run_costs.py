@@ -1,4 +1,4 @@
-"""What methods cost: bytes, bytes until a score is reached, time and memory."""
+"""Costs of methods: bytes, bytes until a score is reached, time and memory."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from fedmed_workflows.federation.training import FEDERATED
 
 @dataclass(frozen=True)
 class Cost:
-    """What an arm's runs cost, means over them.
+    """Costs of an arm: means over its runs.
 
     Attributes
     ----------
     runs
-        Their number.
+        Number of runs.
     manifest_bytes
-        Of an update, one way.
+        Bytes of an update, one way.
     bytes
-        Sent and received by all sites in a run; None where nothing is exchanged.
+        Bytes that all sites sent and received in a run; None if nothing is exchanged.
     reached
-        How many runs reached the score.
+        Number of runs that reached the score.
     bytes_to_reach, rounds_to_reach
-        Until then, of the runs that did; None of none.
+        Bytes and rounds until the score was reached, of the runs that reached it; None if no run did.
     round_seconds
-        A round's training and aggregation, without its evaluation; None where nothing trained.
+        Seconds of training and aggregation in a round, without evaluation; None if nothing trained.
     peak_memory_bytes, peak_gpu_bytes
-        The largest of the runs'; None where not known.
+        The largest value of the runs; None if unknown.
     """
 
     runs: int
@@ -46,7 +46,7 @@ class Cost:
 
 
 def costs(runs: Sequence[ComparedRun], reach: float) -> dict[Arm, Cost]:
-    """What every arm's runs cost, and when they reached a score of :func:`validated`."""
+    """Computes the costs of every arm, and when its runs reached a score of :func:`validated`."""
     by_arm: dict[Arm, list[ComparedRun]] = {}
     for run in runs:
         by_arm.setdefault(run.arm, []).append(run)
@@ -54,7 +54,7 @@ def costs(runs: Sequence[ComparedRun], reach: float) -> dict[Arm, Cost]:
 
 
 def score_to_reach(runs: Iterable[ComparedRun]) -> float | None:
-    """The least of the methods' mean scores after the last round: what every federated method reaches on average."""
+    """Finds the lowest of the federated methods' mean scores after the last round: all reach it on average."""
     last: dict[Arm, list[float]] = {}
     for run in runs:
         scores = validated(run)
@@ -64,7 +64,7 @@ def score_to_reach(runs: Iterable[ComparedRun]) -> float | None:
 
 
 def validated(run: ComparedRun) -> list[tuple[int, float]]:
-    """Round and key metric of the aggregate at the unseen site; without one the mean over the trained sites."""
+    """Lists round and key metric of the aggregate at the unseen site; without one, the mean over the trained sites."""
     sites = [run.unseen] if run.unseen else run.trained_sites
     found = []
     for entry in run.result["history"]:
@@ -99,7 +99,7 @@ def _cost(runs: Sequence[ComparedRun], reach: float, exchanged: bool) -> Cost:
 
 
 def _bytes_by_round(run: ComparedRun) -> dict[int, int]:
-    """Bytes that all sites sent and received up to the end of each round."""
+    """Adds up the bytes that all sites sent and received until the end of each round."""
     total, by_round = 0, {}
     for entry in run.result["history"]:
         parts = entry.get("sites", {}).values()

@@ -1,4 +1,4 @@
-"""What the runs of a comparison gave at each site, seed by seed, and the mean and interval over the seeds."""
+"""Scores of a comparison at each site: by seed, and mean and interval over the seeds."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from fedmed_workflows.comparison.results.compared_run import Arm, ComparedRun
 from fedmed_workflows.evaluation.bootstrap import LEVEL
 
 UNSEEN, TRAINING = "unseen", "training"
-"""What a site was to a network: left out of its training, and then judged by all its images; or among those that it
-was trained on, and then judged by its own test images."""
+"""Role of a site for a network: left out of training and tested with all its images; or a training site, tested with
+its own test images."""
 
 
 @dataclass(frozen=True, order=True)
 class Place:
-    """A site, and what it was to the networks that were judged there."""
+    """A site and its role for the networks that were tested there."""
 
     site: str
     role: str
 
 
 SeedValues = dict[Arm, dict[Place, dict[int, float]]]
-"""A metric by arm, place and seed. A value that is not defined is left out."""
+"""Values of a metric by arm, place and seed, without undefined values."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class SeedMean:
     Attributes
     ----------
     mean
-        None where no seed has a value.
+        The mean; None if no seed has a value.
     low, high
-        95% interval of Student's t; None of fewer than two seeds.
+        95% interval of Student's t; None for fewer than two seeds.
     seeds
-        How many have a value.
+        Number of seeds with a value.
     """
 
     mean: float | None
@@ -50,11 +50,11 @@ class SeedMean:
 
 
 def seed_values(runs: Iterable[ComparedRun], metric: str) -> SeedValues:
-    """A metric of every arm at every place, seed by seed.
+    """Collects the values of a metric by arm, place and seed.
 
-    A site that takes part in several runs of a seed, which differ in the unseen site or in the site that trained alone,
-    counts with the mean over them. Of networks that were trained at one site alone, that site's own tests count as
-    ``training``, and the unseen site's as ``unseen``.
+    A site may take part in several runs of a seed, which differ in the unseen site or in the site that trained alone.
+    Then the mean over these runs counts. For networks that were trained at one site alone, the tests of this site count
+    as ``training`` and those of the unseen site as ``unseen``.
     """
     found: dict[tuple[Arm, Place, int], list[float]] = {}
     for run in runs:
@@ -70,7 +70,7 @@ def seed_values(runs: Iterable[ComparedRun], metric: str) -> SeedValues:
 
 
 def seed_mean(values: Sequence[float]) -> SeedMean:
-    """Mean and Student's t interval of values of different seeds."""
+    """Computes mean and Student's t interval of the values of different seeds."""
     count = len(values)
     mean = float(np.mean(values)) if count else None
     if mean is None or count < 2:
@@ -80,7 +80,7 @@ def seed_mean(values: Sequence[float]) -> SeedMean:
 
 
 def over_places(values: Mapping[Place, Mapping[int, float]], role: str) -> list[float]:
-    """By seed, the mean over the places of a role, every site alike; seeds that lack a site are left out."""
+    """Computes, for each seed with all sites, the mean over the places of a role with equal weights."""
     places = [seeds for place, seeds in values.items() if place.role == role]
     common = sorted(set.intersection(*(set(seeds) for seeds in places))) if places else []
     return [float(np.mean([seeds[seed] for seeds in places])) for seed in common]
@@ -88,16 +88,16 @@ def over_places(values: Mapping[Place, Mapping[int, float]], role: str) -> list[
 
 @dataclass(frozen=True)
 class Fairness:
-    """How evenly a method serves the sites.
+    """The fairness of a method over the sites.
 
     Attributes
     ----------
     worst
-        The lowest of the sites' means over the seeds, of a metric of which more is better; else the highest.
+        The worst of the sites' means over the seeds: the lowest, or the highest if lower is better.
     site
-        The site that has it.
+        The site with this mean.
     spread
-        Standard deviation over the sites' means; None of one site.
+        Standard deviation over the sites' means; None for one site.
     """
 
     worst: float | None
@@ -106,8 +106,12 @@ class Fairness:
 
 
 def fairness(values: Mapping[Place, Mapping[int, float]], role: str, lower_is_better: bool = False) -> Fairness:
-    """The worst site and the spread over the sites of a role, as Li et al., "Fair Resource Allocation in Federated
-    Learning", arXiv 1905.10497, judge fairness."""
+    """Computes the worst site and the spread over the sites of a role.
+
+    Notes
+    -----
+    Source: Li et al., "Fair Resource Allocation in Federated Learning", arXiv 1905.10497.
+    """
     means = {place.site: float(np.mean([*seeds.values()])) for place, seeds in values.items() if place.role == role}
     if not means:
         return Fairness(None, None, None)

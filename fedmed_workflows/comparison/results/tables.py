@@ -1,4 +1,4 @@
-"""The numbers of a comparison as rows of CSV files, and its main table as LaTeX."""
+"""Tables of a comparison: rows of CSV files, and the main table as LaTeX."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ COST_COLUMNS = ("method", "training", *Cost.__dataclass_fields__)
 CURVE_COLUMNS = ("method", "training", "site", "role", "curve", "x", "y")
 
 EVERY = "every site"
-"""Instead of a site's name: the mean over the sites of a role."""
+"""Name in the column of sites for the mean over the sites of a role."""
 
 LATEX = {"\\": r"\textbackslash{}", **{c: f"\\{c}" for c in "&%$#_{}"}, "~": r"\textasciitilde{}", "^": r"\^{}"}
 
 
 def score_rows(runs: Iterable[ComparedRun]) -> Iterator[dict[str, Any]]:
-    """Every number of every run: the rows of its ``metrics.csv``, with the run in front."""
+    """Yields every number of every run: the rows of its ``metrics.csv`` after columns that name the run."""
     for run in runs:
         of = (run.arm.method, run.arm.training, run.trained_at, run.seed, run.unseen)
         for row in metric_rows(run.result):
@@ -44,12 +44,12 @@ def score_rows(runs: Iterable[ComparedRun]) -> Iterator[dict[str, Any]]:
 
 
 def metric_groups(runs: Iterable[ComparedRun]) -> list[Group]:
-    """The groups of the metrics of the runs' scores, in the order to read them."""
+    """Groups the metrics of the runs' scores, in reading order."""
     return groups_of(score for run in runs for score in run.result["final"].values())
 
 
 def summary_rows(runs: Sequence[ComparedRun]) -> Iterator[dict[str, Any]]:
-    """Mean and interval over the seeds of every metric of every arm at every site, and over the sites of a role."""
+    """Yields mean and interval over the seeds, by metric, arm and site, and over the sites of a role."""
     for metric in (name for group in metric_groups(runs) for name in group.metrics):
         for arm, places in seed_values(runs, metric).items():
             means = {place: seed_mean([*seeds.values()]) for place, seeds in sorted(places.items())}
@@ -60,7 +60,7 @@ def summary_rows(runs: Sequence[ComparedRun]) -> Iterator[dict[str, Any]]:
 
 
 def test_rows(metric: str, tests: Iterable[PairedTest]) -> Iterator[dict[str, Any]]:
-    """A row for each pair of arms."""
+    """Yields a row for each pair of arms."""
     for test in tests:
         difference = {"difference": test.difference.mean, "low": test.difference.low, "high": test.difference.high}
         arms = {"metric": metric, "first": test.first.name, "second": test.second.name}
@@ -68,13 +68,13 @@ def test_rows(metric: str, tests: Iterable[PairedTest]) -> Iterator[dict[str, An
 
 
 def cost_rows(costs: Mapping[Arm, Cost]) -> Iterator[dict[str, Any]]:
-    """A row for each arm."""
+    """Yields a row for each arm."""
     for arm, cost in costs.items():
         yield {**asdict(arm), **asdict(cost)}
 
 
 def curve_rows(curves: Mapping[str, Curves]) -> Iterator[dict[str, Any]]:
-    """A row for each point of each curve, by the curve's kind, place and arm."""
+    """Yields a row for each point of each curve, by kind, place and arm."""
     for kind, places in curves.items():
         for place, arms in places.items():
             for arm, points in arms.items():
@@ -83,16 +83,16 @@ def curve_rows(curves: Mapping[str, Curves]) -> Iterator[dict[str, Any]]:
 
 
 def latex_table(values: SeedValues, role: str, key: str) -> str:
-    """The main table for a paper, in the package ``booktabs``' style: arms by sites, then the mean and the worst site.
+    """Writes the main table for a paper in the style of ``booktabs``: arms by sites, then mean and worst site.
 
     Parameters
     ----------
     values
-        Of the key metric.
+        Values of the key metric.
     role
-        Of the sites to show.
+        Role of the sites to show.
     key
-        The metric's name.
+        Name of the key metric.
     """
     metric = metric_of(key)
     sites = sorted({place for places in values.values() for place in places if place.role == role})
