@@ -131,7 +131,7 @@ def test_a_handler_that_is_an_entry_of_its_own_is_built_before_training(
     train = write_json(tmp_path, "t.json", {"nearby": handler, "+train#handlers": ["@nearby"]})
     with pytest.raises(RuntimeError) as refused:
         compare(comparison, methods=method(tmp_path, **{"+train_config": [train]}), output_dir=str(tmp_path / "runs"))
-    assert str(refused.value.__cause__).startswith("method 'b': mu: expected a number of at least 0, found -1")
+    assert str(refused.value.__cause__).startswith("method 'b': mu: found -1, expected a number of at least 0")
 
 
 def test_a_target_that_there_is_not_is_refused_before_training(comparison: dict[str, Any], tmp_path: Path) -> None:
