@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from importlib import import_module
-from importlib.util import find_spec
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
 from pkgutil import resolve_name
-from typing import Any, NoReturn
+from typing import Any
 
 import lazy_loader
 
@@ -23,7 +23,7 @@ class UnknownNameError(ImportError):
 
 
 def attach_face(
-    package: str, file: str, moved: Collection[str] = ()
+    package: str, file: str, moved: Mapping[str, str] | None = None
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """Builds the ``__getattr__``, ``__dir__`` and ``__all__`` of a package from the stub (``.pyi``) beside its file.
 
@@ -32,68 +32,74 @@ def attach_face(
     package, file
         The package's ``__name__`` and ``__file__``.
     moved
-        Names of old modules by whose paths configurations named classes before the faces.
+        Old modules by whose paths configurations named classes before the faces: their public names today, with blanks
+        between them.
     """
     load, names_of, names = lazy_loader.attach_stub(package, file)
+    _REFUSALS.add_face(package, names, moved or {})
 
     def load_name(name: str) -> Any:
         if name in names:
             return load(name)
-        if name in moved:
-            return _MovedModule(package, f"{package}.{name}", names)
-        if name.startswith("_") or find_spec(f"{package}.{name}") is not None:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        refuse(package, name, names)
+        raise AttributeError(f"module {package!r} has no attribute {name!r}{_similar(package, name)}")
 
     return load_name, names_of, names
 
 
-def moved_names(subpackage: str, moved: Collection[str] = ()) -> Callable[[str], Any]:
-    """Builds the ``__getattr__`` of a subpackage that has the name of an old module, or held the modules `moved`."""
-    package = subpackage.partition(".")[0]
+class _Refusals(MetaPathFinder):
+    """Refuses the import of names that are not there, with an error message that has the right public names.
 
-    def refuse_name(name: str) -> Any:
-        names = import_module(package).__all__
-        if name in moved:
-            return _MovedModule(package, f"{subpackage}.{name}", names)
-        if name in names:
-            raise UnknownNameError(_moved_text(package, subpackage, name))
-        raise AttributeError(f"module {subpackage!r} has no attribute {name!r}")
-
-    return refuse_name
-
-
-def refuse(package: str, name: str, names: Collection[str]) -> NoReturn:
-    """Refuses a name that a package does not export.
-
-    Raises
-    ------
-    UnknownNameError
-        Always; the message has similar public names, and the list of all public names.
+    Python asks this finder last. :func:`pydoc.locate`, with which MONAI finds a ``_target_``, imports every longer part
+    of a path, so a path that goes below a face to one of its public names is refused here, too.
     """
-    near = get_close_matches(name, names, 3, 0.6)
-    meant = f"; did you mean {' or '.join(f'{package}.{found}' for found in near)}?" if near else ""
-    raise UnknownNameError(f"{package} has no public name {name!r}{meant}; it has {', '.join(sorted(names))}")
+
+    def __init__(self) -> None:
+        self.names: dict[str, list[str]] = {}
+        self.moved: dict[str, str] = {}
+
+    def add_face(self, package: str, names: list[str], moved: Mapping[str, str]) -> None:
+        """Adds the public names of a package, and the modules that it had before."""
+        self.names[package] = names
+        self.moved |= {f"{package}.{module}": public for module, public in moved.items()}
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """Finds nothing but the folders of old modules, so that the import reaches the modules."""
+        parent, _, name = fullname.rpartition(".")
+        package = fullname.partition(".")[0]
+        if package not in self.names or not parent or name.startswith("_"):
+            return None
+        if fullname in self.moved:
+            raise UnknownNameError(_moved_text(fullname, package, self.moved[fullname].split()))
+        if any(module.startswith(f"{fullname}.") for module in self.moved):
+            return ModuleSpec(fullname, None, is_package=True)
+        if parent in self.names:
+            self._check_public(parent, name)
+        elif name in self.names[package]:
+            raise UnknownNameError(_moved_text(fullname, package, [name]))
+        return None
+
+    def _check_public(self, face: str, name: str) -> None:
+        names = self.names[face]
+        if name not in names:
+            known = ", ".join(sorted(names))
+            raise UnknownNameError(f"{face} has no public name {name!r}{_similar(face, name)}; it has {known}")
 
 
-class _MovedModule:
-    """Replaces an old module: refuses every name below it with an error message that has the new name."""
-
-    def __init__(self, package: str, path: str, names: Collection[str]) -> None:
-        self._package, self._path, self._names = package, path, names
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        if name in self._names:
-            raise UnknownNameError(_moved_text(self._package, self._path, name))
-        if name.islower():
-            return _MovedModule(self._package, f"{self._path}.{name}", self._names)
-        refuse(self._package, name, self._names)
+_REFUSALS = _Refusals()
+sys.meta_path.append(_REFUSALS)
 
 
-def _moved_text(package: str, path: str, name: str) -> str:
-    return f"{path}.{name} is an inner path that is gone, expected the public name {package}.{name}"
+def _moved_text(path: str, package: str, names: list[str]) -> str:
+    expected = " or ".join(f"{package}.{name}" for name in names)
+    return f"{path} is an inner path, expected the public name {expected}"
+
+
+def _similar(face: str, name: str) -> str:
+    """Names the same public name of another face, or the similar ones of this face."""
+    faces = _REFUSALS.names
+    same = [f"{other}.{name}" for other in faces if name in faces[other]]
+    near = same or [f"{face}.{found}" for found in get_close_matches(name, faces[face], 3, 0.6)]
+    return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
 def run_command(package: str, commands: Mapping[str, str]) -> int | None:

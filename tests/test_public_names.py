@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from pydoc import locate
+from pydoc import ErrorDuringImport, locate
 from typing import Any
 
 import pytest
 from monai.bundle import ConfigParser
+from nvflare.fuel.utils.class_loader import load_class
 
 from fedmed_faces import UnknownNameError
 
@@ -88,33 +90,57 @@ def test_documents_name_nothing_but_public_names() -> None:
     assert [(file, name) for file, name in found if not is_public(name)] == []
 
 
-@pytest.mark.parametrize(
-    ("path", "expected"),
-    [
-        ("fedmed_workflows.moon.MOON", "fedmed_workflows.MOON"),
-        ("fedmed_workflows.federation.Federation", "fedmed_workflows.Federation"),
-        ("fedmed_workflows.evaluation.ScoreFile", "fedmed_workflows.ScoreFile"),
-        ("fedmed_workflows.sites.ClassificationSites", "fedmed_workflows.ClassificationSites"),
-        ("fedmed_workflows.exchange.trainable_parameters", "fedmed_workflows.trainable_parameters"),
-        ("fedmed_workflows.engines.nvflare_executor.SiteExecutor", "fedmed_workflows.SiteExecutor"),
-        ("fedmed_workflows.clinic.watched_archive.watch_source", "fedmed_workflows.watch_source"),
-        ("fedmed_workflows.clinic.watch.Watch", "fedmed_workflows.Watch"),
-        ("fedmed_networks.class_names.checkpoint_class_names", "fedmed_networks.checkpoint_class_names"),
-        ("fedmed_transforms.dicomweb_studies.open_studies", "fedmed_transforms.open_studies"),
-        ("fedmed_transforms.studies.find_studies", "fedmed_transforms.find_studies"),
-    ],
-)
+OLD_PATHS = {
+    "fedmed_workflows.moon.MOON": "fedmed_workflows.MOON",
+    "fedmed_workflows.federation.Federation": "fedmed_workflows.Federation",
+    "fedmed_workflows.evaluation.ScoreFile": "fedmed_workflows.ScoreFile",
+    "fedmed_workflows.sites.ClassificationSites": "fedmed_workflows.ClassificationSites",
+    "fedmed_workflows.exchange.trainable_parameters": "fedmed_workflows.trainable_parameters",
+    "fedmed_workflows.engines.nvflare_executor.SiteExecutor": "fedmed_workflows.SiteExecutor",
+    "fedmed_workflows.engines.simulated_statistics.SimulatedStatistics": "fedmed_workflows.SimulatedStatistics",
+    "fedmed_workflows.clinic.watched_archive.source_of": "fedmed_workflows.watch_source",
+    "fedmed_workflows.clinic.watch.Watch": "fedmed_workflows.Watch",
+    "fedmed_networks.class_names.checkpoint_class_names": "fedmed_networks.checkpoint_class_names",
+    "fedmed_transforms.dicomweb_studies.studies_of": "fedmed_transforms.open_studies",
+    "fedmed_transforms.studies.find_studies": "fedmed_transforms.find_studies",
+}
+"""Inner paths that configurations had before the faces, with the public names of today."""
+
+
+@pytest.mark.parametrize(("path", "expected"), OLD_PATHS.items())
 def test_an_old_inner_path_is_refused_with_the_new_name(path: str, expected: str) -> None:
-    message = f"^{re.escape(path)} is an inner path that is gone, expected the public name {re.escape(expected)}$"
-    with pytest.raises(UnknownNameError, match=message):
+    with pytest.raises(ErrorDuringImport, match=f"is an inner path, expected the public name {re.escape(expected)}$"):
         ConfigParser({"part": {"_target_": path}}).get_parsed_content("part")
     assert locate(expected) is not None
 
 
+def test_the_old_path_of_a_policy_is_refused_with_the_new_name() -> None:
+    with pytest.raises(TypeError, match="expected the public name fedmed_workflows.SiteExecutor$"):
+        load_class("fedmed_workflows.engines.nvflare_executor.SiteExecutor")
+    with pytest.raises(TypeError, match="did you mean fedmed_workflows.SiteExecutor"):
+        load_class("fedmed_workflows.SiteExecuter")
+
+
+def test_the_import_of_an_old_module_is_refused_with_its_public_names() -> None:
+    names = "fedmed_workflows.FACMICLoss or fedmed_workflows.AdaptationInferer or fedmed_workflows.FeatureInferer"
+    with pytest.raises(UnknownNameError, match=f"^fedmed_workflows.facmic is an inner path, expected .* {names}$"):
+        import_module("fedmed_workflows.facmic")
+
+
 def test_a_name_that_is_not_there_says_which_there_are() -> None:
-    with pytest.raises(UnknownNameError) as refused:
+    with pytest.raises(ErrorDuringImport) as refused:
         ConfigParser({"part": {"_target_": "fedmed_workflows.StoredResult"}}).get_parsed_content("part")
     assert "no public name 'StoredResult'; did you mean fedmed_workflows.StoredResults?" in str(refused.value)
     assert "it has AdaptationInferer, AdversarialInferer" in str(refused.value)
-    with pytest.raises(UnknownNameError, match="fedmed_transforms has no public name 'loadimage'; did you mean"):
-        locate("fedmed_transforms.loadimage")
+    import_module("fedmed_workflows.aggregation")
+    with pytest.raises(ErrorDuringImport, match="'FedAvgM'; did you mean fedmed_workflows.aggregation.FedAvgM"):
+        locate("fedmed_workflows.FedAvgM")
+    with pytest.raises(ErrorDuringImport, match="fedmed_workflows.aggregation has no public name 'FedMedian'"):
+        locate("fedmed_workflows.aggregation.FedMedian")
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_a_face_is_a_module_like_any_other(face: str) -> None:
+    package = import_module(face)
+    assert not hasattr(package, "pytest_plugins") and getattr(package, "nothing", None) is None
+    assert all(inspect.getmembers(package))
