@@ -81,13 +81,13 @@ def archive(work: Path) -> Iterator[str]:
 
 
 def uids(work: Path, keyword: str) -> list[str]:
-    """Of every study, in order."""
+    """Returns the value of an element in the header of every study, in order."""
     folders = sorted((work / "studies").iterdir())
     return [str(pydicom.dcmread(min(folder.iterdir()))[keyword].value) for folder in folders]
 
 
 def entries(work: Path, path: str) -> dict[str, Any]:
-    """Of inference.json."""
+    """Returns the entries of ``inference.json`` for a path."""
     bundle = work / BUNDLE
     return {
         "config_file": str(bundle / "configs" / "inference.json"), "bundle_root": str(bundle),
@@ -144,7 +144,7 @@ def whole(spans: Spans) -> float:
 
 
 def masks(work: Path, path: str) -> list[np.ndarray]:
-    """What a path's DICOM SEG files hold, of every study in order, on the study's own grid."""
+    """Reads the masks in a path's DICOM SEG files, for every study in order, on the study's own grid."""
     from fedmed_transforms import SegmentationToLabelsd, load_image
 
     files = {str(pydicom.dcmread(file)["StudyInstanceUID"].value): file for file in (work / path).rglob("*_seg.dcm")}
@@ -166,7 +166,7 @@ def check_same(work: Path, paths: Sequence[str]) -> None:
 
 
 def compared(ours: dict[str, Any], label: dict[str, Any]) -> dict[str, float]:
-    """How many times as long MONAI Label takes, and as much memory it needs at most."""
+    """Returns the ratios of MONAI Label's times and peak memory to those of the bundle's commands."""
     peaks = [max(size for part in path.values() for size in part["peak_mb"].values()) for path in (label, ours)]
     times = {name: round(label[name]["whole"] / ours[name]["whole"], 2) for name in ours}
     return {**times, "memory": round(peaks[0] / peaks[1], 2)}

@@ -31,7 +31,7 @@ SAMPLE_SECONDS = 0.1
 
 
 def loopback_bytes() -> int:
-    """What this network's loopback has carried, each byte once."""
+    """Returns the bytes that this network's loopback has carried, each byte counted once."""
     (line,) = [line for line in Path("/proc/net/dev").read_text().splitlines() if line.strip().startswith("lo:")]
     return int(line.split(":")[1].split()[0])
 

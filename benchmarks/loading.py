@@ -94,7 +94,7 @@ def timed(work: Callable[[], Any], repeats: int) -> dict[str, float]:
 
 
 def monai_reader(name: str) -> Callable[[Path], Any]:
-    """What MONAI's reader alone gives: an array of the file's own type and its metadata."""
+    """Returns a function that calls MONAI's reader alone, for an array of the file's own type and its metadata."""
     import monai.data
 
     def read(path: Path) -> Any:
@@ -131,7 +131,7 @@ def dcm2niix(path: Path) -> Any:
 
 
 def readers(path: Path) -> dict[str, Callable[[Path], Any]]:
-    """What is measured on a path."""
+    """Returns the readers that are measured on a path, by name."""
     names = ["PydicomReader"] if path.is_dir() else ["NibabelReader"]
     found: dict[str, Callable[[Path], Any]] = {"fedmed": load_image, "SimpleITK": simple_itk}
     for name in [*names, "ITKReader"]:

@@ -1,4 +1,4 @@
-"""What each further site costs in one process, beside its attention, optimiser state and features.
+"""Measures the memory of each further site in one process, beside its attention, optimiser state and features.
 
     python benchmarks/sites_memory.py
 

@@ -65,7 +65,7 @@ class CuttingLink:
                         return
 
     def _pass(self, source: socket.socket, target: socket.socket, to_server: bool) -> bool:
-        """Whether the connection goes on."""
+        """Forwards one piece of data; returns False when the connection has ended or is cut."""
         try:
             data = source.recv(BUFFER)
         except OSError:

@@ -1,4 +1,4 @@
-"""What David Clunie's dciodvfy says of a DICOM object: whether it is what the standard says its kind is."""
+"""Checks a DICOM object against the standard's definition of its kind, by David Clunie's dciodvfy."""
 
 from __future__ import annotations
 

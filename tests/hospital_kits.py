@@ -66,7 +66,7 @@ def provision(
 
 
 def project(address: str, sites: Sequence[str], encrypted: bool) -> dict[str, Any]:
-    """What NVFlare calls a project: a server, sites, and one admin who may do everything."""
+    """Returns a project of NVFlare: a server, sites, and one admin who may do everything."""
     server = {"name": "server", "type": "server", "org": "fedmed", "fed_learn_port": PORT, "default_host": address}
     clients = [{"name": site, "type": "client", "org": "fedmed"} for site in sites]
     admin = {"name": ADMIN, "type": "admin", "org": "fedmed", "role": "project_admin"}

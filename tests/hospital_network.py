@@ -163,7 +163,7 @@ class HospitalNetwork:
         return done.stdout
 
     def log(self, host: str) -> str:
-        """What a host's own process has printed since its last start, and the processes of its jobs with it."""
+        """Returns the output of a host's own process and of its jobs' processes since its last start."""
         return (self.folder / f"{host}.log").read_text(errors="replace")
 
     def _launch(self, host: str) -> None:

@@ -94,7 +94,7 @@ class OrthancServer:
         self._end(signal.SIGTERM)
 
     def count(self, level: str = "instances") -> int:
-        """How many ``patients``, ``studies``, ``series`` or ``instances`` it holds."""
+        """Counts the server's ``patients``, ``studies``, ``series`` or ``instances``."""
         return len(requests.get(f"{self.rest}/{level}", timeout=END_SECONDS).json())
 
     def upload(self, folder: Path) -> None:

@@ -24,7 +24,7 @@ sys.addaudithook(_note)
 
 
 def needs_processes(commands: Sequence[Sequence[str]]) -> bool:
-    """Whether these commands are servers or several interpreters, so that a test of them needs the marker."""
+    """Tells if these commands are servers or several interpreters, so that a test of them needs the marker."""
     interpreters = [command for command in commands if Path(command[0]).name.startswith("python")]
     return len(interpreters) > 1 or any(
         Path(command[0]).name in SERVERS or any(part.startswith("nvflare") for part in command) for command in commands

@@ -41,14 +41,14 @@ class WatchProcess:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """The process id of the watch."""
         pid = self._process.pid
         assert pid is not None
         return pid
 
     @property
     def alive(self) -> bool:
-        """Whether it runs."""
+        """True while the process runs."""
         return self._process.is_alive()
 
     def end(self, how: signal.Signals) -> int | None:
@@ -74,7 +74,7 @@ def errors(output_dir: Path) -> dict[str, str]:
 
 
 def attempts(output_dir: Path) -> dict[str, int]:
-    """How often each study was begun since it last changed."""
+    """Returns the number of attempts at each study since it last changed."""
     return {key: count for key, _, _, count in _rows(output_dir)}
 
 

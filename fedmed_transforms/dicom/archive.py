@@ -15,7 +15,7 @@ SURELY_HELD = 2**28
 """Bytes that a zip may hold however small it is."""
 
 USUAL_RATIO = 128
-"""How many times their zip's size files are at most: images compress ten times, blank ones more."""
+"""The largest usual ratio of the files' size to their zip's: images compress ten times, blank ones more."""
 
 LARGEST_RATIO = 1032
 """Deflate cannot expand more than this (zlib's technical details), so an entry that claims to is false."""

@@ -170,8 +170,7 @@ def decimals_of(holder: Dataset, keyword: str) -> list[float]:
 
 
 def _dose_offsets(header: Dataset, frames: int) -> list[float]:
-    """Reads the distances of a dose grid's planes from the first, in mm; an empty list for other images.
-    """
+    """Reads the distances of a dose grid's planes from the first, in mm; an empty list for other images."""
     values = decimals_of(header, "GridFrameOffsetVector")
     if values and len(values) != frames:
         raise Damaged(f"GridFrameOffsetVector with {len(values)} values, expected {frames}")

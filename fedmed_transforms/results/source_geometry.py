@@ -79,8 +79,7 @@ def _distance(planes: Sequence[FramePlane], shared: FramePlane) -> float | None:
 
 
 def _written(header: Dataset, positions: Sequence[Any], measures: Dataset, cosines: Dataset) -> Dataset:
-    """Copies a header and writes the geometry into it, both as a single-frame and as a multi-frame image.
-    """
+    """Copies a header and writes the geometry into it, both as a single-frame and as a multi-frame image."""
     copy = header[:]
     copy.pop("SpacingBetweenSlices", None)
     places = [_item(ImagePositionPatient=position) for position in positions]

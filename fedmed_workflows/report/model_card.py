@@ -7,7 +7,6 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,10 @@ from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from fedmed_transforms.whole_file import write_whole
-from fedmed_workflows.report.figures.curves import byte_unit, trained_rounds
+from fedmed_workflows.report.figures.curves import trained_rounds
 from fedmed_workflows.report.figures.metric_names import groups_of, metric_of
 from fedmed_workflows.report.page import by_class, exchanged
+from fedmed_workflows.report.rendering import readable_size, template_source
 from fedmed_workflows.report.tables import finite
 
 CARD = "MODEL_CARD.md"
@@ -78,14 +78,10 @@ def _template() -> Any:
     # Names of sites and classes may hold any text: all values are escaped. StrictUndefined finds misspelt names.
     environment = Environment(
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
-        finalize=markdown_text, loader=FunctionLoader(_source),
+        finalize=markdown_text, loader=FunctionLoader(template_source),
     )  # fmt: skip
-    environment.filters |= {"interval": _interval, "size": _size, "plain": _plain}
+    environment.filters |= {"interval": _interval, "size": readable_size, "plain": _plain}
     return environment.get_template("model_card.md")
-
-
-def _source(name: str) -> str:
-    return files("fedmed_workflows.report").joinpath(name).read_text("utf-8")
 
 
 def _segments(metadata: Mapping[str, Any]) -> bool:
@@ -138,11 +134,6 @@ def _interval(score: Mapping[str, Any] | None, digits: int = 3) -> str:
         return "–"
     ends = "" if low is None or high is None else f" ({low:.{digits}f}–{high:.{digits}f})"
     return f"{value:.{digits}f}{ends}"
-
-
-def _size(number: int) -> str:
-    size, unit = byte_unit(number)
-    return f"{number / size:.{0 if size == 1 else 2}f} {unit}"
 
 
 def _plain(value: Any) -> str:

@@ -29,10 +29,11 @@ def render(template: str, values: Mapping[str, Any]) -> str:
 def _environment() -> Environment:
     # Names of sites and classes are untrusted input, so everything is escaped. A misspelt name is an error.
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=FunctionLoader(_source)
-    )
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        loader=FunctionLoader(template_source),
+    )  # fmt: skip
     environment.filters |= {
-        "size": _size,
+        "size": readable_size,
         "json": lambda value: json.dumps(value, ensure_ascii=False),
         "address": lambda name: quote(name, safe=""),
         "path": quote,
@@ -65,10 +66,12 @@ def _picture(name: str, figure: Figure, content: bytes, captions: Mapping[str, t
     }
 
 
-def _source(name: str) -> str:
+def template_source(name: str) -> str:
+    """Reads the text of one of this package's templates."""
     return files("fedmed_workflows.report").joinpath(name).read_text("utf-8")
 
 
-def _size(number: int) -> str:
+def readable_size(number: int) -> str:
+    """Formats a number of bytes in the largest unit that suits it."""
     size, unit = byte_unit(number)
     return f"{number / size:.{0 if size == 1 else 2}f} {unit}"

@@ -34,7 +34,7 @@ def small_sam() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def organ() -> dict[str, Any]:
-    """What the phantoms' labels hold."""
+    """Settings for the phantoms' labels: the channel of the organ and the pattern of the patients' names."""
     return {"channels": {"organ": [1]}, "patient_pattern": "^([a-z]+-[0-9]+)"}
 
 

@@ -41,7 +41,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 def entries(
     kind: str, small_sam: dict[str, Any], small_clip: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, Any]:
-    """Of inference.json, for a network that is there in a moment."""
+    """Entries of ``inference.json``, with a small network that loads quickly."""
     monkeypatch.setattr(FedMSA, "forward", Bright.forward)
     if kind == "segmentation":
         root, network = BUNDLES / "fedmsa_segmentation", FedMSA(model_type=small_sam["model_type"], image_size=64)
@@ -58,7 +58,7 @@ def entries(
 
 
 def modalities(orthanc: OrthancServer, study: str) -> list[str]:
-    """Of a study's series."""
+    """Returns the modalities of a study's series."""
     return sorted(series.Modality for series in query_series(DicomWebServer(orthanc.url), study).values())
 
 

@@ -1,4 +1,4 @@
-"""What every bundle's folder holds and promises as text, and MONAI's check of its metadata."""
+"""Tests the files and the promised texts in every bundle's folder, and MONAI's check of its metadata."""
 
 from __future__ import annotations
 

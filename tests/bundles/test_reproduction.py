@@ -51,7 +51,7 @@ TRAINED: dict[str, tuple[list[str], list[str] | None]] = {
 
 
 def value(words: list[str], option: str) -> str:
-    """What the command gives for an option."""
+    """Returns the value that the command gives for an option."""
     return words[words.index(option) + 1]
 
 
@@ -100,7 +100,7 @@ def execute(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def settings(words: list[str]) -> dict[str, Any]:
-    """What the command's configuration files say together."""
+    """Loads the command's configuration files, merged as MONAI merges them."""
     files = value(words, "--config_file")
     parsed: dict[str, Any] = ConfigParser.load_config_files(yaml.safe_load(files) if files.startswith("[") else files)
     return parsed

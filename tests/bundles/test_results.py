@@ -28,7 +28,7 @@ def rows(name: str, table: str, **wanted: str) -> list[dict[str, str]]:
 
 
 def entries(name: str) -> dict[str, Any]:
-    """What the committed configuration makes of the bundle's."""
+    """Returns the bundle's entries with those of the committed configuration on top."""
     files = (ROOT / "bundles" / RESULTS[name][0] / "configs" / "compare.json", small(name))
     return {id_: entry for file in files for id_, entry in json.loads(file.read_text()).items()}
 

@@ -33,7 +33,7 @@ def federation(federation: dict[str, Any], method: str) -> dict[str, Any]:
 
 
 def entries(federation: dict[str, Any], name: str, **changed: Any) -> dict[str, Any]:
-    """Of a round of a method's federation."""
+    """Returns the entries for one round of a method's federation."""
     own = Path(federation["config_file"])
     overlay = own.parent / "methods" / f"{name}.json"
     return {**federation, "config_file": [str(own), str(overlay)], "rounds": 1, **changed}

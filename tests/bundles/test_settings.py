@@ -91,7 +91,7 @@ def differences(root: Path, name: str) -> list[str]:
 
 
 def is_default(cell: str, value: Any) -> bool:
-    """Whether a cell states a value: as JSON, or in words where the value is computed."""
+    """Tells if a cell states a value: as JSON, or in words where the value is computed."""
     if cell == ALL_METHODS:
         return isinstance(value, dict) and all(isinstance(files, list) for files in value.values())
     return value in COMPUTED[cell] if cell in COMPUTED else cell == f"`{json.dumps(value, ensure_ascii=False)}`"

@@ -7,7 +7,7 @@ from torch import nn
 
 
 class Bright(nn.Module):
-    """Of SAM's form: one class, a logit above zero where the picture is brighter than a half."""
+    """A network of SAM's form: one class, a logit above zero where the picture is brighter than a half."""
 
     def __init__(self) -> None:
         super().__init__()

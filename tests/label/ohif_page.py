@@ -69,7 +69,7 @@ class OhifPage:
         self.page.get_by_role("button", name="Yes").click(timeout=1000 * SHOWN_SECONDS)
 
     def views(self) -> list[np.ndarray]:
-        """What the viewports show: (rows, columns, 3), 0 to 255."""
+        """Returns the pictures that the viewports show: (rows, columns, 3), 0 to 255."""
         canvases = self.page.locator("canvas.cornerstone-canvas")
         boxes = canvases.evaluate_all("all => all.map(one => one.getBoundingClientRect().toJSON())")
         shown = np.asarray(Image.open(io.BytesIO(self.page.screenshot())).convert("RGB")).astype(int)

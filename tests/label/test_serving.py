@@ -1,4 +1,4 @@
-"""What MONAI Label answers with the three bundles, in the geometry of the source, through its REST interface."""
+"""Tests the REST answers of MONAI Label with the three bundles: their content, in the geometry of the source."""
 
 from __future__ import annotations
 

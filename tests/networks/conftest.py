@@ -1,4 +1,4 @@
-"""What tests of SAM's networks need: a small SAM with positions that are not zero, and its golden numbers."""
+"""Fixtures for tests of SAM's networks: a small SAM with positions that are not zero, and its golden numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a refusal says, of errors that wrap one another."""
+"""Tests a refusal's message for errors that wrap one another."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from fedmed_transforms.dicom.geometry.orthonormal import MOST_TURN
 Array: TypeAlias = npt.NDArray[Any]
 
 TOLERANCE = 0.1
-"""How far a mask's voxel may lie from the image's pixel that it belongs to, relative to the voxel's shortest edge.
+"""The largest distance of a mask's voxel from its pixel in the image, relative to the voxel's shortest edge.
 
 Rounding in headers loses a hundredth of a millimetre, which is far less; a mask on other tissue is far more. Where the
 image's directions are not quite perpendicular, :func:`_turned` adds the displacement of written files.

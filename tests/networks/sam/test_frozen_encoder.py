@@ -1,4 +1,4 @@
-"""What networks with the same frozen foundation share, and when one of them shares nothing any more."""
+"""Tests the tensors that networks with the same frozen foundation share, and the cases that end the sharing."""
 
 from __future__ import annotations
 

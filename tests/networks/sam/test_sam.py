@@ -1,4 +1,4 @@
-"""What FedSAM and FedMSA have in common: shapes, precision, checkpointing, exports, and the states they refuse."""
+"""Tests FedSAM and FedMSA alike: shapes, precision, checkpointing, exports, and the states they refuse."""
 
 from __future__ import annotations
 

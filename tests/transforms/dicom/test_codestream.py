@@ -1,4 +1,4 @@
-"""What a compressed frame says of itself is checked before a decoder makes up what is not there."""
+"""Tests the checks of a compressed frame's declared size and end, without which a decoder fills in missing data."""
 
 from __future__ import annotations
 

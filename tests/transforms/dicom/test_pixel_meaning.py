@@ -1,4 +1,4 @@
-"""What stored bits mean: small DICOM files whose values are known, in every way that the standard lets them lie."""
+"""Tests the values of stored bits: small DICOM files with known values, in every layout that the standard allows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which series a path holds: files, folders, DICOMDIRs and zips, and how one of several is chosen."""
+"""Tests the series found in a path (files, folders, DICOMDIRs and zips) and the choice of one among several."""
 
 from __future__ import annotations
 

@@ -53,13 +53,13 @@ class Loaded(NamedTuple):
 
     @property
     def failed(self) -> bool:
-        """Whether it was neither loaded nor refused by its name, or took more time or memory than it may."""
+        """True if the file was neither loaded nor refused by its name, or took more time or memory than it may."""
         slow = self.kind != BOMBS and self.seconds > CPU_SECONDS
         return self.outcome not in ("loaded", "refused") or slow or self.grown > HELD.get(self.kind, DAMAGED_HELD)
 
 
 def outcome(path: Path, **rules: object) -> str:
-    """Whether a file loaded, was refused by an error that names it, or led to anything else."""
+    """Loads a file; returns ``loaded``, ``refused`` for an error that names the file, else a text about the error."""
     try:
         load_image(path, **rules)
     except ValueError as error:

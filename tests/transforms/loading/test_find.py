@@ -1,4 +1,4 @@
-"""Which images a folder holds: series, pictures, and what is none."""
+"""Tests the images found in a folder: series, pictures, and files that are no images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is refused stays refused on every way in, and rules change no more than they say."""
+"""Tests that every way of loading refuses the same files, and that a rule changes only the case it names."""
 
 from __future__ import annotations
 

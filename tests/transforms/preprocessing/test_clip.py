@@ -1,4 +1,4 @@
-"""What CLIP eats: the same as open_clip's own preprocessing makes of the same picture."""
+"""Tests CLIP's input against open_clip's own preprocessing of the same picture."""
 
 from __future__ import annotations
 

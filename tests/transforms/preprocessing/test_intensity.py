@@ -88,7 +88,7 @@ def test_dictionary_form_scales_its_keys_only(scan: torch.Tensor) -> None:
 @pytest.mark.parametrize("size", [1, 2, 3, 101, 1000, 4097])
 @pytest.mark.parametrize("dark", [0.0, 0.7])
 def test_quantiles_are_those_of_numpy_to_the_bit(size: int, dark: float) -> None:
-    """Of tensors on the CPU and, by the sort that accelerators use, of the same values; with and without ties."""
+    """Tests tensors on the CPU and the same values by the sort that accelerators use, with and without ties."""
     random = np.random.default_rng(size)
     values = torch.as_tensor(random.normal(0, 1e3, size) * (random.random(size) >= dark), dtype=torch.float32)
     fractions = [0, 1e-9, 0.01, 1 / 3, 0.5, 0.61, 0.99, 0.995, 1]

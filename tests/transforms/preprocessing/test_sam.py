@@ -1,4 +1,4 @@
-"""What SAM eats and answers: the same as segment_anything's own code makes of the same pictures and logits."""
+"""Tests SAM's input and output against segment_anything's own code, for the same pictures and logits."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_grey_is_the_same_in_three_channels() -> None:
 
 
 def test_black_and_white_by_hand() -> None:
-    """Of a row of black and white pixels at its own size: (0 - 123.675) / 58.395 and (255 - 103.53) / 57.375."""
+    """A row of black and white pixels at its own size gives (0 - 123.675) / 58.395 and (255 - 103.53) / 57.375."""
     found = SamPreprocess(2)(torch.tensor([[[[0.0, 1.0]]]])).as_tensor()
     assert found[0, 0, 0, 0] == pytest.approx(-2.117904, abs=1e-5)
     assert found[0, 2, 0, 1] == pytest.approx(2.640000, abs=1e-5)

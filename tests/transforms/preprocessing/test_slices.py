@@ -133,7 +133,7 @@ def test_slices_without_label_are_kept_one_in_so_many(labelled: tuple[int, ...],
 
 
 def test_label_and_images_are_cut_alike_and_go_back() -> None:
-    """Of an isotropic volume whose label has a header with rounded numbers: what decides is the first image's."""
+    """The first image's header decides for an isotropic volume whose label has rounded numbers in its header."""
     image = volume_of(spacing=(1.0, 1.0, 1.0))
     label = MetaTensor(image.as_tensor() % 2, affine=image.affine + 0.004, meta={"filename_or_obj": "label.nii"})
     second = volume_of(spacing=(1.0, 1.0, 1.0), file="second.nii")

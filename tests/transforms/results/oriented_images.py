@@ -48,7 +48,7 @@ def rounded(cosines: Vector, decimals: int) -> Vector:
 
 
 def accepted(cosines: Vector) -> bool:
-    """Whether cosines are of unit length and perpendicular within a thousandth, as the loader accepts them."""
+    """Tells if cosines are of unit length and perpendicular within a thousandth, as the loader accepts them."""
     lengths = np.linalg.norm(cosines, axis=1)
     return bool((abs(lengths - 1) <= 1e-3).all() and abs(cosines[0] @ cosines[1]) <= 1e-3)
 

@@ -16,7 +16,7 @@ from fedmed_transforms.results.save_segmentation import SaveSegmentationd
 
 
 def predicted(path: Path, channels: int = 1) -> MetaTensor:
-    """What is bright in a picture, as a network that sees slices would find it; further channels are empty."""
+    """Returns a mask of a picture's bright pixels, as from a network that sees slices; further channels are empty."""
     slices = VolumeToSlices()(load_image(path))
     results = torch.zeros(1, channels, *slices.shape[2:])
     results[:, 0] = (slices.as_tensor()[:, 0] > 100).float()

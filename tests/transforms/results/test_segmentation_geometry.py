@@ -51,7 +51,7 @@ def apart(mask: MetaTensor, found: Any, affine: Any) -> Any:
 
 
 def shift_of(image: MetaTensor) -> float:
-    """How far in mm the last slice lies beside the first, as seen along the normal: highdicom stacks without it."""
+    """Returns the shift in mm of the last slice from the first across the normal; highdicom stacks without it."""
     affine = np.asarray(image.affine)[:3]
     normal = np.cross(affine[:, 0], affine[:, 1])
     normal, way = normal / np.linalg.norm(normal), (image.shape[3] - 1) * affine[:, 2]

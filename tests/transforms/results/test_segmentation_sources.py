@@ -1,4 +1,4 @@
-"""What a segmentation's sources may be: multi-frame images, pictures without a position, and what is refused."""
+"""Tests the sources of a segmentation: multi-frame images, pictures without a position, and refused images."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def study(save_series: Callable[..., Path], orthanc: OrthancServer, tmp_path: Pa
 
 
 def instances(folder: Path) -> dict[str, pydicom.Dataset]:
-    """What lies in a folder, by SOPInstanceUID."""
+    """Reads the DICOM files in a folder, by SOPInstanceUID."""
     found = [pydicom.dcmread(file) for file in folder.rglob("*") if file.is_file()]
     assert len({dicom.SOPInstanceUID for dicom in found}) == len(found)
     return {dicom.SOPInstanceUID: dicom for dicom in found}

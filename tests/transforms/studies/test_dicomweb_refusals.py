@@ -35,7 +35,7 @@ def study(save_series: Callable[..., Path], orthanc: OrthancServer, tmp_path: Pa
 
 
 def holds_pixels(path: str) -> bool:
-    """Whether a series or an instance is asked for, not a list."""
+    """Tells if a path asks for a series or an instance, not for a list."""
     return "?" not in path and "/series/" in path
 
 

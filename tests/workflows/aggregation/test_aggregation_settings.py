@@ -1,4 +1,4 @@
-"""How an aggregation is selected, and what is refused by name before anything is read or written."""
+"""Tests the selection of an aggregation, and the settings refused by name before anything is read or written."""
 
 from __future__ import annotations
 

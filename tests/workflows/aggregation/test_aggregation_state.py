@@ -1,4 +1,4 @@
-"""What an aggregation keeps between rounds: in the run's folder, whole or not at all, the same after a restart."""
+"""Tests an aggregation's state between rounds: in the run's folder, whole or absent, the same after a restart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What starts MONAI Label: which bundles it links, and which it refuses; the server itself is tested in tests/label."""
+"""Tests the start of MONAI Label: the bundles it links and those it refuses. tests/label tests the server itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a watch sees in a folder: each header once, what is unusual, and what has gone."""
+"""Tests a watch's view of a folder: each header is read once; unusual files; files that have gone."""
 
 from __future__ import annotations
 

@@ -130,5 +130,5 @@ KEPT = [".watch.lock", "predictions.csv", "results.csv", "status.html", "watch.s
 
 
 def all_done(output_dir: Path, count: int) -> bool:
-    """Whether so many studies are done, and no other is in the ledger."""
+    """Tells if the given number of studies is done and the ledger holds no other study."""
     return list(states(output_dir).values()) == ["done"] * count

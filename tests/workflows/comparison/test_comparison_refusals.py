@@ -1,4 +1,4 @@
-"""What a comparison takes, and what it refuses before it trains anything."""
+"""Tests the settings that a comparison accepts, and those it refuses before it trains anything."""
 
 from __future__ import annotations
 

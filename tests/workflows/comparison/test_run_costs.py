@@ -1,4 +1,4 @@
-"""What methods cost: bytes, and bytes until a score, by hand."""
+"""Tests the costs of methods against numbers by hand: bytes, and bytes until a score."""
 
 from __future__ import annotations
 

@@ -163,7 +163,7 @@ def test_slices_of_a_volume_count_once() -> None:
     assert score["reliability"]["confidence"][5] == pytest.approx(0.54, rel=1e-5)
     assert score["reliability"]["accuracy"][5:7] == [1, 1] and score["reliability"]["accuracy"][0] is None
     assert score["reliability"]["edges"] == pytest.approx(np.linspace(0, 1, 11))
-    # Of each class, its images with a probability below 0.5 and from there on; then the others'.
+    # For each class, its images with a probability below 0.5 and from there on; then the others'.
     half = score["counts"]["edges"].index(0.5)
     parts = [[sum(row[:half]), sum(row[half:])] for name in ("positive", "negative") for row in score["counts"][name]]
     assert parts == [[0, 2], [0, 1], [1, 0], [2, 0]]

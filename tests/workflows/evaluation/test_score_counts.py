@@ -19,7 +19,7 @@ from fedmed_workflows.evaluation.score_counts import (
     score_counts,
 )
 
-# Of the class's four images and the two others: the probability of the class.
+# The probability of the class, for the class's four images and the two others.
 OWN, OTHERS = (0.9, 0.605, 0.3, 1.0), (0.6, 0.05)
 
 

@@ -1,4 +1,4 @@
-"""What travels is what trains: the exchanged tensors, their manifest, and every refusal with what it names."""
+"""Tests the exchanged tensors (those that train), their manifest, and every refusal with the names in its message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the methods on a frozen CLIP exchange: whatever travels gets a gradient in their own step, and nothing else."""
+"""Tests that methods on a frozen CLIP exchange exactly the tensors that get a gradient in their own step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the segmentation networks exchange: whatever travels gets a gradient, and nothing else does."""
+"""Tests that the segmentation networks exchange exactly the tensors that get a gradient."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a site keeps between rounds besides its optimiser: the state of the trainer's handlers and of its loss."""
+"""Tests a site's state between rounds besides its optimiser: that of the trainer's handlers and of its loss."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def job(folder: Path, executor: str = "tests.tally.Answer") -> Path:
 
 
 def submit(hospitals: HospitalNetwork, folder: Path) -> dict[str, Any]:
-    """What became of a job that the admin submitted."""
+    """Submits a job as the admin; returns its outcome."""
     done: dict[str, Any] = json.loads(hospitals.run_admin("-m", "tests.submit_job", str(folder)).splitlines()[-1])
     return done
 
@@ -123,7 +123,7 @@ def test_hosts_leave_and_come_back(hospitals: HospitalNetwork) -> None:
 
 
 def reaches_server(hospitals: HospitalNetwork, site: str) -> bool:
-    """Whether a site can open a connection to the server's port within a second."""
+    """Tells if a site can open a connection to the server's port within a second."""
     address = hospitals.network.addresses["server"]
     code = f"import socket; socket.create_connection(({address!r}, {PORT}), 1)"
     return not subprocess.run(hospitals.network.command(site, [sys.executable, "-c", code]), stderr=DEVNULL).returncode

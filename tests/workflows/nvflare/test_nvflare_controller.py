@@ -1,4 +1,4 @@
-"""What a job may ask of the server: an aggregation of this package, and nothing that lies behind it."""
+"""Tests the classes a job may name to the server: an aggregation of this package, and nothing that lies behind it."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def test_a_difference_in_half_the_bytes_comes_back_in_their_type() -> None:
 
 
 def through(filter_of_nvflare: Any) -> tuple[Weights, FilteredWeights, np.ndarray[Any, Any]]:
-    """What was received, what the server has after a filter, and the differences that entered it."""
+    """Applies a filter; returns the received weights, the server's weights after it, and the differences before it."""
     received = get_weights(network())
     sent = difference(network(), changed(received), received)
     answer = filter_of_nvflare.process(with_difference(sent, **{SAMPLES: 10}), FLContext())
@@ -190,7 +190,7 @@ def test_rounds_in_the_simulator_go_through_the_filter(federated: dict[str, Any]
 
 
 def moves(folder: Path) -> torch.Tensor:
-    """How far every parameter moved in round 1."""
+    """Returns the change of every parameter in round 1."""
     before, after = (load_file(folder / "checkpoints" / f"round_0000{number}.safetensors") for number in (0, 1))
     names = [name for name in before if name.endswith(("weight", "bias"))]
     assert names

@@ -82,7 +82,7 @@ def test_facmic_ends_with_the_same_bits_and_the_same_report(runs: dict[str, tupl
 
 
 def expected(history: list[dict[str, Any]], site: str) -> Series:
-    """Of the history's own numbers, figure by figure."""
+    """Returns the series of the history's own numbers, figure by figure."""
     series: Series = {}
     for entry in history:
         number = entry["round"]
@@ -178,7 +178,7 @@ def _until_2(train: Any, engine: Any, weights: Any, number: int) -> Any:
 def test_private_updates_their_epsilon_and_what_stays_at_a_site_are_those_of_one_process(
     federated: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of FedBN, whose normalisations stay at their sites, taken up after round 1 with the sites' secrets."""
+    """Resumes FedBN, whose normalisations stay at their sites, after round 1 with the sites' secrets."""
     numbers = {"clip_norm": 1.0, "noise_multiplier": 0.5, "delta": 1e-5}
     private = {
         **federated, "aggregation": {"_target_": "fedmed_workflows.aggregation.FedBN"},

@@ -1,4 +1,4 @@
-"""What is told to TensorBoard and MLflow of a round, and what is refused; the simulator's tests read it there."""
+"""Tests a round's values for TensorBoard and MLflow, and refused settings; the simulator's tests read them there."""
 
 from __future__ import annotations
 

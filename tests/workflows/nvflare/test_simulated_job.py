@@ -1,4 +1,4 @@
-"""What a simulated site finds in its environment, wherever its folder and the weights lie."""
+"""Tests the environment of a simulated site, wherever its folder and the weights lie."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_server_outlives_no_simulator_that_was_killed() -> None:
 
 
 def has_ended(process: Path) -> bool:
-    """Whether a process, by its folder in /proc, is gone or a zombie."""
+    """Tells if a process, by its folder in /proc, is gone or a zombie."""
     try:
         return "\nState:\tZ" in (process / "status").read_text()
     except (FileNotFoundError, ProcessLookupError):

@@ -1,4 +1,4 @@
-"""What leaves a site whatever a job asks: nothing below the site's own least count, no bare range, few bins."""
+"""Tests the limits of a site's statistics for any job: no count below the site's least, no bare range, few bins."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from fedmed_workflows.sites.statistics import SiteStatistics
 
 @pytest.fixture
 def executor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SiteStatisticsExecutor:
-    """Of a site with twelve pictures, of which seven show dots and five stripes, 1 to 100 bright."""
+    """The executor of a site with twelve pictures of brightness 1 to 100: seven show dots, five show stripes."""
     for index, brightness in enumerate(np.linspace(1, 100, 12).round().astype(np.uint8)):
         folder = tmp_path / "here" / ("dots" if index < 7 else "stripes")
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What a site withholds of its statistics: nothing of too few patients leaves it, not even how many they are."""
+"""Tests that a site withholds statistics of too few patients, and their number, too."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def run(metric: str, unseen: str, **others: float | None) -> dict[str, Any]:
 
 @pytest.fixture
 def results() -> dict[str, dict[str, Any]]:
-    """Of a segmentation, whose distance one site does not define."""
+    """Results of a segmentation; the distance is undefined at one site."""
     distances = dict(zip(VALUES, (4.0, 9.0, None), strict=True))
     return {name: run("dice", name, hd95=distances[name]) for name in VALUES}
 

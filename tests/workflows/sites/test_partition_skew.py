@@ -104,6 +104,6 @@ def test_draws_are_repeated_until_every_site_is_large_enough() -> None:
     ids=lambda it: getattr(it, "name", ""),
 )
 def test_the_sites_are_those_of_every_machine_and_version(scheme: Scheme, expected: list[str]) -> None:
-    """What these seeds drew when this was written, by a generator of NumPy's that stays as it is."""
+    """The seeds draw the sites written here, by a generator of NumPy's that stays as it is."""
     sites = scheme.divide(pool_of(12, 6), 5).sites.values()
     assert [" ".join(f"{sample.image[0]}{int(sample.image[1:4])}" for sample in site) for site in sites] == expected

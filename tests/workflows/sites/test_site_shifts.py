@@ -23,7 +23,7 @@ def federation(entries: dict[str, Any], **changes: Any) -> Federation:
 
 
 def features(run: Federation, site: str, held_out: bool, part: str) -> torch.Tensor:
-    """What a site of a federation trains on, or is judged by."""
+    """Returns the features of one part of a site's data: training, validation or test."""
     built = run.site(site, run.sites.paths[site], {"target": None}, held_out)
     built.initialize()
     found: torch.Tensor = built.setting(f"{part}#dataset").features

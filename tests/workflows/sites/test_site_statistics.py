@@ -1,4 +1,4 @@
-"""What is counted and measured of a site, against the files themselves."""
+"""Tests the counts and measures of a site against the files themselves."""
 
 from __future__ import annotations
 
