@@ -104,3 +104,8 @@ ENGINES = {
     "nvflare": EngineKind("fedmed_workflows.nvflare.run.simulator:run_in_simulator", tracks=True, filters=True),
 }
 """The kinds of engines, by the name that the setting ``engine`` selects."""
+
+
+def engines_that(ability: str) -> str:
+    """Names the engines that have an ability, an attribute of :class:`EngineKind`, for an error message."""
+    return " or ".join(repr(name) for name, kind in ENGINES.items() if getattr(kind, ability))

@@ -10,7 +10,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
-from fedmed_workflows.federation.engine import ENGINES, Outcome
+from fedmed_workflows.federation.engine import ENGINES, Outcome, engines_that
 from fedmed_workflows.federation.identity import run_identity
 from fedmed_workflows.federation.preparation.target import Preparation
 from fedmed_workflows.federation.result import write_result
@@ -45,11 +45,11 @@ class Federation(FederationSettings):
         if not self.sites.folders:
             raise ValueError("sites: found no training site, expected at least one besides the unseen one")
         engine = ENGINES[self.engine]
-        expected = f"found the engine {self.engine!r}, expected the engine 'nvflare'"
+        found = f"found the engine {self.engine!r}, expected the engine"
         if self.track_with and not engine.tracks:
-            raise ValueError(f"track_with {self.track_with}: {expected}")
+            raise ValueError(f"track_with {self.track_with}: {found} {engines_that('tracks')}")
         if self.filters is not None and not engine.filters:
-            raise ValueError(f"filters: {expected}")
+            raise ValueError(f"filters: {found} {engines_that('filters')}")
         if self.training == ALONE:
             return each_site_alone(self)
         if self.sites.in_turn:

@@ -12,6 +12,7 @@ from typing import Any
 
 from fedmed_networks.weights import file_digest
 from fedmed_workflows.federation.bundle.config import config_files
+from fedmed_workflows.federation.bundle.overlays import check_named
 from fedmed_workflows.federation.bundle.trained_metadata import method_metadata
 from fedmed_workflows.federation.settings import FederationSettings
 from fedmed_workflows.sites.federation_sites import ALL
@@ -32,9 +33,11 @@ def run_identity(settings: FederationSettings) -> dict[str, Any]:
     """
     sites = settings.sites
     named, files = settings.train_config, config_files(settings.bundle_root, settings.train_config)
+    bundle = Path(settings.bundle_root).resolve().name
+    check_named(files, bundle, settings.method)
     method_metadata(settings.bundle_root, settings.method, settings.method_metadata)  # refused now, not after training
     return {
-        "bundle": Path(settings.bundle_root).resolve().name,
+        "bundle": bundle,
         "method": settings.method,
         "training": settings.training,
         "train_config": [

@@ -190,5 +190,5 @@ class FederationSettings:
     def _train_at_one_place(self) -> None:
         """Sets the aggregation and `min_sites` of a training at one place, where only one site contributes."""
         if self.training != FEDERATED:
-            check_one_place(self.training, self.sites, self.engine, ENGINES[self.engine].in_one_process)
+            check_one_place(self.training, self.sites, self.engine)
             self.aggregation, self.min_sites = FedAvg(), 1

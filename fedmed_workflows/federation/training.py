@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedmed_transforms.patients.split import PATIENT
 from fedmed_transforms.whole_file import write_whole
+from fedmed_workflows.federation.engine import ENGINES, engines_that
 from fedmed_workflows.sites.datalist import SECTIONS
 from fedmed_workflows.sites.federation_sites import FederationSites
 
@@ -27,7 +28,7 @@ POOLED_NOTE = (
 )
 
 
-def check_one_place(training: str, sites: FederationSites, engine: str, in_one_process: bool) -> None:
+def check_one_place(training: str, sites: FederationSites, engine: str) -> None:
     """Refuses a training at one place that the sites or the engine do not support.
 
     Raises
@@ -46,11 +47,11 @@ def check_one_place(training: str, sites: FederationSites, engine: str, in_one_p
             f"training {training!r}: found shifts of {sorted(sites.shifts)}, expected none: a shift is a setting of "
             "one site, and the pooled images are one site's"
         )
-    if not in_one_process or sites.elsewhere:
+    if not ENGINES[engine].in_one_process or sites.elsewhere:
         where = "at the sites" if sites.elsewhere else "here"
         raise ValueError(
             f"training {training!r}: one place trains; found the engine {engine!r} and images {where}, "
-            "expected the engine 'in_process' and the images here"
+            f"expected the engine {engines_that('in_one_process')} and the images here"
         )
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -145,5 +145,11 @@ def _plain(value: Any) -> str:
 
 def main() -> None:
     """Runs the command ``python -m fedmed_workflows model_card BUNDLE...``."""
-    for root in sys.argv[1:]:
-        print(write_bundle_card(root))
+    description = "Writes the model card of bundles that are not trained to their folders docs."
+    parser = argparse.ArgumentParser(prog="python -m fedmed_workflows model_card", description=description)
+    parser.add_argument("bundles", nargs="+", type=Path, help="folders of bundles")
+    for root in parser.parse_args().bundles:
+        try:
+            print(write_bundle_card(root))
+        except ValueError as error:
+            parser.error(str(error))

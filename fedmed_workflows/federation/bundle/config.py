@@ -52,8 +52,8 @@ def existing_files(bundle_root: str, names: Sequence[str]) -> list[str]:
         if file is None:
             same = Path(bundle_root).rglob(Path(name).name)
             found = sorted(path.relative_to(bundle_root).as_posix() for path in same)
-            expected = f"expected the configuration of a bundle; found {found} there"
-            raise FileNotFoundError(f"{Path(bundle_root) / name}: no such file, {expected}")
+            places = f"neither in {bundle_root} nor in {Path.cwd()}"
+            raise FileNotFoundError(f"{Path(bundle_root) / name}: no such file, {places}; found {found} in the bundle")
     return [str(file) for file in files]
 
 
@@ -70,12 +70,17 @@ def site_workflow(files: list[str], overrides: Mapping[str, Any]) -> ConfigWorkf
     Raises
     ------
     ValueError
-        An entry to replace is not in the configuration.
+        An entry to replace is not in the configuration, or is a component that a plain value would replace.
     """
     workflow = ConfigWorkflow(config_file=files, logging_file=False, workflow_type="train")
     for id_, value in overrides.items():
         if id_ not in workflow.parser:
             raise ValueError(f"setting {id_!r}: {files[0]} has no such entry; it has {sorted(workflow.parser.get())}")
+        before = workflow.parser[id_]
+        if isinstance(before, Mapping) and "_target_" in before and isinstance(value, (int, float, str, list)):
+            raise ValueError(
+                f"setting {id_!r}: found {value!r}, and {files[0]} has a component of this name; expected another name"
+            )
         workflow.parser[id_] = value
     for id_ in ("train#handlers", "validate#handlers"):
         if id_ in workflow.parser:

@@ -85,8 +85,32 @@ def check_single_method(bundle_root: str, names: Sequence[str], method: str) -> 
     theirs = {name for overlays in methods.values() for name in overlays}
     found = [name for name in names if name in theirs]
     if found != methods.get(method, found) or (found and found not in methods.values()):
-        expected = f"expected the overlays of one method, of {sorted(methods)}"
+        expected = f"expected the overlays of one method, of {sorted(methods)}; a method of your own has another name"
         raise ValueError(f"method {method!r}: train_config: found {found}, {expected}")
+
+
+def check_named(files: Sequence[str], bundle: str, method: str) -> None:
+    """Refuses overlays that train another method under the name of the bundle's own.
+
+    Parameters
+    ----------
+    files
+        The training configuration, then its overlays.
+    bundle, method
+        Name of the bundle's folder, which names its own method, and the method of the run.
+
+    Raises
+    ------
+    ValueError
+        The overlays replace the network or the loss, and the method has no name.
+    """
+    before, after = merged(files[:1]), merged(files)
+    replaced = [entry for entry in ("network_def", "loss") if before.get(entry) != after.get(entry)]
+    if method == bundle and replaced:
+        raise ValueError(
+            f"method: {list(files[1:])} replace {replaced} of {bundle!r}, found no name of the method, expected one: "
+            "the entry 'method' of the overlay, or --method NAME"
+        )
 
 
 def _absent(overlay: Mapping[str, Any], before: ConfigParser) -> set[str]:

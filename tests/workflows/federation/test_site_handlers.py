@@ -53,3 +53,9 @@ def test_a_handler_is_left_out_by_its_name(bundle_root: Path, tmp_path: Path) ->
 def test_the_component_of_an_element(entry: Any, found: dict[str, str]) -> None:
     parser = ConfigParser({"inner": {"b": {"_target_": "b.C"}}, "again": "@inner#b"})
     assert component(entry, parser) == found
+
+
+def test_a_plain_value_does_not_replace_a_component(bundle_root: Path) -> None:
+    training = config_files(str(bundle_root), ["configs/train.json"])
+    with pytest.raises(ValueError, match="setting 'loss': found 0.5, and .*train.json has a component of this name"):
+        site_workflow(training, {"loss": 0.5})

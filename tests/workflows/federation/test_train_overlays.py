@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fedmed_workflows.federation.bundle.config import config_files
-from fedmed_workflows.federation.bundle.overlays import check_single_method, merged
+from fedmed_workflows.federation.bundle.overlays import check_named, check_single_method, merged
 
 BASE = {"rate": 0.1, "train": {"handlers": [1], "trainer": {"rate": "@rate"}}, "network_def": {"size": "$@rate * 2"}}
 
@@ -94,3 +94,12 @@ def test_overlays_of_two_methods_are_refused(bundle_root: Path, overlays: list[s
         check_single_method(str(bundle_root), ["configs/train.json", *overlays], method)
     said = f"method {method!r}: train_config: found {overlays}, expected the overlays of one method, of ['faa_clip', "
     assert str(refused.value).startswith(said)
+
+
+@pytest.mark.parametrize("entry", ["network_def", "loss"])
+def test_another_network_or_loss_needs_the_name_of_a_method(tmp_path: Path, entry: str) -> None:
+    own = files(tmp_path, {**BASE, "loss": {"size": 1}}, {entry: {"size": 3}})
+    with pytest.raises(ValueError, match=f"replace \\['{entry}'\\] of 'facmic', found no name of the method"):
+        check_named(own, "facmic", "facmic")
+    check_named(own, "facmic", "mine")
+    check_named(files(tmp_path, BASE, {"rate": 0.2}), "facmic", "facmic")
