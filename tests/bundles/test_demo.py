@@ -7,9 +7,12 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.forked_command import run_forked
 
 ROOT = Path(__file__).parents[2]
 CHANCE = 0.25
@@ -27,12 +30,19 @@ def commands() -> list[list[str]]:
     return [shlex.split(line) for line in lines if not line.startswith("@")]
 
 
-def demonstrate(folder: Path, part: list[list[str]], name: str, metric: str) -> tuple[float, float]:
+def interpret(module: str, arguments: list[str], folder: Path) -> int:
+    """Runs a command in an interpreter of its own; returns the exit status."""
+    return subprocess.run([sys.executable, "-m", module, *arguments], cwd=folder, capture_output=True).returncode
+
+
+def demonstrate(
+    folder: Path, part: list[list[str]], run: Callable[..., int | None], name: str, metric: str
+) -> tuple[float, float]:
     """Runs a part of the demo; the unseen site's score before and after, which its report shows."""
     (folder / "bundles").symlink_to(ROOT / "bundles")
-    for command in part:
-        assert command[0] == ".venv/bin/python"
-        subprocess.run([sys.executable, *command[1:]], cwd=folder, check=True, capture_output=True)
+    for python, option, module, *arguments in part:
+        assert (python, option) == (".venv/bin/python", "-m")
+        assert run(module, arguments, folder) == 0
     result = json.loads((folder / "runs" / name / "metrics.json").read_text())
     before, after = (result[stage]["unseen"]["metrics"][metric]["value"] for stage in ("initial", "final"))
     print(f"{name}: unseen {metric} {before:.3f} before round 1, {after:.3f} after the last")
@@ -43,13 +53,13 @@ def demonstrate(folder: Path, part: list[list[str]], name: str, metric: str) -> 
 
 
 def test_the_classification_learns(tmp_path: Path) -> None:
-    before, after = demonstrate(tmp_path, commands()[:2], "demo", "balanced_accuracy")
+    before, after = demonstrate(tmp_path, commands()[:2], interpret, "demo", "balanced_accuracy")
     assert after > 0.8 and after > before + 0.4 and before < CHANCE + 0.2
     assert {path.suffix for path in (tmp_path / "runs" / "demo_data").rglob("*") if path.is_file()} - {""} == {".dcm"}
 
 
 def test_the_segmentation_learns(tmp_path: Path) -> None:
-    before, after = demonstrate(tmp_path, commands()[2:], "segmentation_demo", "dice")
+    before, after = demonstrate(tmp_path, commands()[2:], run_forked, "segmentation_demo", "dice")
     assert after > 0.8 and before < 0.3
     data = tmp_path / "runs" / "segmentation_demo_data"
     assert {path.suffix for path in data.rglob("*") if path.is_file()} >= {".dcm", ".gz", ".png"}

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import subprocess
-import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,8 @@ from typing import Any
 import nibabel
 import numpy as np
 from monai.bundle import create_workflow, verify_metadata, verify_net_in_out
+
+from tests.forked_command import run_forked
 
 SCHEMA = Path(__file__).parents[1] / "data" / "metadata_schema.json"
 
@@ -25,11 +25,9 @@ def run(entries: dict[str, Any]) -> dict[str, Any]:
 
 def infer(bundle: Path, study: Path, output: Path, *arguments: str) -> None:
     """MONAI's command, from a folder that has nothing to do with the bundle."""
-    subprocess.run(
-        [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(bundle / "configs" / "inference.json"),
-         "--bundle_root", str(bundle), "--dataset_dir", str(study), "--output_dir", str(output), *arguments],
-        check=True, capture_output=True, cwd=output.parent,
-    )  # fmt: skip
+    command = ["run", "--config_file", str(bundle / "configs" / "inference.json"), "--bundle_root", str(bundle)]
+    command += ["--dataset_dir", str(study), "--output_dir", str(output), *arguments]
+    assert run_forked("monai.bundle", command, output.parent) == 0
 
 
 def moved(folder: Path, name: str, place: Path) -> Path:
