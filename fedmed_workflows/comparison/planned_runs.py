@@ -42,7 +42,7 @@ class PlannedRun:
 
     @property
     def finished(self) -> bool:
-        """Whether the run is finished: its report, the last file, exists."""
+        """Returns whether the run is finished: its report, the last file, exists."""
         return all((self.folder / name).is_file() for name in (NUMBERS, PAGE, "checkpoints/last.json"))
 
     def read(self, output_dir: Path) -> ComparedRun:

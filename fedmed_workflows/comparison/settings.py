@@ -92,7 +92,7 @@ def _names(files: Any) -> bool:
 
 
 def _different(values: Any) -> bool:
-    """Whether the values are a list of at least one value, without repetition."""
+    """Returns whether the values are a list of at least one value, without repetition."""
     if not isinstance(values, Sequence) or not values:
         return False
     return all(value not in values[:place] for place, value in enumerate(values))

@@ -85,7 +85,7 @@ def _template() -> Any:
 
 
 def _segments(metadata: Mapping[str, Any]) -> bool:
-    """Whether the network gives masks, and not a class of the whole image."""
+    """Returns whether the network gives masks, and not a class of the whole image."""
     return bool(metadata["network_data_format"]["outputs"]["pred"]["format"] == "segmentation")
 
 

@@ -80,7 +80,7 @@ class BundleNetwork:
         return save_network(self.network, path)
 
     def has_setting(self, name: str) -> bool:
-        """Whether the training configuration has an entry of this name."""
+        """Returns whether the training configuration has an entry of this name."""
         return name in self.workflow.parser
 
     def setting(self, name: str) -> Any:

@@ -183,6 +183,6 @@ def _json(content: Mapping[str, Any]) -> bytes:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether an entry of a configuration is a plain value: no expression, no reference, no component."""
+    """Returns whether an entry is a plain value: no expression, no reference, no component."""
     text = json.dumps(value)
     return not any(mark in text for mark in ('"$', '"@', "_target_"))
