@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from monai.bundle import verify_metadata
 
 ROOT = Path(__file__).parents[2]
+
+SCHEMA = Path(__file__).parents[1] / "data" / "metadata_schema.json"
 EXAMPLE, PAGE = ROOT / "docs" / "own_method", ROOT / "docs" / "own-method.md"
 TRAINED = "runs/gated_adapter/bundle/facmic_classification_gated_adapter"
 NEEDED = "The trained bundle needs the module gated_adapter, which belongs to no installed package"
@@ -75,7 +78,7 @@ def test_a_federation_trains_the_method_with_its_settings(run: tuple[Path, str])
     assert NEEDED in output and any(NEEDED in note for note in result["notes"])
 
 
-def test_report_card_and_metadata_are_of_the_method_and_not_of_facmic(run: tuple[Path, str]) -> None:
+def test_report_card_and_metadata_are_of_the_method_and_not_of_facmic(run: tuple[Path, str], tmp_path: Path) -> None:
     folder, _ = run
     text = json.loads((EXAMPLE / "configs/methods/gated_adapter/metadata.json").read_text())
     bundle = folder / "bundle" / "facmic_classification_gated_adapter"
@@ -86,7 +89,9 @@ def test_report_card_and_metadata_are_of_the_method_and_not_of_facmic(run: tuple
         assert text["name"] in page and text["description"] in page and text["references"][0] in page
         assert NEEDED in page.replace("\\", "") and not re.search(r"FACMIC:|2410\.14707|Wu, Yihang", page)
     assert "FACMIC" not in json.dumps(metadata)
-    assert metadata["required_packages_version"]["gated_adapter"] == ""
+    assert metadata["required_packages_version"]["gated_adapter"] == "0.0"
+    schema = shutil.copyfile(SCHEMA, tmp_path / "schema.json")  # one that is there is not downloaded
+    verify_metadata(meta_file=str(bundle / "configs" / "metadata.json"), filepath=str(schema))
     algorithm = json.loads((bundle / "configs" / "inference.json").read_text())["algorithm"]
     assert algorithm["name"] == text["name"]
     assert (bundle / "docs" / "README.md").read_text().startswith("> This bundle was trained with the method `gated_")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
+from importlib.metadata import PackageNotFoundError, distributions, packages_distributions, requires, version
 from typing import Any
 
 CORE = {"monai_version": "monai", "pytorch_version": "torch", "numpy_version": "numpy"}
@@ -14,8 +14,8 @@ CORE = {"monai_version": "monai", "pytorch_version": "torch", "numpy_version": "
 REQUIRED = "required_packages_version"
 """Entry of a bundle's metadata: versions of further packages by their names."""
 
-NO_VERSION = ""
-"""Version of a module that belongs to no installed package."""
+NO_VERSION = "0.0"
+"""Version of a module that belongs to no installed package. MONAI's schema of the metadata asks for numbers."""
 
 BASE = ("fedmed", "pytorch-ignite", *CORE.values())
 """Packages that every bundle runs on; FedMed's installation brings them."""
@@ -32,8 +32,7 @@ def needed_packages(configurations: Iterable[Any]) -> dict[str, str]:
     """
     targets = {target for configuration in configurations for target in targets_of(configuration)}
     modules = {target.partition(".")[0] for target in targets if "." in target} - {*sys.stdlib_module_names}
-    packages = packages_distributions()
-    names = {name for module in modules for name in packages.get(module, [module])}
+    names = {name for module in modules for name in _packages_of(module)}
     known = _with_fedmed()
     return {name: installed_version(name) for name in sorted(names) if _normal(name) not in known}
 
@@ -72,6 +71,16 @@ def installed_version(package: str, otherwise: str = NO_VERSION) -> str:
         return version(package).partition("+")[0]
     except PackageNotFoundError:
         return otherwise
+
+
+def _packages_of(module: str) -> list[str]:
+    """Lists the installed packages that have a module; the module itself where none has it."""
+    if found := packages_distributions().get(module):
+        return found
+    # In Python 3.10 packages_distributions() misses packages without top_level.txt.
+    folder = f"{module}/"
+    having = [part for part in distributions() if any(str(file).startswith(folder) for file in part.files or ())]
+    return [part.metadata["Name"] for part in having] or [module]
 
 
 def _note(name: str, number: str) -> str:

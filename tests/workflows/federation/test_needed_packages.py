@@ -32,7 +32,7 @@ def configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
 
 def test_packages_besides_those_of_fedmed(configuration: dict[str, object]) -> None:
     found = needed_packages([configuration, {}])
-    assert found == {"An.Adapter": "1.2.0", "loose_module": ""}
+    assert found == {"An.Adapter": "1.2.0", "loose_module": "0.0"}
     first, second = package_notes(found)
     assert first.startswith("The trained bundle needs the package An.Adapter 1.2.0: install it")
     assert second.startswith("The trained bundle needs the module loose_module, which belongs to no installed package")
