@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 from typing import Any, TypeVar
 
 from nvflare.fuel.flare_api.api_spec import AuthorizationError, InvalidArgumentError, InvalidJobDefinition
@@ -22,6 +23,9 @@ POLL_SECONDS = 2.0
 
 AWAY_SECONDS = 600.0
 """Seconds to wait for a server that does not answer."""
+
+CLOSE_SECONDS = 30.0
+"""How long NVFlare may take to close a session, before the connections that are still open are closed."""
 
 LOST_SECONDS = 10.0
 """Seconds in which a restarted server may report a job as running although no process runs the job. Such a server does
@@ -89,11 +93,27 @@ class AdministratorSession:
 
     def _close(self) -> None:
         if self.session is not None:
-            try:
-                self.session.close()
-            except Exception as error:  # the session was broken before
-                logger.debug("closing a session: %s", error)
+            closing = Thread(target=_close_session, args=(self.session,), daemon=True)
+            closing.start()
+            closing.join(CLOSE_SECONDS)
+            while closing.is_alive():
+                _close_connections(self.session)
+                closing.join(POLL_SECONDS)
         self.session = None
+
+
+def _close_session(session: Session) -> None:
+    try:
+        session.close()
+    except Exception as error:  # the session was broken before
+        logger.debug("closing a session: %s", error)
+
+
+def _close_connections(session: Session) -> None:
+    """Closes the connections that NVFlare opened while it closed the session: it would wait for their end forever."""
+    if session.api.cell is not None:
+        for connector in list(session.api.cell.core_cell.communicator.conn_manager.connectors.values()):
+            connector.driver.close_all()
 
 
 def run_until_result(

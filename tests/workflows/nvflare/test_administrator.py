@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 
 from fedmed_workflows.federation.rounds import FederationError
 from fedmed_workflows.nvflare.run import administrator
-from fedmed_workflows.nvflare.run.administrator import SUBMISSIONS, completed
+from fedmed_workflows.nvflare.run.administrator import SUBMISSIONS, AdministratorSession, run_until_result
 
 
 class Server:
@@ -50,11 +51,12 @@ class Server:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(administrator, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(administrator, "LOST_SECONDS", 0.1)
+    monkeypatch.setattr(administrator, "CLOSE_SECONDS", 0.1)
 
 
 def follow(server: Server) -> Path:
     session: Any = server
-    return completed(session, Path("job"), Path("results"), lambda place: place, lambda history: None)
+    return run_until_result(session, Path("job"), Path("results"), lambda place: place, lambda history: None)
 
 
 def test_a_job_whose_sites_report_late_is_waited_for_and_not_submitted_again() -> None:
@@ -70,5 +72,28 @@ def test_a_job_that_a_restarted_server_has_lost_is_submitted_again() -> None:
 def test_jobs_that_end_without_a_result_are_an_error() -> None:
     server: Any = Server(iter(["FINISHED:ABORTED"]))
     with pytest.raises(FederationError, match=f"{SUBMISSIONS} jobs ended without a result, the last one as FINISHED:"):
-        completed(server, Path("job"), Path("results"), lambda place: None, lambda history: None)
+        run_until_result(server, Path("job"), Path("results"), lambda place: None, lambda history: None)
     assert server.submitted == SUBMISSIONS
+
+
+class LateConnection:
+    """Stands in for a session that closes once a connection is closed, which was opened meanwhile."""
+
+    def __init__(self) -> None:
+        self.closed = Event()
+        connector: Any = SimpleNamespace(driver=SimpleNamespace(close_all=self.closed.set))
+        manager = SimpleNamespace(connectors={"server": connector})
+        core = SimpleNamespace(communicator=SimpleNamespace(conn_manager=manager))
+        self.api = SimpleNamespace(cell=SimpleNamespace(core_cell=core))
+
+    def close(self) -> None:
+        self.closed.wait()
+
+
+def test_a_connection_that_is_opened_while_a_session_closes_is_closed_too(tmp_path: Path) -> None:
+    (tmp_path / "startup").mkdir()
+    (tmp_path / "startup" / "fed_admin.json").write_text('{"admin": {"username": "admin"}}')
+    session, late = AdministratorSession(str(tmp_path)), LateConnection()
+    session.session = late  # type: ignore[assignment]
+    session.__exit__()
+    assert late.closed.is_set() and session.session is None
