@@ -27,6 +27,9 @@ AWAY_SECONDS = 600.0
 CLOSE_SECONDS = 30.0
 """How long NVFlare may take to close a session, before the connections that are still open are closed."""
 
+CLOSE_ATTEMPTS = 10
+"""How often open connections are closed, before the thread that closes the session is left to itself."""
+
 LOST_SECONDS = 10.0
 """Seconds in which a restarted server may report a job as running although no process runs the job. Such a server does
 not know how its jobs ended. A server that was not restarted reports the same until every site has reported its end."""
@@ -96,7 +99,9 @@ class AdministratorSession:
             closing = Thread(target=_close_session, args=(self.session,), daemon=True)
             closing.start()
             closing.join(CLOSE_SECONDS)
-            while closing.is_alive():
+            for _ in range(CLOSE_ATTEMPTS):
+                if not closing.is_alive():
+                    break
                 _close_connections(self.session)
                 closing.join(POLL_SECONDS)
         self.session = None
