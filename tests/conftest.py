@@ -45,9 +45,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     item.stash[FIRST] = len(started)
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item) -> None:
-    """Refuses a server, or several interpreters, in a test that has no marker `processes`."""
+    """Refuses a server, or several interpreters, in a test that has no marker `processes`.
+
+    Fixtures of other tests may end after it: their programs do not count.
+    """
     commands = started[item.stash[FIRST] :]
     if needs_processes(commands) and item.get_closest_marker("processes") is None:
         pytest.fail(f"expected the marker 'processes' at a test that starts {commands}")
