@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,10 @@ from tests.started_programs import needs_processes, started
 ROOT = Path(__file__).parents[1]
 FIRST = pytest.StashKey[int]()
 """The number of programs that were started before a test."""
+
+
+# A copy of a process has none of the threads in which torch computes, and would wait for them forever.
+os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 @pytest.hookimpl(tryfirst=True)

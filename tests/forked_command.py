@@ -12,8 +12,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 
 def run_forked(module: str, arguments: Sequence[str], folder: Path) -> int | None:
     """Runs ``python -m MODULE ARGUMENTS`` in a folder; returns the exit status.
@@ -34,7 +32,6 @@ def run_forked(module: str, arguments: Sequence[str], folder: Path) -> int | Non
 
 
 def _run(module: str, arguments: Sequence[str], folder: Path) -> None:
-    torch.set_num_threads(1)  # a copy of a process has none of its threads
     os.chdir(folder)
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
