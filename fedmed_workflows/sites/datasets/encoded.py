@@ -161,11 +161,16 @@ def _encode_all(
     found = [None if entry is None else entry["features"] for entry in kept]
     absent = [index for index, features in enumerate(found) if features is None]
     stacks = ((index, pictures_of(data[index])) for index in tqdm(absent, "encoding", leave=False, disable=not absent))
-    for index, features in _encode(Prefetched(stacks), network, keys.device):
+    for index, features in _encode(_read_ahead(stacks, keys.device), network, keys.device):
         found[index] = features
         if cache is not None:
             cache.put(names[index], {"features": features})
     return [features for features in found if features is not None]
+
+
+def _read_ahead(stacks: Iterable[tuple[int, torch.Tensor]], device: torch.device) -> Iterable[tuple[int, torch.Tensor]]:
+    """Reads images in a thread while an accelerator encodes; an encoder on the CPU needs all cores itself."""
+    return stacks if device.type == "cpu" else Prefetched(stacks)
 
 
 @torch.no_grad()

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from fedmed_workflows.sites.datasets.encoded import ENCODE_BATCH, EncodedDataset
+from fedmed_transforms import Prefetched
+from fedmed_workflows.sites.datasets.encoded import ENCODE_BATCH, EncodedDataset, _read_ahead
 
 
 class Transform:
@@ -48,6 +49,20 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]
     return [{"image": str(tmp_path / f"{number}.txt")} for number in range(ENCODE_BATCH + 1)]
 
 
+def test_images_are_read_ahead_of_an_accelerator_and_not_of_the_cpu() -> None:
+    stacks = [(0, torch.zeros(1))]
+    assert _read_ahead(stacks, torch.device("cpu")) is stacks
+    assert isinstance(_read_ahead(stacks, torch.device("cuda")), Prefetched)
+
+
+@pytest.fixture
+def accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has images read ahead as for an accelerator."""
+    name = "fedmed_workflows.sites.datasets.encoded._read_ahead"
+    monkeypatch.setattr(name, lambda stacks, device: Prefetched(stacks))
+
+
+@pytest.mark.usefixtures("accelerator")
 def test_the_next_image_is_read_while_the_encoder_works(data: list[dict[str, Any]]) -> None:
     last_is_read = threading.Event()
     transform = Transform(lambda number: last_is_read.set() if number == ENCODE_BATCH else None)
@@ -58,6 +73,7 @@ def test_the_next_image_is_read_while_the_encoder_works(data: list[dict[str, Any
     assert dataset.features[:, 0].tolist() == [float(number) for number in range(ENCODE_BATCH + 1)]
 
 
+@pytest.mark.usefixtures("accelerator")
 def test_an_error_comes_after_the_images_before_it(data: list[dict[str, Any]]) -> None:
     def refuse(number: int) -> None:
         if number == ENCODE_BATCH:
