@@ -5,17 +5,16 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from pydoc import ErrorDuringImport, locate
-from typing import Any
 
 import pytest
 from monai.bundle import ConfigParser
 from nvflare.fuel.utils.class_loader import load_class
 
 from fedmed_faces import UnknownNameError
+from fedmed_workflows.federation.bundle.needed_packages import targets_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -65,13 +64,6 @@ def test_no_public_name_goes_and_none_comes_unseen(face: str) -> None:
     assert set(dir(package)) >= set(package.__all__)
 
 
-def targets(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        yield from (value for key, value in node.items() if key.rpartition("#")[2] == "_target_")
-    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else []:
-        yield from targets(child)
-
-
 def is_public(name: str) -> bool:
     face, _, own = name.rpartition(".")
     return name in FACES or (face in FACES and own in FACES[face].split())
@@ -79,7 +71,7 @@ def is_public(name: str) -> bool:
 
 def test_every_target_of_a_bundle_is_a_public_name() -> None:
     files = sorted(ROOT.glob("bundles/**/*.json"))
-    found = [(file, name) for file in files for name in targets(json.loads(file.read_text()))]
+    found = [(file, name) for file in files for name in targets_of(json.loads(file.read_text()))]
     own = [(file, name) for file, name in found if name.startswith("fedmed_")]
     assert len(own) > 100 and [(file.name, name) for file, name in own if not is_public(name)] == []
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from pydoc import locate
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 from monai.bundle import ConfigParser, verify_metadata
 
-from fedmed_workflows.federation.bundle.needed_packages import needed_packages
+from fedmed_workflows.federation.bundle.needed_packages import needed_packages, targets_of
 
 BUNDLES = sorted((Path(__file__).parents[2] / "bundles").iterdir())
 
@@ -29,13 +28,6 @@ def bundle_root(request: pytest.FixtureRequest) -> Path:
 def configs(bundle_root: Path) -> dict[str, Any]:
     folder = bundle_root / "configs"
     return {path.relative_to(folder).as_posix(): json.loads(path.read_text()) for path in folder.rglob("*.json")}
-
-
-def targets(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        yield from (value for key, value in node.items() if key.rpartition("#")[2] == "_target_")
-    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else []:
-        yield from targets(child)
 
 
 def test_the_folder_is_configuration_and_documents_only(bundle_root: Path) -> None:
@@ -60,7 +52,7 @@ def test_the_folder_is_configuration_and_documents_only(bundle_root: Path) -> No
 def test_no_configuration_imports_code_and_every_target_is_a_full_path(bundle_root: Path) -> None:
     for name, content in configs(bundle_root).items():
         assert "imports" not in content and not re.search(r"\$\s*import\b|__import__", json.dumps(content)), name
-        for target in targets(content):
+        for target in targets_of(content):
             assert "." in target and locate(target) is not None, f"{name}: {target}"
 
 

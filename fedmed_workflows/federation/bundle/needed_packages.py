@@ -32,7 +32,8 @@ def needed_packages(configurations: Iterable[Any]) -> dict[str, str]:
     """
     targets = {target for configuration in configurations for target in targets_of(configuration)}
     modules = {target.partition(".")[0] for target in targets if "." in target} - {*sys.stdlib_module_names}
-    names = {name for module in modules for name in _packages_of(module)}
+    packages = packages_distributions()
+    names = {name for module in modules for name in packages.get(module) or _packages_with(module)}
     known = _with_fedmed()
     return {name: installed_version(name) for name in sorted(names) if _normal(name) not in known}
 
@@ -73,11 +74,11 @@ def installed_version(package: str, otherwise: str = NO_VERSION) -> str:
         return otherwise
 
 
-def _packages_of(module: str) -> list[str]:
-    """Lists the installed packages that have a module; the module itself where none has it."""
-    if found := packages_distributions().get(module):
-        return found
-    # In Python 3.10 packages_distributions() misses packages without top_level.txt.
+def _packages_with(module: str) -> list[str]:
+    """Lists the installed packages that have files of a module; the module itself where none has.
+
+    In Python 3.10, ``packages_distributions`` misses packages without ``top_level.txt``.
+    """
     folder = f"{module}/"
     having = [part for part in distributions() if any(str(file).startswith(folder) for file in part.files or ())]
     return [part.metadata["Name"] for part in having] or [module]
