@@ -24,6 +24,9 @@ MOST_SAMPLES = {0xC0: 256, 0xC1: 256, 0xC3: 8}
 JPEG_2000 = b"\xff\x4f\xff\x51"
 """Start of a codestream, and of its size, which comes next (ITU-T T.800, A.4)."""
 
+JPEG_2000_CONTAINER = b"\0\0\0\x0c"
+"""Start of a JP2 file: the length of its signature box (ITU-T T.800, I.5.1)."""
+
 
 @dataclass(frozen=True)
 class Codestream:
@@ -51,7 +54,7 @@ class Codestream:
 
 def without_container(frame: bytes) -> bytes:
     """Takes a JPEG 2000 codestream out of the JP2 container that some files put it in (PS3.5, A.4.4 wants it bare)."""
-    return frame[max(0, frame.find(JPEG_2000)) :] if frame[:4] == b"\0\0\0\x0c" else frame
+    return frame[max(0, frame.find(JPEG_2000)) :] if frame[:4] == JPEG_2000_CONTAINER else frame
 
 
 def read_codestream(frame: bytes) -> Codestream:

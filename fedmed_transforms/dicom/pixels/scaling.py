@@ -53,6 +53,27 @@ def scale_into(out: Array, words: Array, slope: float = 1.0, intercept: float = 
         out[...] = scaled
 
 
+def rounded_integers(out: Array, words: Array, slope: float, intercept: float) -> Array | None:
+    """Finds the integers that :func:`scale_into` could only write rounded, because float32 does not hold them.
+
+    Parameters
+    ----------
+    out, words, slope, intercept
+        As of :func:`scale_into`, after it.
+
+    Returns
+    -------
+    Array or None
+        Where ``out`` is rounded, a mask of its shape; None if no word can be: words of up to 16 bits, and those that a
+        fraction scales, which are measurements.
+    """
+    if _is_floating(words) or words.itemsize <= 2 or not (float(slope).is_integer() and float(intercept).is_integer()):
+        return None
+    if max(-int(words.min()), int(words.max())) * abs(slope) + abs(intercept) <= EXACT:
+        return None
+    return cast(out, "float64") != cast(words, "float64") * slope + intercept
+
+
 def swap_bytes(raw: Array, size: int) -> Array:
     """Reverses the bytes of each word of ``size`` bytes in (..., n) uint8."""
     if size == 1:
@@ -81,7 +102,10 @@ def view(words: Array, kind: str) -> Array:
 
 def _is_exact(words: Array, slope: float, intercept: float) -> bool:
     """Checks whether every word of this type, scaled, is an integer that float32 holds."""
-    floating = words.dtype.kind == "f" if isinstance(words, np.ndarray) else words.dtype.is_floating_point
-    if floating or words.itemsize > 2 or not (float(slope).is_integer() and float(intercept).is_integer()):
+    if _is_floating(words) or words.itemsize > 2 or not (float(slope).is_integer() and float(intercept).is_integer()):
         return False
     return bool(2 ** (8 * words.itemsize) * abs(slope) + abs(intercept) <= EXACT)
+
+
+def _is_floating(words: Array) -> bool:
+    return bool(words.dtype.kind == "f" if isinstance(words, np.ndarray) else words.dtype.is_floating_point)
