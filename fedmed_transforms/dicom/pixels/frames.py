@@ -27,7 +27,7 @@ from pydicom.uid import (
 from fedmed_transforms.dicom.damage import decoder_error_text, safe_code
 from fedmed_transforms.dicom.dicom_file import DicomFile, samples_of
 from fedmed_transforms.dicom.header_index import UNDEFINED_LENGTH
-from fedmed_transforms.dicom.pixels.codestream import Codestream, read_codestream, without_container
+from fedmed_transforms.dicom.pixels.codestream import Codestream, has_second_frame, read_codestream, without_container
 from fedmed_transforms.dicom.pixels.pixel_format import photometric_of
 
 COMPRESSION = 2**12
@@ -132,8 +132,12 @@ def decode(file: DicomFile, encoded: bytes) -> Words:
         decoder = PARALLEL.get(file.transfer_syntax)
         if decoder is not None and declared is not None and samples_of(file) == 1:
             words = decoder(encoded)
-            return words.astype(_container(file, words.dtype.kind), copy=False)
-        return _as_colours(_pydicom(_image_pixel(file, encapsulate([encoded]), photometric_of(file.header))), file)
+            words = words.astype(_container(file, words.dtype.kind), copy=False)
+        else:
+            words = _pydicom(_image_pixel(file, encapsulate([encoded]), photometric_of(file.header)))
+        if declared is not None and has_more_bits(file, declared) and words.max() >> int(file.header.BitsStored):
+            raise ValueError(f"pixels of up to {words.max()}, its header BitsStored {file.header.BitsStored}")
+        return _as_colours(words, file)
     except Exception as error:  # decoders raise any kind of error
         syntax = file.transfer_syntax.name
         syntax = safe_code(syntax) if syntax == file.transfer_syntax else syntax
@@ -181,6 +185,12 @@ def _bytes_with(file: DicomFile, frame: int, bits: int) -> bytes:
         return opened.read(last - first + (last - first) % 2)  # the order of bytes may be of words
 
 
+def has_more_bits(file: DicomFile, declared: Codestream) -> bool:
+    """Checks whether a codestream states more bits than the header stores, fewer than it allocates, and no sign."""
+    bits = int(file.header.get("BitsStored") or 0), int(file.header.BitsAllocated)
+    return 0 < bits[0] < declared.precision < bits[1] and not file.header.get("PixelRepresentation")
+
+
 def check_declared(file: DicomFile, encoded: bytes) -> Codestream | None:
     """Refuses (ValueError) a compressed frame that contradicts its header or is too short, before memory is taken."""
     header = file.header
@@ -190,6 +200,8 @@ def check_declared(file: DicomFile, encoded: bytes) -> Codestream | None:
         needed = pixels * int(header.BitsAllocated) // 8
         if needed > RLE_RATIO * len(encoded):
             raise ValueError(f"{len(encoded)} bytes of run lengths cannot hold {needed} bytes of pixels")
+        if has_second_frame(encoded, samples_of(file) * int(header.BitsAllocated) // 8):
+            raise ValueError("a second frame of run lengths behind the first")
         return None
     declared = read_codestream(encoded)
     most = declared.most_samples * len(encoded) or max(LARGEST_BLANK, COMPRESSION * len(encoded))
@@ -208,7 +220,8 @@ def _container(file: DicomFile, kind: str) -> npt.DTypeLike:
 
 
 def _pydicom(image: Dataset) -> Words:
-    return get_decoder(image.file_meta.TransferSyntaxUID).as_array(image, index=0)[0]
+    """Decodes a frame; bits that do not count stay as they are, because they show whether the HighBit is true."""
+    return get_decoder(image.file_meta.TransferSyntaxUID).as_array(image, index=0, correct_unused_bits=False)[0]
 
 
 def _image_pixel(file: DicomFile, content: bytes, photometric: str) -> Dataset:
@@ -230,5 +243,5 @@ def _image_pixel(file: DicomFile, content: bytes, photometric: str) -> Dataset:
 
 def _as_colours(words: Words, file: DicomFile) -> Words:
     if file.header.get("PhotometricInterpretation") == "PALETTE COLOR":
-        return apply_color_lut(words, file.header)
+        return apply_color_lut(words & (2 ** int(file.header.BitsStored) - 1), file.header)
     return words

@@ -204,10 +204,10 @@ def _colours(frame: Frame, device: torch.device) -> torch.Tensor:
     words = _decoded(frame)
     palette = samples_of(frame.item.file) == 1
     full = np.iinfo(words.dtype).max if palette else 2**pixels.stored - 1
-    if pixels.high_bit != pixels.stored - 1 or words.max() > full:
-        found = f"HighBit {pixels.high_bit} and samples of up to {words.max()}"
-        raise ValueError(f"{frame.item.name}: expected samples of BitsStored {pixels.stored} bits, found {found}")
-    whole = words.astype(np.int32 if words.dtype.itemsize < 4 else np.int64)
+    if pixels.high_bit != pixels.stored - 1:
+        found = f"HighBit {pixels.high_bit} and BitsStored {pixels.stored}"
+        raise ValueError(f"{frame.item.name}: expected a HighBit of BitsStored - 1 for colours, found {found}")
+    whole = words.astype(np.int32 if words.dtype.itemsize < 4 else np.int64) & full  # other bits may hold anything
     return (torch.from_numpy(whole).to(device).double() / float(full)).float()
 
 
