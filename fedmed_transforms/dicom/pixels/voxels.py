@@ -227,6 +227,8 @@ def _frame(item: Slice, keep_padding: bool, encoded: dict[int, list[bytes]]) -> 
         encoded_frame = _bytes_of(item, encoded)
         pixels = pixel_format(item.file.header, item.file.keyword, is_as_stored(item.file, encoded_frame))
         meaning = meaning_of(item, keep_padding)
+    except Damaged as error:
+        raise ValueError(f"{item.file.name}: {error}") from error
     except Exception as error:  # an element of several values, or of none
         found = error_text(error)
         raise ValueError(f"{item.file.name}: expected readable elements of its pixels, found {found}") from error
