@@ -1,4 +1,4 @@
-"""Elements that writers leave out or write in another way: the values are SimpleITK's and dcm2niix's."""
+"""Elements that writers leave out or write in another way: the values are SimpleITK's, or those that the texts state."""
 
 from __future__ import annotations
 
