@@ -163,8 +163,8 @@ def check_high_bit(words: Array, pixels: PixelFormat) -> None:
             lowest = _range(bits, pixels.signed)[0], 2**bits - 1  # some writers leave out the bits above the sign
             wrong = bool(unused.any()) and _lie_in(whole_words(frame, pixels), *lowest)
         if wrong:
-            found = f"HighBit {pixels.high_bit} and BitsStored {pixels.stored}"
-            raise Damaged(f"expected a HighBit of BitsStored - 1, found {found} and pixels that contradict it")
+            found = f"HighBit {pixels.high_bit}, BitsStored {pixels.stored} and pixels that contradict them"
+            raise Damaged(f"{found}, expected a HighBit of BitsStored - 1")
 
 
 def _range(bits: int, signed: bool) -> tuple[int, int]:

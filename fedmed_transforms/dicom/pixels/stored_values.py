@@ -13,16 +13,7 @@ from pydicom.dataset import Dataset
 
 from fedmed_transforms.dicom.damage import Damaged
 from fedmed_transforms.dicom.pixels.pixel_format import PixelFormat, check_high_bit, stored_bits, whole_words
-from fedmed_transforms.dicom.pixels.scaling import (
-    EXACT,
-    Array,
-    cast,
-    put,
-    rounded_integers,
-    scale_into,
-    swap_bytes,
-    view,
-)
+from fedmed_transforms.dicom.pixels.scaling import Array, cast, put, rounded_numbers, scale_into, swap_bytes, view
 from fedmed_transforms.dicom.slices import Slice
 
 PADDED = float("inf")
@@ -89,19 +80,19 @@ def fill_values(out: Array, words: Array, pixels: PixelFormat, meaning: Meaning)
     """
     stored = words if pixels.floating else stored_bits(words, pixels)
     check_high_bit(words, pixels)
-    rounded = None
     if meaning.table:
         index = (cast(stored, "int64") - meaning.table_start).clip(0, len(meaning.table) - 1)
         out[...] = _like(meaning.table, out)[index]
     else:
         scale_into(out, stored, meaning.slope, meaning.intercept)
-        rounded = rounded_integers(out, stored, meaning.slope, meaning.intercept)
     if meaning.inverted:
         out *= -1
     if meaning.padding is not None and _fits(meaning.padding, pixels):
         put(out, _is_padding(words, pixels, meaning.padding), PADDED)
-    if rounded is not None and (rounded & (out != PADDED)).any():
-        raise Damaged(f"found integers that float32 rounds, expected integers of at most {EXACT}")
+    if meaning.table or pixels.allocated <= 16:
+        return
+    if found := rounded_numbers(out, stored, meaning.slope, meaning.intercept, PADDED):
+        raise Damaged(found)
 
 
 def resolve_padding(values: Array, lowest: float) -> None:

@@ -142,7 +142,7 @@ def _fill(out: Array, words: Array, frame: Frame) -> None:
     try:
         fill_values(out, words, frame.pixels, frame.meaning)
     except Damaged as error:
-        raise ValueError(f"{frame.item.name}: {error}") from error
+        raise ValueError(f"{frame.item.name}: found {error}") from error
 
 
 def _fill_together(out: Array, words: Array, part: list[Frame]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fedmed_transforms import load_image
-from tests.transforms.cases.written_pictures import case
+from tests.transforms.cases.written_dicom import case
 
 GREY = ("photometric_missing/nopi.dcm", "high_bit_11_of_16/hb11.dcm", "cosines_two_decimals/iop2.dcm")
 COLOURS = tuple(f"colour_without_planar_configuration/{name}.dcm" for name in ("noplanar", "us_noplanar_jpeg"))

@@ -1,4 +1,4 @@
-"""Elements that writers leave out or write in another way: the values are SimpleITK's, or those that the texts state."""
+"""Elements that writers leave out or write in another way: SimpleITK's values, or those that the texts state."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pydicom.pixels.encoders import RLELosslessEncoder
 from pydicom.uid import UID, ImplicitVRLittleEndian, JPEGBaseline8Bit, RLELossless
 
 from fedmed_transforms import load_image, read_segmentation, write_segmentation
-from tests.transforms.cases.written_pictures import FULL, SYNTAXES, case, colours, compressed, loaded, write
+from tests.transforms.cases.written_dicom import FULL, SYNTAXES, case, colours, compressed, loaded, write
 
 
 def test_public_colours_without_planar_configuration() -> None:

@@ -20,7 +20,7 @@ from fedmed_transforms import find_studies, load_image, write_segmentation
 from fedmed_transforms.dicom.headers.file_start import START, is_dicom_content
 from fedmed_transforms.loading.find import find_images, list_images
 from fedmed_transforms.patients.identifiers import find_identifiers
-from tests.transforms.cases.written_pictures import case
+from tests.transforms.cases.written_dicom import case
 
 Save = Callable[..., Path]
 

@@ -17,7 +17,7 @@ from pydicom.pixels import get_decoder
 from pydicom.uid import UID, ExplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless, RLELossless
 
 from fedmed_transforms import load_image
-from tests.transforms.cases.written_pictures import FULL, SYNTAXES, case, colours, compressed, loaded, write
+from tests.transforms.cases.written_dicom import FULL, SYNTAXES, case, colours, compressed, loaded, write
 
 
 def test_public_cases() -> None:
