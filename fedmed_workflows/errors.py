@@ -23,6 +23,10 @@ class SiteError(RuntimeError):
     """Raised when a site failed or did not answer. The message names no file."""
 
 
+class RefusedInputsError(ValueError):
+    """Raised at the end of a run that refused some inputs and completed the others."""
+
+
 REPORTED = (NonFiniteLossError, ManifestError, UpdateError, SiteError)
 """Errors whose messages name only sites and tensors, so that they may leave a site."""
 
@@ -61,8 +65,8 @@ def refusal(error: BaseException, *names: str) -> str:
 DEBUG = "FEDMED_DEBUG"
 """Environment variable that shows the whole traceback of an error, where it is not empty."""
 
-ERROR, BAD_INPUT, INTERRUPTED = 1, 2, 130
-"""Exit statuses of a command that ends early: an error; a bad input or setting; interrupted by the user."""
+ERROR, BAD_INPUT, SOME_REFUSED, INTERRUPTED = 1, 2, 3, 130
+"""Exit statuses besides 0: an error; a bad input or setting; done, but some inputs were refused; interrupted."""
 
 COMMAND = "monai.bundle.__main__"
 """The module of the command ``python -m monai.bundle``."""
@@ -102,7 +106,7 @@ def last_line(error: BaseException) -> tuple[str, int]:
         causes.append(cause)
     refused = next((cause for cause in causes if isinstance(cause, (ValueError, FileNotFoundError))), None)
     if refused is not None:
-        return f"error: {_one_line(refused)}", BAD_INPUT
+        return f"error: {_one_line(refused)}", SOME_REFUSED if isinstance(refused, RefusedInputsError) else BAD_INPUT
     ours = next((cause for cause in causes if isinstance(cause, OSError) or _is_ours(cause)), None)
     if ours is not None:
         return f"error: {_one_line(ours)}", ERROR
