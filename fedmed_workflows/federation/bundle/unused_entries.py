@@ -69,7 +69,7 @@ def check_settings(configuration: str = "") -> None:
 
 def _check_names(content: Mapping[str, Any], groups: Sequence[str], own: Sequence[str]) -> None:
     known = _training_entries(content) if groups else {}
-    unknown = [f"{group}{SHOWN}{name}" for group in groups for name in content[group] if name not in known]
+    unknown = [f"{group}{SHOWN}{name}" for group in groups if known for name in content[group] if name not in known]
     unknown += unused_entries(content, own)
     if unknown:
         names = {name for name, value in content.items() if _is_setting(value)}
@@ -142,9 +142,12 @@ def _groups(content: Mapping[str, Any]) -> list[str]:
 
 
 def _training_entries(content: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Reads the sites' training configuration with its overlays."""
-    files = config_files(content[ROOT], content[TRAIN_CONFIG])
-    entries: Mapping[str, Any] = ConfigParser.load_config_files(files)
+    """Reads the sites' training configuration with its overlays; the federation refuses files that do not fit."""
+    try:
+        files = config_files(content[ROOT], content[TRAIN_CONFIG])
+        entries: Mapping[str, Any] = ConfigParser.load_config_files(files)
+    except (OSError, ValueError):
+        return {}
     return entries
 
 
