@@ -181,7 +181,8 @@ def test_an_overlay_of_another_bundle_is_refused_before_anything_is_written(
         federation_with(federation_of_sam, str(foreign / "fedavg.json"))
     assert "setting 'facmic': nothing uses an entry of this name" in refusal(unused.value)
     with pytest.raises(FileNotFoundError, match="fedavg/train.json: no such file.*methods/fedprox/train.json'"):
-        federation_with(federation_of_sam, train_config=["configs/train.json", "configs/methods/fedavg/train.json"]).run()
+        missing = ["configs/train.json", "configs/methods/fedavg/train.json"]
+        federation_with(federation_of_sam, train_config=missing).run()
     with pytest.raises(ValueError, match="@fedmsa` is not defined"):
         federation_with(federation_of_sam, str(ROOT / "bundles/fedmsa_segmentation/configs/methods/moon.json"))
     overlay = str(foreign / "fedavg" / "train.json")
