@@ -24,7 +24,7 @@ RANGES: dict[str, dict[str, Any]] = {
     "batch_size": {"least": 1, "whole": True},
     "image_size": {"least": 1, "whole": True},
     "settle_seconds": {"least": 0},
-    "poll_seconds": {"above": 0},
+    "poll_seconds": {"least": 0},
 }
 """The range of each setting that is a number, by the name that it has in every configuration and group."""
 
