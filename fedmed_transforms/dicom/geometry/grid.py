@@ -188,9 +188,9 @@ def duplicate_positions(grid: Grid) -> list[list[int]]:
     return [group for group in groups if len(group) > 1]
 
 
-def select_slices(grid: Grid, kept: Sequence[int], rules: SeriesRules) -> Grid:
-    """Measures the grid of the slices of these indices."""
-    return _measure([grid.slices[index] for index in kept], grid.distances[list(kept)], rules, single=False)
+def select_slices(grid: Grid, kept: Sequence[int], rules: SeriesRules, single: bool = False) -> Grid:
+    """Measures the grid of the slices of these indices; `single` is that of :func:`build_grid`."""
+    return _measure([grid.slices[index] for index in kept], grid.distances[list(kept)], rules, single)
 
 
 def _thickness(single_slice: Slice, rules: SeriesRules, single: bool) -> float:
