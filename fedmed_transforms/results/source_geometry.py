@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset
+from pydicom.uid import UID, generate_uid
 from pydicom.valuerep import DSfloat
 
 from fedmed_transforms.dicom.dicom_file import frame_count
@@ -49,6 +50,9 @@ def with_written_geometry(headers: Sequence[Dataset], planes: Sequence[FramePlan
     it is that distance, or of a single slice the distance between its rows: highdicom reads no segmentation without a
     thickness.
 
+    Images without a frame of reference get that of the other images of their series, or else one that is made from the
+    UID of the series: the positions of a series are those of one frame of reference, and a segmentation must state it.
+
     Parameters
     ----------
     headers
@@ -67,9 +71,38 @@ def with_written_geometry(headers: Sequence[Dataset], planes: Sequence[FramePlan
     spacing = {"PixelSpacing": np.asarray(shared.spacing)[::-1], "SliceThickness": thickness}
     measures = _item(**spacing, **({} if distance is None else {"SpacingBetweenSlices": distance}))
     cosines = _item(ImageOrientationPatient=orthonormal(np.asarray(shared.directions)).ravel())  # (2, 3) -> (6,)
+    frame_of_reference = _frame_of_reference(headers)
     left = iter(planes)
     parts = [(header, [next(left) for _ in range(frame_count(header))]) for header in headers]
-    return [_written(header, [plane.position for plane in own], measures, cosines) for header, own in parts]
+    written = [_written(header, [plane.position for plane in own], measures, cosines) for header, own in parts]
+    for copy in written:
+        copy.FrameOfReferenceUID = copy.get("FrameOfReferenceUID") or frame_of_reference
+    return written
+
+
+def without_geometry(headers: Sequence[Dataset]) -> list[Dataset]:
+    """Copies the headers of a picture without a position, without the geometry that highdicom would look for in it.
+
+    Highdicom takes the measures of pixels from the shared functional groups, which an ultrasound cine has not; the
+    result leaves them out, as they mean nothing without a frame of reference.
+    """
+    copies = [header[:] for header in headers]
+    for header in copies:
+        header.pop("FrameOfReferenceUID", None)
+        header.SharedFunctionalGroupsSequence = _item_of_measures()
+    return copies
+
+
+def _item_of_measures() -> list[Dataset]:
+    shared = Dataset()
+    shared.PixelMeasuresSequence = [_item(PixelSpacing=np.ones(2), SliceThickness=1.0)]
+    return [shared]
+
+
+def _frame_of_reference(headers: Sequence[Dataset]) -> UID:
+    """Finds the frame of reference of a series, or makes one, always the same, from the UID of the series."""
+    stated = next((UID(uid) for header in headers if (uid := header.get("FrameOfReferenceUID"))), None)
+    return stated or UID(generate_uid(entropy_srcs=["fedmed frame of reference", str(headers[0].SeriesInstanceUID)]))
 
 
 def _distance(planes: Sequence[FramePlane], shared: FramePlane) -> float | None:

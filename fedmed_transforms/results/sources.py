@@ -30,8 +30,6 @@ MAY_BE_EMPTY = (
 UNSTATED = "not stated by the images"
 """The DeidentificationMethod of a result whose source was de-identified and states no method."""
 
-FRAME_OF_REFERENCE = "FrameOfReferenceUID"
-
 PIXELS = 0x7FE00000
 
 
@@ -125,7 +123,7 @@ def source_planes(headers: Sequence[Dataset]) -> list[FramePlane] | None:
         with silenced_parsers(), readable_plane(name):
             found = read_planes(frame_elements(header))
         for plane in found:
-            _check_placed(plane, header, name)
+            _check_placed(plane, name)
         planes += found
     unplaced = sum(plane.position is None for plane in planes)
     if not unplaced:
@@ -138,9 +136,8 @@ def source_planes(headers: Sequence[Dataset]) -> list[FramePlane] | None:
     )
 
 
-def _check_placed(plane: FramePlane, header: Dataset, name: str) -> None:
+def _check_placed(plane: FramePlane, name: str) -> None:
     """Refuses a position without the elements that belong to it."""
-    frame_of_reference = [] if header.get(FRAME_OF_REFERENCE) else [FRAME_OF_REFERENCE]
-    missing = missing_elements(plane) + frame_of_reference
+    missing = missing_elements(plane)
     if plane.position is not None and missing:
         raise ValueError(f"{name}: expected {', '.join(missing)} besides ImagePositionPatient, found none")

@@ -55,7 +55,7 @@ def choose_volumes(grid: Grid, rules: SeriesRules, single: bool = False) -> list
     return chosen
 
 
-_ADVICE = ", not told apart by any element; the rule duplicates='drop' drops those with the same pixels, `series` chooses"
+_ADVICE = ", told apart by no element; the rule duplicates='drop' drops those with the same pixels, `series` chooses"
 
 
 def describe(told: ToldApart) -> str:
