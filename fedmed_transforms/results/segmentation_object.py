@@ -33,7 +33,12 @@ from fedmed_transforms.results.dicom_result import (
 )
 from fedmed_transforms.results.identity import ResultIdentity, frame_digests
 from fedmed_transforms.results.source_frames import Frames, frames_as_content, select_frames, state_frames
-from fedmed_transforms.results.source_geometry import pixel_grids, with_written_geometry, without_geometry
+from fedmed_transforms.results.source_geometry import (
+    pixel_grids,
+    with_written_geometry,
+    without_geometry,
+    without_rounding,
+)
 from fedmed_transforms.results.sources import Sources, read_sources, source_name, source_planes
 
 SERIES_NUMBER = 900
@@ -131,6 +136,7 @@ def write_segmentation(
     values = binary_values(mask, len(described), name)
     planes = source_planes(headers)
     try:
+        planes = without_rounding(planes) if planes else None
         grids = pixel_grids(planes, headers[0]) if planes else None
         masks = _frames(values, _ras_affine(mask, affine), headers[0], grids, nearest)
         headers = with_written_geometry(headers, planes) if planes else without_geometry(headers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,48 @@ from pydicom.valuerep import DSfloat
 
 from fedmed_transforms.dicom.dicom_file import frame_count
 from fedmed_transforms.dicom.geometry.frame_stack import shared_plane
+from fedmed_transforms.dicom.geometry.grid import UPRIGHT, is_even, is_upright
 from fedmed_transforms.dicom.geometry.mask_grid import Plane
 from fedmed_transforms.dicom.geometry.orthonormal import orthonormal
+from fedmed_transforms.dicom.geometry.rounding import fit_within_rounding
 from fedmed_transforms.dicom.planes import FramePlane
+
+
+NEAR = 0.05
+"""Distance of a slice from its place on the grid, relative to the pixel spacing, up to which its position is written
+as it is stated; masks are put on slices within twice of it."""
+
+
+def without_rounding(planes: Sequence[FramePlane]) -> list[FramePlane]:
+    """Replaces rounded positions of evenly spaced slices by those of their fitted grid, as the loader places them.
+
+    Readers of segmentations refuse slices at uneven distances.
+
+    Parameters
+    ----------
+    planes
+        Of the frames, with position, directions and spacing.
+
+    Raises
+    ------
+    ValueError
+        The frames differ in orientation or spacing.
+    """
+    shared = shared_plane(planes)
+    directions, spacing = np.asarray(shared.directions), np.asarray(shared.spacing)
+    positions = np.array([plane.position for plane in planes])
+    order = np.argsort(positions @ shared.normal, kind="stable")
+    offsets = positions[order] - positions[order[0]]
+    distances = offsets @ shared.normal
+    if is_even(distances) and is_upright(offsets @ directions.T / spacing, distances, spacing):
+        on_grid = positions[order[0]] + np.linspace(0, 1, len(planes))[:, None] * offsets[-1]
+        near = np.linalg.norm(positions[order] - on_grid, axis=1).max() <= NEAR * spacing.min()
+        fitted = None if near else on_grid
+    else:
+        fitted = fit_within_rounding(positions[order], directions, UPRIGHT * spacing)
+    if fitted is None:
+        return list(planes)
+    return [replace(plane, position=fitted[place]) for plane, place in zip(planes, np.argsort(order), strict=True)]
 
 
 def pixel_grids(planes: Sequence[FramePlane], header: Dataset) -> list[Plane]:
