@@ -25,8 +25,11 @@ LOCALIZER = "LOCALIZER"
 
 
 def image_type(header: Dataset) -> list[str]:
-    """Reads the values of ImageType; none where it is absent."""
-    value = header.get("ImageType") or []
+    """Reads the values of ImageType; none where it is absent or damaged."""
+    try:
+        value = header.get("ImageType") or []
+    except Exception:  # the parser raises a dozen kinds
+        return []
     return [value] if isinstance(value, str) else [str(part) for part in value]
 
 
