@@ -19,7 +19,6 @@ from fedmed_transforms.dicom.geometry.orthonormal import orthonormal
 from fedmed_transforms.dicom.geometry.rounding import fit_within_rounding
 from fedmed_transforms.dicom.planes import FramePlane
 
-
 NEAR = 0.05
 """Distance of a slice from its place on the grid, relative to the pixel spacing, up to which its position is written
 as it is stated; masks are put on slices within twice of it."""

@@ -85,11 +85,15 @@ def test_they_are_images_where_nothing_else_is(
 
 @pytest.mark.parametrize(
     ("values", "rule"),
-    [(CAPTURE, {"SOPClassUID": SecondaryCaptureImageStorage.replace(".", r"\.")}), (LOCALISER, {"ImageType": ".*LOCALIZER"})],
+    [
+        (CAPTURE, {"SOPClassUID": SecondaryCaptureImageStorage.replace(".", r"\.")}),
+        (LOCALISER, {"ImageType": ".*LOCALIZER"}),
+    ],
 )
 def test_they_are_images_where_the_rule_asks_for_them(folder: Path, values: dict[str, Any], rule: Any) -> None:
     put(folder, values, values is LOCALISER)
-    assert load_image(folder, series=rule, assume_spacing=None if values is LOCALISER else (1, 1, 1)).shape[1:3] == (8, 9)
+    spacing = None if values is LOCALISER else (1, 1, 1)
+    assert load_image(folder, series=rule, assume_spacing=spacing).shape[1:3] == (8, 9)
 
 
 def test_the_largest_series_is_one_of_images(folder: Path) -> None:

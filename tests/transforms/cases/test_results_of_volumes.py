@@ -30,7 +30,8 @@ def segment(path: Path, folder: Path, **rules: Any) -> tuple[MetaTensor, pydicom
 
 
 def referred(result: pydicom.Dataset) -> set[tuple[str, int | None]]:
-    items = [frame.DerivationImageSequence[0].SourceImageSequence[0] for frame in result.PerFrameFunctionalGroupsSequence]
+    groups = result.PerFrameFunctionalGroupsSequence
+    items = [group.DerivationImageSequence[0].SourceImageSequence[0] for group in groups]
     return {(str(item.ReferencedSOPInstanceUID), item.get("ReferencedFrameNumber")) for item in items}
 
 
@@ -87,7 +88,8 @@ def test_a_missing_frame_of_reference_is_made_of_the_series(tmp_path: Path) -> N
 
 
 def test_a_frame_of_reference_that_some_slices_state_is_that_of_all(tmp_path: Path) -> None:
-    folder = write_series(tmp_path / "s", [{"FrameOfReferenceUID": lambda position: "1.2.3.7" if position == 1 else None}])
+    given = {"FrameOfReferenceUID": lambda position: "1.2.3.7" if position == 1 else None}
+    folder = write_series(tmp_path / "s", [given])
     assert segment(folder, tmp_path / "out")[1].FrameOfReferenceUID == "1.2.3.7"
 
 

@@ -31,14 +31,16 @@ KINDS = ["ORIGINAL\\PRIMARY\\M\\ND", "ORIGINAL\\PRIMARY\\P\\ND"]
 CLASSIC: Mapping[str, tuple[str, Sequence[Mapping[str, Any]]]] = {
     "time points": ("TemporalPositionIdentifier", each("TemporalPositionIdentifier", 1, 2, 10)),
     "phases of the heart": ("TriggerTime", each("TriggerTime", 0, 40.5, 81)),
-    "phases that differ a little": ("TriggerTime", each("TriggerTime", *(lambda p, v=v: v * (40 + p) for v in range(5)))),
+    "phases that differ a little": ("TriggerTime", each(
+        "TriggerTime", *(lambda p, v=v: v * (40 + p) for v in range(5)))),
     "phases of a CT": ("NominalPercentageOfCardiacPhase", [{**CT, **it} for it in
                                                            each("NominalPercentageOfCardiacPhase", 5.0, 35.0, 75.0)]),
     "echo numbers": ("EchoNumbers", each("EchoNumbers", 1, 2)),
     "echo times": ("EchoTime", each("EchoTime", "4.9", "7.38", "12.1")),
     "b-values": ("DiffusionBValue", each("DiffusionBValue", 0.0, 50.0, 800.0)),
     "b-values of Siemens": ("(0019,100C)", private(0x19, "SIEMENS MR HEADER", 0x0C, "IS", "0", "50", "800")),
-    "b-values of GE": ("(0043,1039)", private(0x43, "GEMS_PARM_01", 0x39, "IS", [0, 8, 0, 0], [50, 8], [1000000800, 8])),
+    "b-values of GE": ("(0043,1039)", private(
+        0x43, "GEMS_PARM_01", 0x39, "IS", [0, 8, 0, 0], [50, 8], [1000000800, 8])),
     "b-values of Philips": ("(2001,1003)", private(0x2001, "Philips Imaging DD 001", 0x03, "FL", 0.0, 50.0, 800.0)),
     "b-values of UIH": ("(0065,1009)", private(0x65, "Image Private Header", 0x09, "FD", 0.0, 50.0, 800.0)),
     "directions": ("DiffusionGradientOrientation", each("DiffusionGradientOrientation", [0, 0, 1.0], [0, 1.0, 0])),
@@ -57,8 +59,8 @@ CLASSIC: Mapping[str, tuple[str, Sequence[Mapping[str, Any]]]] = {
     "magnitude and phase": ("ImageType", each("ImageType", *KINDS)),
     "parts of GE": ("(0043,102F)", private(0x43, "GEMS_PARM_01", 0x2F, "SS", 0, 2, 3)),
     "instance numbers": ("InstanceNumber", [{}, {}, {}]),
-    "echoes of time points": ("EchoTime and AcquisitionNumber",
-                              [{"EchoTime": echo, "AcquisitionNumber": time} for echo in (5, 20) for time in (1, 2, 3)]),
+    "echoes of time points": ("EchoTime and AcquisitionNumber", [
+        {"EchoTime": echo, "AcquisitionNumber": time} for echo in (5, 20) for time in (1, 2, 3)]),
     "kinds of echoes": ("ImageType and EchoNumbers",
                         [{"ImageType": kind, "EchoNumbers": echo} for kind in KINDS for echo in (1, 2)]),
     "repeated b-values": ("DiffusionBValue and DiffusionGradientOrientation", [
@@ -88,7 +90,7 @@ def check(path: Path, count: int) -> None:
         np.testing.assert_allclose(image.affine, [[-1.5, 0, 0, -1], [0, -2, 0, -2], [0, 0, 3, 0], [0, 0, 0, 1]])
     channels = load_image(path, volume="channels")
     np.testing.assert_array_equal(channels.as_tensor(), np.stack([expected(number) for number in range(count)]))
-    with pytest.raises(ValueError, match=f"volume: expected a number below {count}, the number of volumes, found {count}"):
+    with pytest.raises(ValueError, match=f"volume: expected a number below {count}, .* volumes, found {count}"):
         load_image(path, volume=count)
 
 
@@ -97,7 +99,8 @@ def frame(**groups: Any) -> Any:
 
 
 ENHANCED: Mapping[str, tuple[str, Sequence[Callable[[], Any]]]] = {
-    "time points": ("TemporalPositionIndex", [frame(FrameContentSequence={"TemporalPositionIndex": n}) for n in (1, 2)]),
+    "time points": ("TemporalPositionIndex", [
+        frame(FrameContentSequence={"TemporalPositionIndex": n}) for n in (1, 2)]),
     "phases": ("NominalCardiacTriggerDelayTime", [
         frame(CardiacSynchronizationSequence={"NominalCardiacTriggerDelayTime": t}) for t in (0.0, 33.5, 100.0)]),
     "b-values": ("DiffusionBValue", [frame(MRDiffusionSequence={"DiffusionBValue": b}) for b in (0.0, 1000.0)]),
@@ -106,7 +109,8 @@ ENHANCED: Mapping[str, tuple[str, Sequence[Callable[[], Any]]]] = {
                             for kind in ("M", "FIELD_MAP")]),
     "parts": ("ComplexImageComponent", [frame(MRImageFrameTypeSequence={"ComplexImageComponent": part})
                                         for part in ("PHASE", "MAGNITUDE")]),
-    "labels": ("ASLContext", [frame(MRArterialSpinLabelingSequence={"ASLContext": part}) for part in ("LABEL", "CONTROL")]),
+    "labels": ("ASLContext", [
+        frame(MRArterialSpinLabelingSequence={"ASLContext": part}) for part in ("LABEL", "CONTROL")]),
     "stacks": ("StackID", [frame(FrameContentSequence={"StackID": part}) for part in ("2", "1")]),
     "nothing but their order": ("the order of the frames", [frame(), frame()]),
 }  # fmt: skip
@@ -206,7 +210,8 @@ PUBLIC = [
 @public
 @pytest.mark.parametrize(("name", "element", "shape", "total"), PUBLIC)
 def test_public_volumes(name: str, element: str, shape: tuple[int, ...], total: float | None) -> None:
-    with pytest.raises(ValueError, match=f"found {shape[0]} volumes of {shape[3]} slices each, told apart by {element} "):
+    found = f"found {shape[0]} volumes of {shape[3]} slices each, told apart by {element} "
+    with pytest.raises(ValueError, match=found):
         load_image(CASES / name)
     channels = load_image(CASES / name, volume="channels")
     assert channels.shape == shape and (total is None or float(channels.as_tensor().double().sum()) == total)
@@ -226,7 +231,7 @@ def test_public_field_map() -> None:
 @public
 def test_public_acquisitions() -> None:
     path = CASES / "overlap_of_two_acquisitions/acq"
-    with pytest.raises(ValueError, match=r"found 2 volumes of 4 and 1 slices, told apart by AcquisitionNumber") as error:
+    with pytest.raises(ValueError, match="2 volumes of 4 and 1 slices, told apart by AcquisitionNumber") as error:
         load_image(path)
     assert re.findall(r"volume=([^ ]+)", str(error.value)) == ["'first'", "1"]
     assert load_image(path, volume="first").shape == (1, 8, 6, 4)

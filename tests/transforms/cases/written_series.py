@@ -28,7 +28,12 @@ def picture(volume: int, position: int) -> np.ndarray:
 
 
 def write_slice(
-    path: Path, pixels: np.ndarray, position: Sequence[float] | None, number: int, private: Mapping[Any, Any], **values: Any
+    path: Path,
+    pixels: np.ndarray,
+    position: Sequence[float] | None,
+    number: int,
+    private: Mapping[Any, Any],
+    **values: Any,
 ) -> None:
     """Writes a slice; `private` holds a representation and a value by group, creator and last byte of the tag."""
     dicom = elements(SOPClassUID=MRImageStorage, SOPInstanceUID=generate_uid(entropy_srcs=[str(path)]), Modality="MR")
