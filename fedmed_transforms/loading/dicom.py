@@ -24,6 +24,7 @@ from fedmed_transforms.dicom.slices import Slice, read_slices
 from fedmed_transforms.dicom.volumes.choice import choose_volumes
 from fedmed_transforms.dicom.volumes.pictures import choose_pictures
 from fedmed_transforms.dicom.volumes.reading import read_volumes
+from fedmed_transforms.dicom.volumes.stacks import choose_stack, refuse_stacks, stacks_of
 from fedmed_transforms.image_metadata import (
     DICOM,
     FULL_SCALE,
@@ -104,15 +105,22 @@ def _load(path: Path, device: torch.device, rules: SeriesRules, known: Sequence[
     slices = [item for file in files for item in read_slices(file)]
     pictures = choose_pictures(slices, rules)
     flat = bool(pictures) or len(slices) == 1 and not has_position(slices[0]) and rules.assume_spacing is None
-    if pictures:
-        volumes = [build_grid([picture], rules, single=True) for picture in pictures]
-    else:
-        single = files[0].name == str(path) or not has_position(slices[0])
-        volumes = choose_volumes(build_grid(slices, rules, single and len(slices) == 1), rules, single)
+    volumes = _volumes(slices, pictures, rules, files[0].name == str(path) or not has_position(slices[0]))
     values, regular, resampled = read_volumes(volumes, rules, device)
     meta = _metadata(path, values, regular, flat)
     meta[SOURCE_FRAMES] = _frames(regular.slices, slices)
     return _channel_first(values, flat), {**meta, RESAMPLED: "yes" if resampled else ""}
+
+
+def _volumes(slices: list[Slice], pictures: list[Slice], rules: SeriesRules, single: bool) -> list[Grid]:
+    """Chooses the volumes to read; `single` is whether one image, which needs no third axis, may be all there is."""
+    if pictures:
+        return [build_grid([picture], rules, single=True) for picture in pictures]
+    stacks = stacks_of(slices)
+    if stacks and rules.volume != "refuse":
+        return choose_stack(stacks, rules)
+    refuse_stacks(stacks, rules)
+    return choose_volumes(build_grid(slices, rules, single and len(slices) == 1), rules, single)
 
 
 def _load_segmentation(path: Path, files: list[DicomFile], device: torch.device) -> Loaded:

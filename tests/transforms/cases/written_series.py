@@ -77,15 +77,21 @@ def write_series(
     return folder
 
 
-def write_enhanced(path: Path, frames: Sequence[tuple[int, int, Dataset]], **values: Any) -> Path:
+AXIAL = (1.0, 0, 0, 0, 1, 0)
+
+
+def write_enhanced(
+    path: Path, frames: Sequence[tuple[int, int, Dataset]], cosines: Sequence[float] = AXIAL, **values: Any
+) -> Path:
     """Writes an enhanced multi-frame file; each frame has a volume, a position and functional groups of its own."""
     path.parent.mkdir(parents=True, exist_ok=True)
     groups = []
     for _, position, group in frames:
-        group.PlanePositionSequence = [elements(ImagePositionPatient=[1.0, 2.0, 3.0 * position])]
+        if "PlanePositionSequence" not in group:
+            group.PlanePositionSequence = [elements(ImagePositionPatient=[1.0, 2.0, 3.0 * position])]
         groups.append(group)
     shared = elements(
-        PlaneOrientationSequence=[elements(ImageOrientationPatient=[1.0, 0, 0, 0, 1, 0])],
+        PlaneOrientationSequence=[elements(ImageOrientationPatient=list(cosines))],
         PixelMeasuresSequence=[elements(PixelSpacing=[2.0, 1.5], SliceThickness=3.0)],
     )
     pixels = np.stack([picture(volume, position) for volume, position, _ in frames])
