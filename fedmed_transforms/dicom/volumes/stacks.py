@@ -31,7 +31,7 @@ def stacks_of(slices: Sequence[Slice]) -> list[list[Slice]]:
         Empty where there is one stack, where all stacks have the same frames' places, as these are volumes of one grid,
         or where all frames together are one regular volume.
     """
-    if not any("PerFrameFunctionalGroupsSequence" in item.file.header for item in slices):
+    if not any(item.frame and "PerFrameFunctionalGroupsSequence" in item.file.header for item in slices):
         return []
     stacks: dict[Value, list[Slice]] = {}
     for item, value in zip(slices, SliceElements(slices).values(STACK)[1], strict=True):
