@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
@@ -19,11 +20,15 @@ GE_COMPONENTS = ("MAGNITUDE", "PHASE", "REAL", "IMAGINARY")
 
 @dataclass(frozen=True)
 class PrivateElement:
-    """An element of a manufacturer: its group, the last byte of its tag, and the creator of its block."""
+    """An element of a manufacturer: its group, the last byte of its tag, the creator of its block, and its values' kind.
+
+    The kind is a format of :mod:`struct`, for files that state none; empty for text.
+    """
 
     group: int
     byte: int
     creator: str
+    kind: str = ""
 
     def find(self, header: Dataset) -> tuple[BaseTag, str]:
         """Finds the element's tag and value as text, empty where it is absent.
@@ -35,15 +40,15 @@ class PrivateElement:
             creator = header.get(Tag(self.group, block))
             named = str(creator.value).strip() if creator is not None else ""
             if tag in header and named in ("", self.creator):
-                return tag, _text(header, tag)
+                return tag, _text(header, tag, self.kind)
         return Tag(self.group, BLOCKS[0] << 8 | self.byte), ""
 
 
 SIEMENS_B_VALUE = PrivateElement(0x0019, 0x0C, "SIEMENS MR HEADER")
 GE_B_VALUES = PrivateElement(0x0043, 0x39, "GEMS_PARM_01")
-GE_COMPONENT = PrivateElement(0x0043, 0x2F, "GEMS_PARM_01")
-PHILIPS_B_VALUE = PrivateElement(0x2001, 0x03, "Philips Imaging DD 001")
-UIH_B_VALUE = PrivateElement(0x0065, 0x09, "Image Private Header")
+GE_COMPONENT = PrivateElement(0x0043, 0x2F, "GEMS_PARM_01", "<h")
+PHILIPS_B_VALUE = PrivateElement(0x2001, 0x03, "Philips Imaging DD 001", "<f")
+UIH_B_VALUE = PrivateElement(0x0065, 0x09, "Image Private Header", "<d")
 
 ALL = (SIEMENS_B_VALUE, GE_B_VALUES, GE_COMPONENT, PHILIPS_B_VALUE, UIH_B_VALUE)
 
@@ -78,12 +83,14 @@ def _name(meaning: str, tag: BaseTag) -> str:
     return f"the {meaning} ({tag.group:04X},{tag.element:04X})"
 
 
-def _text(header: Dataset, tag: BaseTag) -> str:
+def _text(header: Dataset, tag: BaseTag, kind: str) -> str:
     """Reads a private element in DICOM's text form; empty where it is damaged."""
     try:
         value = header[tag].value
+        if isinstance(value, bytes) and kind:  # of unknown representation
+            value = struct.unpack_from(kind, value)[0]
     except Exception:  # the parser raises a dozen kinds
         return ""
-    if isinstance(value, bytes):  # of unknown representation
+    if isinstance(value, bytes):
         return value.decode("ascii", "replace").strip(" \0")
     return "\\".join(map(str, value)) if isinstance(value, (list, MultiValue)) else str(value)
