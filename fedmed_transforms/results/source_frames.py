@@ -51,9 +51,10 @@ def state_frames(result: Dataset, frames: Frames) -> None:
     for group in result.PerFrameFunctionalGroupsSequence:
         for derivation in group.get("DerivationImageSequence") or []:
             for source in derivation.get("SourceImageSequence") or []:
-                numbers = frames.get(str(source.ReferencedSOPInstanceUID))
-                if numbers:
-                    source.ReferencedFrameNumber = numbers[int(source.get("ReferencedFrameNumber") or 1) - 1]
+                numbers = frames.get(str(source.ReferencedSOPInstanceUID)) or ()
+                stated = source.get("ReferencedFrameNumber") or (1 if len(numbers) == 1 else None)
+                if numbers and stated:
+                    source.ReferencedFrameNumber = numbers[int(stated) - 1]
 
 
 def frames_as_content(frames: Frames) -> list[Any]:

@@ -18,6 +18,7 @@ from fedmed_transforms.dicom.geometry.mask_grid import Plane
 from fedmed_transforms.dicom.geometry.orthonormal import orthonormal
 from fedmed_transforms.dicom.geometry.rounding import fit_within_rounding
 from fedmed_transforms.dicom.planes import FramePlane
+from fedmed_transforms.results.sources import FRAME_OF_REFERENCE
 
 NEAR = 0.05
 """Distance of a slice from its place on the grid, relative to the pixel spacing, up to which its position is written
@@ -115,7 +116,7 @@ def with_written_geometry(headers: Sequence[Dataset], planes: Sequence[FramePlan
     parts = [(header, [next(left) for _ in range(frame_count(header))]) for header in headers]
     written = [_written(header, [plane.position for plane in own], measures, cosines) for header, own in parts]
     for copy in written:
-        copy.FrameOfReferenceUID = copy.get("FrameOfReferenceUID") or frame_of_reference
+        copy.FrameOfReferenceUID = copy.get(FRAME_OF_REFERENCE) or frame_of_reference
     return written
 
 
@@ -127,7 +128,7 @@ def without_geometry(headers: Sequence[Dataset]) -> list[Dataset]:
     """
     copies = [header[:] for header in headers]
     for header in copies:
-        header.pop("FrameOfReferenceUID", None)
+        header.pop(FRAME_OF_REFERENCE, None)
         header.SharedFunctionalGroupsSequence = _item_of_measures()
     return copies
 
@@ -140,7 +141,7 @@ def _item_of_measures() -> list[Dataset]:
 
 def _frame_of_reference(headers: Sequence[Dataset]) -> UID:
     """Finds the frame of reference of a series, or makes one, always the same, from the UID of the series."""
-    stated = next((UID(uid) for header in headers if (uid := header.get("FrameOfReferenceUID"))), None)
+    stated = next((UID(uid) for header in headers if (uid := header.get(FRAME_OF_REFERENCE))), None)
     return stated or UID(generate_uid(entropy_srcs=["fedmed frame of reference", str(headers[0].SeriesInstanceUID)]))
 
 

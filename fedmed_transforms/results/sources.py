@@ -30,6 +30,8 @@ MAY_BE_EMPTY = (
 UNSTATED = "not stated by the images"
 """The DeidentificationMethod of a result whose source was de-identified and states no method."""
 
+FRAME_OF_REFERENCE = "FrameOfReferenceUID"
+
 PIXELS = 0x7FE00000
 
 

@@ -20,9 +20,9 @@ GE_COMPONENTS = ("MAGNITUDE", "PHASE", "REAL", "IMAGINARY")
 
 @dataclass(frozen=True)
 class PrivateElement:
-    """An element of a manufacturer: its group, the last byte of its tag, the creator of its block, and its values' kind.
+    """An element of a manufacturer: its group, the last byte of its tag, the creator of its block, and its kind.
 
-    The kind is a format of :mod:`struct`, for files that state none; empty for text.
+    The kind of its values is a format of :mod:`struct`, for files that state none; empty for text.
     """
 
     group: int
