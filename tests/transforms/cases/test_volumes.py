@@ -46,6 +46,9 @@ CLASSIC: Mapping[str, tuple[str, Sequence[Mapping[str, Any]]]] = {
     "directions": ("DiffusionGradientOrientation", each("DiffusionGradientOrientation", [0, 0, 1.0], [0, 1.0, 0])),
     "inversions": ("InversionTime", each("InversionTime", 700, 2500)),
     "flip angles": ("FlipAngle", each("FlipAngle", 5, 26)),
+    "gated repetitions": ("AcquisitionNumber", [
+        {"AcquisitionNumber": number, "RepetitionTime": time} for number, time in ((1, 2031.5), (2, 1988), (3, 2007))]),
+    "repetitions": ("RepetitionTime", each("RepetitionTime", 500, 2000)),
     "acquisitions": ("AcquisitionNumber", each("AcquisitionNumber", 2, 10)),
     "frames of a PET": ("FrameReferenceTime", each("FrameReferenceTime", 5000.0, 15000.0, 100000.0)),
     "durations of a PET": ("ActualFrameDuration", each("ActualFrameDuration", 10000, 30000, 60000)),
@@ -57,7 +60,8 @@ CLASSIC: Mapping[str, tuple[str, Sequence[Mapping[str, Any]]]] = {
     "times of contents": ("ContentTime", each("ContentTime", "100000", "100002")),
     "dates and times": ("AcquisitionDateTime", each("AcquisitionDateTime", "20240101100000", "20240101100002.5")),
     "magnitude and phase": ("ImageType", each("ImageType", *KINDS)),
-    "parts of GE": ("(0043,102F)", private(0x43, "GEMS_PARM_01", 0x2F, "SS", 0, 2, 3)),
+    "parts of GE": ("(0043,102F)", [{"ImageType": KINDS[0], **it}
+                                    for it in private(0x43, "GEMS_PARM_01", 0x2F, "SS", 0, 2, 3)]),
     "instance numbers": ("InstanceNumber", [{}, {}, {}]),
     "echoes of time points": ("EchoTime and AcquisitionNumber", [
         {"EchoTime": echo, "AcquisitionNumber": time} for echo in (5, 20) for time in (1, 2, 3)]),
@@ -107,8 +111,9 @@ ENHANCED: Mapping[str, tuple[str, Sequence[Callable[[], Any]]]] = {
     "echoes": ("EffectiveEchoTime", [frame(MREchoSequence={"EffectiveEchoTime": t}) for t in (4.9, 12.5)]),
     "kinds": ("FrameType", [frame(MRImageFrameTypeSequence={"FrameType": ["ORIGINAL", "PRIMARY", "T1", kind]})
                             for kind in ("M", "FIELD_MAP")]),
-    "parts": ("ComplexImageComponent", [frame(MRImageFrameTypeSequence={"ComplexImageComponent": part})
-                                        for part in ("PHASE", "MAGNITUDE")]),
+    "parts": ("ComplexImageComponent", [
+        frame(MRImageFrameTypeSequence={"FrameType": ["ORIGINAL", "PRIMARY"], "ComplexImageComponent": part})
+        for part in ("PHASE", "MAGNITUDE")]),
     "labels": ("ASLContext", [
         frame(MRArterialSpinLabelingSequence={"ASLContext": part}) for part in ("LABEL", "CONTROL")]),
     "stacks": ("StackID", [frame(FrameContentSequence={"StackID": part}) for part in ("2", "1")]),
