@@ -147,7 +147,7 @@ def source_planes(headers: Sequence[Dataset]) -> list[FramePlane] | None:
         with silenced_parsers(), readable_plane(name):
             found = read_planes(frame_elements(header))
         for plane in found:
-            _check_placed(plane, header, name)
+            _check_placed(plane, name)
         planes += found
     unplaced = sum(plane.position is None for plane in planes)
     if not unplaced:
@@ -160,9 +160,8 @@ def source_planes(headers: Sequence[Dataset]) -> list[FramePlane] | None:
     )
 
 
-def _check_placed(plane: FramePlane, header: Dataset, name: str) -> None:
+def _check_placed(plane: FramePlane, name: str) -> None:
     """Refuses a position without the elements that belong to it."""
-    frame_of_reference = [] if header.get(FRAME_OF_REFERENCE) else [FRAME_OF_REFERENCE]
-    missing = missing_elements(plane) + frame_of_reference
+    missing = missing_elements(plane)
     if plane.position is not None and missing:
         raise ValueError(f"{name}: expected {', '.join(missing)} besides ImagePositionPatient, found none")
