@@ -40,7 +40,7 @@ class CheckIdentifiersd(MapTransform):
     >>> from pydicom.data import get_testdata_file
     >>> CheckIdentifiersd("image")({"image": get_testdata_file("CT_small.dcm")})  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    ValueError: ...CT_small.dcm: expected DICOM without direct identifiers, found InstitutionName in 1 file, ...
+    ValueError: ...CT_small.dcm: expected files without direct identifiers, found InstitutionName in 1 file, ...
     """
 
     def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
@@ -51,7 +51,7 @@ class CheckIdentifiersd(MapTransform):
         for key in self.key_iterator(data):
             findings = find_identifiers(data[key])
             if findings:
-                raise ValueError(f"{data[key]}: expected DICOM without direct identifiers, found {describe(findings)}")
+                raise ValueError(f"{data[key]}: expected files without direct identifiers, found {describe(findings)}")
         return dict(data)
 
 
@@ -74,7 +74,7 @@ def main() -> int:
 def _check(folder: Path) -> int:
     findings = find_identifiers(folder)
     if not findings:
-        print(f"{folder}: found no direct identifiers in DICOM files")
+        print(f"{folder}: found no direct identifiers")
         return 0
     _print_table(("element", "files", "first file"), [(it.element, str(it.files), str(it.first)) for it in findings])
     return 1

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 
 from fedmed_transforms.patients.names import REMOVED, is_name
@@ -122,7 +123,7 @@ def data_set_identifiers(dataset: Dataset) -> Found:
         for keyword, value in (("PatientName", name), ("PatientID", number)):
             if keyword in found.elements and not _is_in_sequence(dataset, keyword):
                 found.elements.discard(keyword)
-                found.texts.add((keyword, value))
+                found.texts |= set() if is_name(value) else {(keyword, value)}
         found.names.discard(name)
         found.numbers.discard(number)
         if is_name(name):
@@ -237,4 +238,4 @@ def _text(element: DataElement | RawDataElement) -> str:
 def _value_text(dataset: Dataset, tag: BaseTag) -> str:
     """Decodes a text; several values are separated by backslashes."""
     value = dataset[tag].value
-    return "\\".join(str(it) for it in value) if not isinstance(value, str) and hasattr(value, "__iter__") else str(value)
+    return "\\".join(str(it) for it in value) if isinstance(value, (list, MultiValue)) else str(value)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fedmed_transforms.dicom.damage import error_text
 from fedmed_transforms.patients.dicom_identifiers import dicom_identifiers
 from fedmed_transforms.patients.files import FoundFile, list_files, with_members
 from fedmed_transforms.patients.identifying_elements import Found
@@ -116,8 +117,7 @@ def found_in(file: FoundFile) -> Found:
     try:
         texts = list(kind.texts(file.opened()))
     except Exception as error:  # parsers of the formats raise the kinds of struct, zlib, re and PIL
-        text = str(error) if type(error) is ValueError else type(error).__name__
-        raise ValueError(f"{file.path}: expected a readable {kind.name}, found {text}") from None
+        raise ValueError(f"{file.path}: expected a readable {kind.name}, found {error_text(error)}") from None
     return Found({it.element for it in texts if not it.technical}, {(it.element, it.value) for it in texts if it.value})
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pydicom
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
@@ -72,6 +73,8 @@ def refuse(dataset: Dataset) -> None:
     uid = str(dataset.get("SOPClassUID", ""))
     if not any(keyword in dataset for keyword in PIXEL_DATA) and uid != STRUCTURES:
         raise NotCleaned("no image, segmentation or structure set, expected one of them")
+    if not uid or not dataset.get("SOPInstanceUID"):
+        raise NotCleaned("no SOPClassUID or no SOPInstanceUID, expected both, as every DICOM file states them")
     for keyword in ("BurnedInAnnotation", "RecognizableVisualFeatures", "SpecimenLabelInImage"):
         if str(dataset.get(keyword, "")).strip() == "YES":
             raise NotCleaned(f"{keyword} YES: the pixels identify, and cleaning does not change pixels")
@@ -156,7 +159,7 @@ class _Cleaner:
 def _values(value: Any) -> list[str]:
     if value is None or value == "":
         return []
-    return [str(value)] if isinstance(value, str) or not hasattr(value, "__iter__") else [str(it) for it in value]
+    return [str(it) for it in value] if isinstance(value, (list, MultiValue)) else [str(value)]
 
 
 def _describe(dataset: Dataset, patient: str, kept_private: bool) -> None:

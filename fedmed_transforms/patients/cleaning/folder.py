@@ -7,6 +7,7 @@ import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fedmed_transforms.dicom.damage import error_text
 from fedmed_transforms.dicom.series import is_archive
 from fedmed_transforms.dicom.silenced_parsers import silenced_parsers
 from fedmed_transforms.patients.cleaning.data_files import cleaned_data_file, data_files
@@ -44,6 +45,7 @@ class _Folder:
 
     known: KnownPatients = field(default_factory=KnownPatients)
     patients: dict[str, str] = field(default_factory=dict)
+    studies: dict[tuple[Path, str], list[str]] = field(default_factory=dict)
     data_files: set[Path] = field(default_factory=set)
 
     def add(self, file: FoundFile) -> None:
@@ -54,7 +56,7 @@ class _Folder:
             return
         pseudonyms = {text for element, text in found.texts if element in ("PatientName", "PatientID")}
         self.known.add(found.names | found.people | pseudonyms, found.numbers | pseudonyms)
-        studies = sorted(found.studies)
+        studies = self.studies[file.path, file.name] = sorted(found.studies)
         named = next((it for it in studies if it.startswith("patient ")), None)
         for study in studies:
             self.patients.setdefault(study, named or study)
@@ -62,8 +64,8 @@ class _Folder:
 
     def patient_of(self, file: FoundFile) -> str:
         """Returns the patient of a file: its own, or the one of other files of its study."""
-        studies = sorted(found_in(file).studies)
-        return next((self.patients[it] for it in studies if it in self.patients), file.name)
+        studies = self.studies.get((file.path, file.name), [])
+        return next((self.patients[it] for it in studies), file.name).removeprefix("patient ")
 
 
 def clean_folder(source: str | Path, target: str | Path, key: bytes | None = None) -> list[LeftOut]:
@@ -139,15 +141,15 @@ class _Copy:
             place.write_bytes(content)
 
     def _write_archive(self, file: FoundFile, place: Path) -> None:
-        members = [
-            (self.names.renamed(member.name), content)
-            for member in with_members(file)
-            if (content := self._cleaned(member, f"{file.name}/{member.name}")) is not None
-        ]
-        if members:
-            with zipfile.ZipFile(place, "w", zipfile.ZIP_DEFLATED) as archive:
-                for name, content in members:
-                    archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+        written = 0
+        with zipfile.ZipFile(place, "w") as archive:
+            for member in with_members(file):
+                content = self._cleaned(member, f"{file.name}/{member.name}")
+                if content is not None:
+                    archive.writestr(zipfile.ZipInfo(self.names.renamed(member.name)), content, zipfile.ZIP_DEFLATED)
+                    written += 1
+        if not written:
+            place.unlink()
 
     def _cleaned(self, file: FoundFile, name: str) -> bytes | None:
         try:
@@ -160,7 +162,7 @@ class _Copy:
         except NotCleaned as error:
             self.left_out.append(LeftOut(name, str(error)))
         except Exception as error:  # a damaged file leads to errors of every parser
-            self.left_out.append(LeftOut(name, f"{type(error).__name__} while the file was read, expected an image"))
+            self.left_out.append(LeftOut(name, f"{error_text(error)}, expected a readable file"))
         return None
 
     def _content(self, file: FoundFile) -> bytes:
@@ -169,8 +171,7 @@ class _Copy:
             return cleaned_data_file(content)
         start = file.start()
         if file.is_dicom(start):
-            patient = self.folder.patient_of(file).removeprefix("patient ")
-            return cleaned_dicom(content, self.pseudonyms, patient, self.folder.known)
+            return cleaned_dicom(content, self.pseudonyms, self.folder.patient_of(file), self.folder.known)
         kind = file.format(start)
         if kind is not None:
             cleaned = kind.without_texts(content)

@@ -45,7 +45,7 @@ PERSONAL_DATES = frozenset(
 )
 
 EMPTIED = frozenset("AcquisitionContextSequence BarcodeValue LabelText ReviewerName SourceSerialNumber TreatmentMachineName "
-                    "ContrastBolusAgent ContentCreatorName".split())
+                    "ContrastBolusAgent ContentCreatorName OperatorsName".split())
 """Elements of the table's X/Z and Z/D that some object requires to be there."""
 
 FILLED = frozenset(("DeviceSerialNumber",))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+from fedmed_transforms.dicom.damage import Damaged
 from fedmed_transforms.patients.formats.file_text import Content, FileText, decoded
 
 NRRD_SIGNATURE = b"NRRD000"
@@ -104,7 +105,7 @@ def _meta_lines(content: Content) -> tuple[list[bytes], int]:
     head = bytes(content[:LARGEST_HEADER])
     found = re.search(rb"(?im)^[ \t]*ElementDataFile[ \t]*=[^\r\n]*(\r?\n|$)", head)
     if not found:
-        raise ValueError("a MetaImage header without ElementDataFile")
+        raise Damaged("a MetaImage header without ElementDataFile")
     return [line.rstrip(b"\r") for line in head[: found.end()].strip(b"\r\n").split(b"\n")], found.end()
 
 

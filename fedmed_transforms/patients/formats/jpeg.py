@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from fedmed_transforms.dicom.damage import Damaged
 from fedmed_transforms.patients.formats.exif import (
     exif_texts,
     orientation_exif,
@@ -33,7 +34,7 @@ def segments(content: Content) -> Iterator[tuple[int, int, int]]:
 
     Raises
     ------
-    ValueError
+    Damaged
         The content does not follow the format.
     """
     position = 2
@@ -43,7 +44,7 @@ def segments(content: Content) -> Iterator[tuple[int, int, int]]:
             position += 1
         head = content[position : position + 4]
         if len(head) < 2 or head[0] != 0xFF:
-            raise ValueError("a JPEG without the marker of its end")
+            raise Damaged("a JPEG without the marker of its end")
         marker = head[1]
         if marker == END:
             yield marker, begin, position + 2

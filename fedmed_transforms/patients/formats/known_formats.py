@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from fedmed_transforms.dicom.damage import Damaged
 from fedmed_transforms.patients.formats import header_lines, jpeg, nifti, png, tiff
 from fedmed_transforms.patients.formats.file_text import Content, FileText, decoded
 
@@ -67,7 +68,7 @@ def _compressed_texts(content: Content) -> Iterator[FileText]:
     inflate = partial(_inflated, content)
     offset = nifti.voxel_offset(inflate(544))
     if offset > LARGEST_EXTENSIONS:
-        raise ValueError(f"{offset} bytes before the voxels, expected at most {LARGEST_EXTENSIONS}")
+        raise Damaged(f"{offset} bytes before the voxels, expected at most {LARGEST_EXTENSIONS}")
     length = int.from_bytes(content[-4:], "little")
     yield from nifti.texts(inflate(offset), length if len(content) < 2**30 else None)
     yield from (FileText(f"gzip {name}", text, name == "name") for name, text in _gzip_texts(content))

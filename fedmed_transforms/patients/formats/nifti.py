@@ -9,6 +9,7 @@ from math import prod
 
 import nibabel as nib
 
+from fedmed_transforms.dicom.damage import Damaged
 from fedmed_transforms.patients.formats.file_text import Content, FileText, decoded
 
 Fields = tuple[tuple[str, int, int], ...]
@@ -58,12 +59,12 @@ def texts(content: Content, length: int | None = None) -> Iterator[FileText]:
         elif hidden := decoded(bytes(content[begin : begin + width])):
             yield FileText(f"NIfTI {name}", hidden)
     offset, end = _voxels(content)
-    between = bytes(content[size : offset if _is_single(content) else len(content)])
+    between = bytes(content[size : (offset or size) if _is_single(content) else len(content)])
     if between.strip(b"\0"):
         filled = between[4:].strip(b"\0")
         if filled or not _is_single(content):
             yield FileText("NIfTI extension", decoded(filled[:65536]))
-    if _is_single(content) and length is not None and length > end:
+    if _is_single(content) and offset and length is not None and length > end:
         yield FileText("bytes after the voxels of NIfTI")
 
 
@@ -77,14 +78,15 @@ def _voxels(content: Content) -> tuple[int, int]:
     kind = nib.Nifti1Header if size == 348 else nib.Nifti2Header
     pair = nib.nifti1.Nifti1PairHeader if size == 348 else nib.nifti2.Nifti2PairHeader
     header = (kind if _is_single(content) else pair)(bytes(content[:size]), check=False)
-    offset = max(int(header["vox_offset"]), size)
+    stated = float(header["vox_offset"])
+    offset = int(stated) if size <= stated < 2**62 else 0  # 0 where the header states a place within itself
     voxels = prod(int(side) for side in header.get_data_shape())
     return offset, offset + voxels * int(header["bitpix"]) // 8
 
 
 def voxel_offset(start: bytes) -> int:
     """Returns the place of the voxels in a single file, and the size of the header in a pair."""
-    return _voxels(start)[0] if _is_single(start) else header_size(start)
+    return max(_voxels(start)[0], header_size(start)) if _is_single(start) else header_size(start)
 
 
 def without_texts(content: bytes) -> bytes:
@@ -92,8 +94,8 @@ def without_texts(content: bytes) -> bytes:
 
     Raises
     ------
-    ValueError
-        The file ends before its voxels do.
+    Damaged
+        The voxels begin within the header, or the file ends before its voxels do.
     """
     size = header_size(content[:544])
     offset, end = _voxels(content)
@@ -102,8 +104,10 @@ def without_texts(content: bytes) -> bytes:
         header[begin : begin + width] = bytes(width)
     if not _is_single(content):
         return bytes(header) + bytes(4)
+    if not offset:
+        raise Damaged("a NIfTI whose voxels begin within its header")
     if end > len(content):
-        raise ValueError(f"{len(content)} bytes, expected {end}")
+        raise Damaged(f"{len(content)} bytes, expected {end}")
     little = struct.unpack_from("<i", content)[0] == size
     if size == 348:
         struct.pack_into("<f" if little else ">f", header, 108, 352)

@@ -6,6 +6,7 @@ import re
 import zlib
 from collections.abc import Iterator
 
+from fedmed_transforms.dicom.damage import Damaged
 from fedmed_transforms.patients.formats.exif import (
     exif_texts,
     orientation_exif,
@@ -32,7 +33,7 @@ def chunks(content: Content) -> Iterator[tuple[bytes, int, int]]:
 
     Raises
     ------
-    ValueError
+    Damaged
         The content ends before the chunk IEND.
     """
     position = len(SIGNATURE)
@@ -40,7 +41,7 @@ def chunks(content: Content) -> Iterator[tuple[bytes, int, int]]:
         head = content[position : position + 8]
         end = position + 12 + int.from_bytes(head[:4], "big")
         if len(head) < 8 or end > len(content):
-            raise ValueError("a PNG without its last chunk, IEND")
+            raise Damaged("a PNG without its last chunk, IEND")
         yield head[4:], position, end
         if head[4:] == b"IEND":
             return

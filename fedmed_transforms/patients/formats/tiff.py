@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from PIL.ExifTags import TAGS
+
+from fedmed_transforms.dicom.damage import Damaged
 from fedmed_transforms.patients.formats.exif import exif_texts, photoshop_texts, profile_texts, xmp_texts
 from fedmed_transforms.patients.formats.file_text import Content, FileText, decoded
 
@@ -27,8 +30,10 @@ KEPT = frozenset(
 )
 """Tags without which the pixels are not decoded or shown."""
 
-TEXT_TAGS = {269: "DocumentName", 270: "ImageDescription", 285: "PageName", 315: "Artist", 316: "HostComputer"}
-TECHNICAL_TAGS = {271: "Make", 272: "Model", 305: "Software", 306: "DateTime", 333: "InkNames"}
+TECHNICAL_TAGS = frozenset((271, 272, 305, 306, 333))
+"""Make, Model, Software, DateTime, InkNames."""
+
+DESCRIPTION = 270
 XMP, IPTC, PHOTOSHOP, PROFILE, EXIF, GPS = 700, 33723, 34377, 34675, 34665, 34853
 SUB_DIRECTORIES = 330
 
@@ -57,7 +62,7 @@ class Directories:
 
     Raises
     ------
-    ValueError
+    Damaged
         The content does not follow the format.
     """
 
@@ -73,7 +78,7 @@ class Directories:
         """Reads an unsigned number."""
         value = bytes(self.content[position : position + size])
         if len(value) < size:
-            raise ValueError("a TIFF that ends within a directory")
+            raise Damaged("a TIFF that ends within a directory")
         return int.from_bytes(value, self.order)
 
     def _pages(self) -> Iterator[tuple[int, list[Entry]]]:
@@ -81,7 +86,7 @@ class Directories:
         position = self.number(self.first, self.word)
         while position:
             if position in seen:
-                raise ValueError("a TIFF whose directories form a circle")
+                raise Damaged("a TIFF whose directories form a circle")
             seen.add(position)
             entries = list(self._entries(position))
             yield position, entries
@@ -117,17 +122,13 @@ def texts(content: Content) -> Iterator[FileText]:
         for entry in entries:
             yield from _texts(entry, directories.bytes_of(entry))
     if any(entry.tag in (EXIF, GPS) for _, entries in directories.pages for entry in entries):
-        named = {f"EXIF {name}" for name in (*TEXT_TAGS.values(), *TECHNICAL_TAGS.values(), "Copyright")}
+        named = {f"EXIF {TAGS.get(entry.tag)}" for _, entries in directories.pages for entry in entries}
         yield from (it for it in exif_texts(bytes(content)) if it.element not in named)
 
 
 def _texts(entry: Entry, value: bytes) -> Iterator[FileText]:
     tag = entry.tag
-    if tag in TECHNICAL_TAGS or tag in TEXT_TAGS:
-        text = decoded(value)
-        technical = tag in TECHNICAL_TAGS or PROGRAM_DESCRIPTIONS.fullmatch(text) is not None
-        yield from [FileText(f"TIFF {TECHNICAL_TAGS.get(tag) or TEXT_TAGS[tag]}", text, technical)] if text else []
-    elif tag == XMP:
+    if tag == XMP:
         yield from xmp_texts(value)
     elif tag == PROFILE:
         yield from profile_texts(value)
@@ -136,7 +137,8 @@ def _texts(entry: Entry, value: bytes) -> Iterator[FileText]:
     elif tag == IPTC:
         yield FileText("IPTC", decoded(value))
     elif tag not in KEPT and entry.kind in (1, 2, 7) and (text := decoded(value)):
-        yield FileText(f"TIFF tag {tag}", text)
+        program = tag == DESCRIPTION and PROGRAM_DESCRIPTIONS.fullmatch(text) is not None
+        yield FileText(f"TIFF {TAGS.get(tag, f'tag {tag}')}", text, program or tag in TECHNICAL_TAGS)
 
 
 def without_texts(content: bytes) -> bytes:
@@ -159,7 +161,7 @@ def _pixels(directories: Directories, entries: list[Entry]) -> list[tuple[int, i
     numbers = {entry.tag: directories.numbers(entry) for entry in entries if entry.tag in (*STRIPS, *STRIPS.values())}
     found = [pair for tag, lengths in STRIPS.items() for pair in zip(numbers.get(tag, ()), numbers.get(lengths, ()))]
     if not found or len(found) != sum(len(numbers.get(tag, ())) for tag in STRIPS):
-        raise ValueError("a TIFF page whose pixels have no stated place and length")
+        raise Damaged("a TIFF page whose pixels have no stated place and length")
     return found
 
 
