@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import pydicom
 from pydicom.datadict import keyword_for_tag
@@ -117,7 +117,7 @@ def _end_of(element: RawDataElement, file: BinaryIO) -> int:
     while True:
         file.seek(position)
         head = file.read(8)
-        order = "little" if element.is_little_endian else "big"
+        order: Literal["little", "big"] = "little" if element.is_little_endian else "big"
         group, number = (int.from_bytes(head[it : it + 2], order) for it in (0, 2))
         if len(head) < 8 or group << 16 | number != ITEM:
             return position + 8

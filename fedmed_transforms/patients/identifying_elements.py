@@ -10,7 +10,6 @@ count, and neither does the text REMOVED, by which a cleaned copy replaces a tex
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pydicom.datadict import dictionary_VR, keyword_for_tag
@@ -129,7 +128,8 @@ def data_set_identifiers(dataset: Dataset) -> Found:
         if is_name(name):
             found.elements.add("PatientName: a name beside PatientIdentityRemoved YES")
             found.names.add(name)
-    found.studies = {f"study {_value(dataset, 'StudyInstanceUID')}", f"patient {number or name}"} - {"study ", "patient "}
+    study = _value(dataset, "StudyInstanceUID")
+    found.studies = {f"study {study}", f"patient {number or name}"} - {"study ", "patient "}
     return found
 
 

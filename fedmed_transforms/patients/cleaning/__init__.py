@@ -1,1 +1,1 @@
-"""Writes a copy of a folder without identifiers: DICOM by the profile of PS3.15, Annex E; other formats without text."""
+"""Writes copies without identifiers: DICOM by the profile of PS3.15, Annex E; other formats without text."""

@@ -25,6 +25,7 @@ SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 METHOD = "FedMed: PS3.15 basic profile; dates shifted; UIDs replaced"
 
 DUMMIES: dict[str, Any] = {"OB": b"\0\0", "UN": b"\0\0", "AS": "000Y", "UR": "http://removed.invalid"}
+EMPTY: dict[str, Any] = {"SQ": [], "OB": b"", "UN": b""}
 NUMBERS = ("DS", "FD", "FL", "IS", "SL", "SS", "UL", "US")
 
 
@@ -69,7 +70,7 @@ def cleaned_dicom(content: bytes, pseudonyms: Pseudonyms, patient: str, known: K
 
 
 def refuse(dataset: Dataset) -> None:
-    """Refuses files whose content cleaning cannot judge: text in the pixels, documents, and other objects than images."""
+    """Refuses what cleaning cannot judge: text in the pixels, documents, and other objects than images."""
     uid = str(dataset.get("SOPClassUID", ""))
     if not any(keyword in dataset for keyword in PIXEL_DATA) and uid != STRUCTURES:
         raise NotCleaned("no image, segmentation or structure set, expected one of them")
@@ -130,7 +131,7 @@ class _Cleaner:
         if action is Action.REMOVE:
             del dataset[tag]
         elif action is Action.EMPTY:
-            dataset[tag].value = [] if kind == "SQ" else None if kind in NUMBERS else b"" if kind in ("OB", "UN") else ""
+            dataset[tag].value = EMPTY.get(kind, None if kind in NUMBERS else "")
         elif action is Action.DUMMY:
             dataset[tag].value = 0 if kind in NUMBERS else DUMMIES.get(kind, REMOVED)
         elif kind == "SQ":

@@ -16,11 +16,13 @@ from fedmed_transforms.patients.cleaning.file_names import FileNames
 from fedmed_transforms.patients.cleaning.pseudonyms import Pseudonyms
 from fedmed_transforms.patients.files import FoundFile, list_files, with_members
 from fedmed_transforms.patients.formats.header_lines import with_data_file
-from fedmed_transforms.patients.search import describe, find_identifiers, found_in
 from fedmed_transforms.patients.names import KnownPatients
+from fedmed_transforms.patients.search import describe, find_identifiers, found_in
 from fedmed_transforms.whole_file import is_new_or_empty, whole_folder
 
 KEY_BYTES = 32
+
+FORMATS = "DICOM, NIfTI, NRRD, MetaImage, PNG, JPEG, TIFF or BMP"
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ class _Copy:
             self._write_archive(file, place)
         elif (content := self._cleaned(file, file.name)) is not None:
             if place.exists():
-                raise ValueError(f"{file.path}: expected a name of its own in the copy, found another file of this name")
+                raise ValueError(f"{file.path}: expected a name of its own in the copy, found two files of one name")
             place.write_bytes(content)
 
     def _write_archive(self, file: FoundFile, place: Path) -> None:
@@ -176,5 +178,4 @@ class _Copy:
         if kind is not None:
             cleaned = kind.without_texts(content)
             return with_data_file(cleaned, self.names.renamed) if kind.name in ("NRRD", "MetaImage") else cleaned
-        raise NotCleaned("a format that cleaning does not know, expected DICOM, NIfTI, NRRD, MetaImage, PNG, JPEG or TIFF")
-
+        raise NotCleaned(f"a format that cleaning does not know, expected {FORMATS}")

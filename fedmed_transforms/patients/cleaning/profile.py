@@ -44,14 +44,19 @@ PERSONAL_DATES = frozenset(
     "PatientAlternativeCalendar".split()
 )
 
-EMPTIED = frozenset("AcquisitionContextSequence BarcodeValue LabelText ReviewerName SourceSerialNumber TreatmentMachineName "
-                    "ContrastBolusAgent ContentCreatorName OperatorsName".split())
+EMPTIED = frozenset(
+    "AcquisitionContextSequence BarcodeValue ContentCreatorName ContrastBolusAgent LabelText OperatorsName "
+    "ReviewerName SourceSerialNumber TreatmentMachineName".split()
+)
 """Elements of the table's X/Z and Z/D that some object requires to be there."""
 
 FILLED = frozenset(("DeviceSerialNumber",))
 """Elements of the table's X/Z/D that some object requires to have a value (PS3.3, C.7.5.2)."""
 
-KEPT_UIDS = ("ClassUID", "TransferSyntaxUID", "CodingSchemeUID", "ContextUID", "MappingResourceUID", "ContextGroupExtensionCreatorUID")
+KEPT_UIDS = (
+    "ClassUID", "TransferSyntaxUID", "CodingSchemeUID", "ContextUID", "MappingResourceUID",
+    "ContextGroupExtensionCreatorUID",
+)  # fmt: skip
 """Ends of the keywords of UIDs that name no instance."""
 
 

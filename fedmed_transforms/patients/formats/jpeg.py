@@ -22,7 +22,7 @@ SCAN, END = 0xDA, 0xD9
 
 TECHNICAL_COMMENTS = re.compile(
     r"(?i)(CREATOR: gd-jpeg|LEAD Technologies|Lavc|Intel\(R\) JPEG|Created with GIMP|Created by accusoft|AppleMark|"
-    r"Optimized by JPEGmini|Compressed by jpeg-recompress|File written by Adobe Photoshop|Processed By eBay|ImageMagick)"
+    r"Optimized by JPEGmini|Compressed by jpeg-recompress|File written by Adobe Photoshop|ImageMagick)"
 )
 """Beginnings of the comments that programs write."""
 
@@ -90,21 +90,16 @@ def _application(number: int, value: bytes, picture: Content) -> Iterator[FileTe
 
 def without_texts(content: bytes) -> bytes:
     """Drops all segments but those that decoding needs; an orientation other than 1 stays as the only EXIF field."""
-    kept = [content[:2]]
+    kept, listed = [content[:2]], [(marker, content[begin:end]) for marker, begin, end in segments(content)]
     orientation = orientation_of(content)
-    jfif = [value for marker, value in _values(content) if marker == APP0 and value[4:9] == b"JFIF\0"]
+    jfif = [value for marker, value in listed if marker == APP0 and value[4:9] == b"JFIF\0"]
     if jfif:
         kept.append(b"\xff\xe0\x00\x10" + jfif[0][4:16] + b"\0\0")
     if orientation != 1:
         exif = orientation_exif(orientation)
         kept.append(b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif)
-    for marker, value in _values(content):
+    for marker, value in listed:
         adobe = marker == APP14 and value[4:9] == b"Adobe"
         if adobe or (marker != COMMENT and not APP0 <= marker <= APP15):
             kept.append(value[:16] if adobe else value)
     return b"".join(kept)
-
-
-def _values(content: bytes) -> Iterator[tuple[int, bytes]]:
-    for marker, begin, end in segments(content):
-        yield marker, content[begin:end]

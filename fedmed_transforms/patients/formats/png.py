@@ -24,6 +24,9 @@ KEPT = frozenset(b"tRNS gAMA cHRM sRGB sBIT pHYs bKGD hIST cICP mDCV cLLI acTL f
 TECHNICAL_KEYWORDS = re.compile(r"(?i)(software|creation time|date:\w+|png:.*|exif:(exif|pixel).*|author_tool)$")
 """Keywords of texts that programs write: their own name, and times."""
 
+REGISTERED = ("Title", "Author", "Description", "Copyright", "Disclaimer", "Warning", "Source", "Comment")
+"""Keywords of the standard that are repeated in a report; another keyword may be a name itself."""
+
 LARGEST_TEXT = 2**22
 """Bytes that a compressed text is inflated to; more is no text to search."""
 
@@ -79,11 +82,8 @@ def _text(kind: bytes, value: bytes) -> Iterator[FileText]:
         yield FileText(f"PNG text {name}", text)
     elif text:
         technical = TECHNICAL_KEYWORDS.match(name) is not None
-        yield FileText(f"PNG text {name if technical or name in REGISTERED else 'of a keyword of its own'}", text, technical)
-
-
-REGISTERED = ("Title", "Author", "Description", "Copyright", "Disclaimer", "Warning", "Source", "Comment")
-"""Keywords of the standard that are repeated in a report; another keyword may be a name itself."""
+        shown = name if technical or name in REGISTERED else "of a keyword of its own"
+        yield FileText(f"PNG text {shown}", text, technical)
 
 
 def _inflated(value: bytes) -> bytes:
@@ -95,8 +95,9 @@ def _inflated(value: bytes) -> bytes:
 
 def without_texts(content: bytes) -> bytes:
     """Drops all chunks but those of the picture; an orientation other than 1 stays as the only EXIF field."""
-    orientation, kept = orientation_of(content), [SIGNATURE]
-    for kind, begin, end in chunks(content):
+    listed, kept = list(chunks(content)), [SIGNATURE]
+    orientation = orientation_of(content)
+    for kind, begin, end in listed:
         if not kind[0] & 32 or kind in KEPT:
             kept.append(content[begin:end])
         if kind == b"IHDR" and orientation != 1:

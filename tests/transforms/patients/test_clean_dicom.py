@@ -59,7 +59,8 @@ def test_what_a_file_states(tmp_path: Path, save_dicom: Save) -> None:
     assert (dicom.PatientAge, dicom.PatientSex, dicom.PatientWeight) == ("090Y", "F", 61.5)
     assert dicom.PatientBirthDate == "" and dicom.Manufacturer == "ACME" and dicom.StudyTime == "101112"
     assert dicom.PatientName == dicom.PatientID and str(dicom.PatientID).startswith("P")
-    assert dicom.SOPInstanceUID.startswith("2.25.") and dicom.file_meta.MediaStorageSOPInstanceUID == dicom.SOPInstanceUID
+    assert dicom.SOPInstanceUID.startswith("2.25.")
+    assert dicom.file_meta.MediaStorageSOPInstanceUID == dicom.SOPInstanceUID
     assert dicom.SOPClassUID.startswith("1.2.840.10008.")
 
 
@@ -68,8 +69,8 @@ def test_dates_keep_their_intervals_for_each_patient(tmp_path: Path, save_dicom:
     for name, patient, day in (("a", "p-1", "20240110"), ("b", "p-1", "20240301"), ("c", "p-2", "20240110")):
         injected = Dataset()
         injected.RadiopharmaceuticalStartDateTime = f"{day}093000.000000"
-        save_dicom(tmp_path / "source" / name, PIXELS, PatientID=patient, StudyDate=day, AcquisitionDateTime=f"{day}1011",
-                   RadiopharmaceuticalInformationSequence=[injected])  # fmt: skip
+        save_dicom(tmp_path / "source" / name, PIXELS, PatientID=patient, StudyDate=day,
+                   AcquisitionDateTime=f"{day}1011", RadiopharmaceuticalInformationSequence=[injected])  # fmt: skip
     target = cleaned(tmp_path / "source")
     first, second, other = (pydicom.dcmread(target / name) for name in "abc")
     days = [date(int(it.StudyDate[:4]), int(it.StudyDate[4:6]), int(it.StudyDate[6:])) for it in (first, second, other)]
@@ -239,7 +240,8 @@ def test_real_files(tmp_path: Path) -> None:
         copy, ours = target / path.relative_to(source), image_of(path)
         if copy.exists() and ours is not None:
             theirs, loaded = load_image(copy), loaded + 1
-            assert np.array_equal(ours.numpy(), theirs.numpy(), equal_nan=True) and torch.equal(ours.affine, theirs.affine)
+            assert np.array_equal(ours.numpy(), theirs.numpy(), equal_nan=True)
+            assert torch.equal(ours.affine, theirs.affine)
             if path.suffix == ".dcm":
                 assert errors_without_values(copy) <= errors_without_values(path)
     assert loaded > 50

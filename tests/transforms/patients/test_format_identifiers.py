@@ -110,13 +110,14 @@ EXIF = [
 def test_exif(tmp_path: Path, suffix: str, tags: dict[str, Any], names: str | list[str]) -> None:
     path = tmp_path / f"a{suffix}"
     if suffix == ".tif":
-        blocks = {"detail": {34665: tags.get("detail", {})}, "gps": {34853: tags.get("gps", {})}, "main": tags.get("main")}
-        PICTURE.save(path, tiffinfo={tag: value for name in tags for tag, value in (blocks[name] or {}).items()})
+        pointers = {"detail": 34665, "gps": 34853}
+        fields = {pointers[name]: block for name, block in tags.items() if name in pointers}
+        PICTURE.save(path, tiffinfo={**tags.get("main", {}), **fields})
     else:
         PICTURE.save(path, exif=exif(**tags))
-    fields = [names] if isinstance(names, str) else names
+    expected = [names] if isinstance(names, str) else names
     block = "TIFF" if suffix == ".tif" and "main" in tags else "EXIF"
-    assert found(path) == [f"{block} {name}" for name in fields]
+    assert found(path) == [f"{block} {name}" for name in expected]
 
 
 XMP = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
@@ -131,7 +132,8 @@ def test_xmp(tmp_path: Path, suffix: str) -> None:
     for inner, expected in (("", []), (who, ["XMP creator"])):
         packet, info = XMP.format(inner), PngInfo()
         info.add_itxt("XML:com.adobe.xmp", packet)
-        more = {".png": {"pnginfo": info}, ".jpg": {"xmp": packet.encode()}, ".tif": {"tiffinfo": {700: packet.encode()}}}
+        block = packet.encode()
+        more = {".png": {"pnginfo": info}, ".jpg": {"xmp": block}, ".tif": {"tiffinfo": {700: block}}}
         PICTURE.save(path, **more[suffix])
         assert found(path) == expected
 
