@@ -40,7 +40,7 @@ class CheckIdentifiersd(MapTransform):
     >>> from pydicom.data import get_testdata_file
     >>> CheckIdentifiersd("image")({"image": get_testdata_file("CT_small.dcm")})  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    ValueError: ...CT_small.dcm: expected files without direct identifiers, found InstitutionName in 1 file, ...
+    ValueError: ...CT_small.dcm: expected files without direct identifiers, found DataSetTrailingPadding in 1 file, ...
     """
 
     def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:

@@ -65,8 +65,10 @@ class KnownPatients:
     numbers: set[str] = field(default_factory=set)
 
     def add(self, names: Iterable[str], numbers: Iterable[str]) -> None:
-        """Adds names in any form, and numbers; short and neutral ones are left out."""
+        """Adds names in any form, and numbers; short and neutral ones, and names with digits, are left out."""
         for name in names:
+            if any(it.isdigit() for it in name):
+                continue  # a pseudonym such as harbour-003
             parts = frozenset(it for it in words_of(name) if len(it) >= LEAST_LETTERS and it not in NEUTRAL)
             self.names |= {parts} if parts else set()
         self.numbers |= {it for number in numbers if is_searched(it := number.strip().casefold())}

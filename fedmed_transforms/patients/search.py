@@ -9,7 +9,7 @@ from pathlib import Path
 from fedmed_transforms.dicom.damage import error_text
 from fedmed_transforms.patients.dicom_identifiers import dicom_identifiers
 from fedmed_transforms.patients.files import FoundFile, list_files, with_members
-from fedmed_transforms.patients.identifying_elements import Found
+from fedmed_transforms.patients.identifying_elements import PSEUDONYMS, Found
 from fedmed_transforms.patients.names import KnownPatients
 
 FILE_NAME = "name of the file"
@@ -59,7 +59,13 @@ class _Search:
             self.texts.setdefault((studies, element, text), []).append(file.path)
 
     def findings(self) -> list[Finding]:
-        """Searches the texts, and returns a finding for each element in the order of their names."""
+        """Searches the texts, and returns a finding for each element in the order of their names.
+
+        A number that another file states as a pseudonym is one, also where a file does not say so.
+        """
+        pseudonyms = {text.casefold() for _, element, text in self.texts if element in PSEUDONYMS}
+        for known in self.known.values():
+            known.numbers -= pseudonyms
         for (studies, element, text), paths in self.texts.items():
             for kind in {kind for study in studies for kind in self.known[study].kinds_in(text)}:
                 for path in paths:
