@@ -141,7 +141,6 @@ def _search(dataset: Dataset, found: Found) -> None:
     for tag, element in dataset.items():
         if tag.is_private:
             if not tag.is_private_creator and is_filled(element) and not is_safe_private(dataset, tag):
-                found.elements.add(private_name(dataset, tag))
                 _search_private(dataset, tag, found)
             continue
         keyword, kind = keyword_for_tag(tag), vr_of(element)
@@ -175,10 +174,11 @@ def _note(dataset: Dataset, tag: BaseTag, keyword: str, found: Found) -> None:
 
 
 def _search_private(dataset: Dataset, tag: BaseTag, found: Found) -> None:
-    """Adds the text of a private element, whatever its value representation, and searches its sequences."""
-    element = dataset.get_item(tag)
+    """Notes a private element, adds its text, whatever its value representation, and searches its sequences."""
+    element, name = dataset.get_item(tag), private_name(dataset, tag)
+    found.elements.add(name)
     if isinstance(element, RawDataElement) and isinstance(element.value, bytes) and vr_of(element) != "SQ":
-        found.texts.add((private_name(dataset, tag), element.value.decode("utf-8", "replace")))
+        found.texts.add((name, element.value.decode("utf-8", "replace")))
     elif element is not None and vr_of(element) == "SQ":
         for item in dataset[tag].value or []:
             _search(item, found)
@@ -205,8 +205,9 @@ def _is_in_sequence(dataset: Dataset, keyword: str) -> bool:
 
 def private_name(dataset: Dataset, tag: BaseTag) -> str:
     """Names a private element by its creator."""
-    creator = dataset.get(BaseTag((tag.group << 16) | (tag.element >> 8)))
-    name = "" if creator is None else str(creator.value or "").strip()
+    creator = dataset.get_item(BaseTag((tag.group << 16) | (tag.element >> 8)))
+    value = b"" if creator is None else creator.value or b""
+    name = (value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)).strip(" \0")
     return f"private: {name or f'group {tag.group:04X} without a creator'}"
 
 
@@ -237,5 +238,9 @@ def _text(element: DataElement | RawDataElement) -> str:
 
 def _value_text(dataset: Dataset, tag: BaseTag) -> str:
     """Decodes a text; several values are separated by backslashes."""
+    element = dataset.get_item(tag)
+    if isinstance(element, RawDataElement) and isinstance(element.value, bytes) and element.value.isascii():
+        if b"\x1b" not in element.value:  # no other character set begins
+            return element.value.decode("ascii").strip(" \0")
     value = dataset[tag].value
     return "\\".join(str(it) for it in value) if isinstance(value, (list, MultiValue)) else str(value)
