@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -12,9 +13,10 @@ import pydicom
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from fedmed_transforms.dicom.damage import Damaged
-from fedmed_transforms.dicom.header_index import ITEM, PIXELS, UNDEFINED_LENGTH
+from fedmed_transforms.dicom.header_index import ITEM, PIXELS, PREAMBLE, UNDEFINED_LENGTH
 from fedmed_transforms.dicom.silenced_parsers import without_parser_texts
 from fedmed_transforms.patients.identifying_elements import Found, data_set_identifiers, is_filled
 
@@ -29,8 +31,6 @@ FILE_META = frozenset(
 """Elements of the file meta that name a place, or hold what only its writer knows (PS3.10, 7.1)."""
 
 PADDING = 0xFFFCFFFC
-AFTER_PIXELS = frozenset((0xFFFAFFFA, PADDING))
-"""Elements that the standard allows after the pixels: signatures and padding."""
 
 TRAILING = "bytes after the data set"
 
@@ -54,8 +54,10 @@ def dicom_identifiers(path: Path, content: bytes | None = None) -> Found:
         dataset, unreadable = _read(file, None if content is not None else DEFERRED)
         if not any(keyword_for_tag(tag) for tag in dataset.keys()):
             raise Damaged("no element that DICOM knows")
+        around = set(_outside(dataset, file)) | ({TRAILING} if unreadable else set())
+        drop_trailing(dataset)
         found = data_set_identifiers(dataset)
-        found.elements |= set(_outside(dataset, file)) | ({TRAILING} if unreadable else set())
+    found.elements |= around
     return found
 
 
@@ -90,23 +92,46 @@ def _outside(dataset: FileDataset, file: BinaryIO) -> Iterator[str]:
         yield TRAILING
 
 
-def _has_more(dataset: Dataset, file: BinaryIO) -> bool:
+def drop_trailing(dataset: Dataset) -> bool:
+    """Removes what follows the data set and was taken for elements; checks whether there was any.
+
+    The tags of a data set rise, and after the pixels only signatures and padding are known.
+    """
+    last, dropped = -1, False
+    for tag in list(dataset.keys()):
+        if tag <= last or (tag > PIXELS and not tag.is_private and not keyword_for_tag(tag)):
+            del dataset[tag]
+            dropped = True
+        else:
+            last = tag
+    return dropped
+
+
+def _has_more(dataset: FileDataset, file: BinaryIO) -> bool:
     """Checks whether bytes follow the last element that belongs to the data set."""
-    tags = list(dataset.keys())
-    if any(before >= tag for before, tag in zip(tags, tags[1:])):
-        return True  # bytes that were taken for elements: a data set's tags rise
-    if any(tag > PIXELS and not tag.is_private and not keyword_for_tag(tag) for tag in tags):
+    if drop_trailing(dataset):
         return True
-    last = dataset.get_item(tags[-1])
-    if not isinstance(last, RawDataElement) or dataset.is_implicit_VR is None:
+    if str(dataset.file_meta.get("TransferSyntaxUID", "")) == DeflatedExplicitVRLittleEndian:
+        return _has_more_than_deflated(dataset, file)
+    last = dataset.get_item(list(dataset.keys())[-1])
+    if not isinstance(last, RawDataElement):
         return False
-    size = file.seek(0, os.SEEK_END)
-    deflated = str(dataset.file_meta.get("TransferSyntaxUID", "")).startswith("1.2.840.10008.1.2.1.99")
-    if deflated:
-        return False
-    end = _end_of(last, file)
+    size, end = file.seek(0, os.SEEK_END), _end_of(last, file)
     file.seek(min(end, size))
     return end > size + 1 or bool(file.read(1 << 16).strip(b"\0 "))
+
+
+def _has_more_than_deflated(dataset: FileDataset, file: BinaryIO) -> bool:
+    """Checks whether bytes follow a deflated data set (PS3.5, A.5)."""
+    file.seek(PREAMBLE + 12 + int(dataset.file_meta.get("FileMetaInformationGroupLength", 0)))
+    inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+    while content := file.read(1 << 20):
+        while content and not inflate.eof:
+            inflate.decompress(content, 1 << 24)
+            content = inflate.unconsumed_tail
+        if inflate.eof:
+            return bool((inflate.unused_data + file.read(1 << 16)).strip(b"\0"))
+    return False
 
 
 def _end_of(element: RawDataElement, file: BinaryIO) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,3 +113,11 @@ def with_members(file: FoundFile) -> Iterator[FoundFile]:
         yield from (FoundFile(file.path, name, content) for name, content in all_members(file.path))
     else:
         yield file
+
+
+def has_comment(file: FoundFile) -> bool:
+    """Checks whether a zip or one of its members has a comment."""
+    if file.content is not None or not is_archive(file.path):
+        return False
+    with zipfile.ZipFile(file.path) as archive:
+        return bool(archive.comment or any(entry.comment for entry in archive.infolist()))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pydicom.datadict import dictionary_VR, keyword_for_tag
+from pydicom.datadict import dictionary_VR, keyword_for_tag, repeater_has_tag
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
@@ -151,6 +151,8 @@ def _search(dataset: Dataset, found: Found) -> None:
             found.elements |= {keyword} if items and keyword in IDENTIFYING else set()
         elif repeated := _repeating(tag):
             found.elements |= {repeated} if is_filled(element) else set()
+        elif is_unknown(tag):
+            found.elements |= {"unknown element"} if is_filled(element) else set()
         elif keyword in FLAGS:
             found.elements |= {keyword} if _text(element) == "YES" else set()
         elif keyword in IDENTIFYING or kind == "PN":
@@ -182,6 +184,11 @@ def _search_private(dataset: Dataset, tag: BaseTag, found: Found) -> None:
     elif element is not None and vr_of(element) == "SQ":
         for item in dataset[tag].value or []:
             _search(item, found)
+
+
+def is_unknown(tag: BaseTag) -> bool:
+    """Checks whether DICOM does not know an element that is not private: its content may be anything."""
+    return not keyword_for_tag(tag) and tag.element != 0 and not repeater_has_tag(tag)
 
 
 def _repeating(tag: BaseTag) -> str:

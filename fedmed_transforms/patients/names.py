@@ -10,9 +10,13 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import permutations
 
 LEAST_LETTERS = 3
 """Letters of the shortest part of a name that is searched for: shorter ones are in every text."""
+
+MOST_PARTS = 5
+"""Parts of a name that are also searched for as one word, two by two."""
 
 LEAST_DIGITS = 5
 """Characters of the shortest number that is searched for."""
@@ -69,8 +73,9 @@ class KnownPatients:
         for name in names:
             if any(it.isdigit() for it in name):
                 continue  # a pseudonym such as harbour-003
-            parts = frozenset(it for it in words_of(name) if len(it) >= LEAST_LETTERS and it not in NEUTRAL)
-            self.names |= {parts} if parts else set()
+            parts = {it for it in words_of(name) if len(it) >= LEAST_LETTERS and it not in NEUTRAL}
+            joined = {first + second for first, second in permutations(sorted(parts)[:MOST_PARTS], 2)}
+            self.names |= {frozenset(parts | joined)} if parts else set()
         self.numbers |= {it for number in numbers if is_searched(it := number.strip().casefold())}
         self.__dict__.pop("_parts", None)
 

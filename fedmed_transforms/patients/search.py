@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fedmed_transforms.dicom.damage import error_text
 from fedmed_transforms.patients.dicom_identifiers import dicom_identifiers
-from fedmed_transforms.patients.files import FoundFile, list_files, with_members
+from fedmed_transforms.patients.files import FoundFile, has_comment, list_files, with_members
 from fedmed_transforms.patients.identifying_elements import PSEUDONYMS, Found
 from fedmed_transforms.patients.names import KnownPatients
 
@@ -51,10 +51,10 @@ class _Search:
         """Adds a file."""
         found = found_in(file)
         for element in found.elements:
-            self._count(element, file.path)
+            self.count(element, file.path)
         for study in found.studies | {""}:
             self.known.setdefault(study, KnownPatients()).add(found.names, found.numbers)
-        for element, text in {*found.texts, (FILE_NAME, file.name)}:
+        for element, text in {*found.texts, (FILE_NAME, file.name), (FILE_NAME, file.path.name)}:
             studies = frozenset(found.studies if element != FILE_NAME else ()) or frozenset([""])
             self.texts.setdefault((studies, element, text), []).append(file.path)
 
@@ -69,10 +69,11 @@ class _Search:
         for (studies, element, text), paths in self.texts.items():
             for kind in {kind for study in studies for kind in self.known[study].kinds_in(text)}:
                 for path in paths:
-                    self._count(f"{element}: {'words' if kind == 'PatientName' else 'value'} of {kind}", path)
+                    self.count(f"{element}: {'words' if kind == 'PatientName' else 'value'} of {kind}", path)
         return [Finding(element, len(found), min(found)) for element, found in sorted(self.files.items())]
 
-    def _count(self, element: str, path: Path) -> None:
+    def count(self, element: str, path: Path) -> None:
+        """Counts a file that holds an element."""
         self.files.setdefault(element, []).append(path)
 
 
@@ -101,8 +102,11 @@ def find_identifiers(paths: str | Path | Sequence[str | Path]) -> list[Finding]:
     """
     given = [paths] if isinstance(paths, (str, Path)) else paths
     search = _Search()
-    for file in (member for entry in given for file in list_files(Path(entry)) for member in with_members(file)):
-        search.add(file)
+    for file in (file for entry in given for file in list_files(Path(entry))):
+        for member in with_members(file):
+            search.add(member)
+        if has_comment(file):
+            search.count("comment of the zip", file.path)
     return search.findings()
 
 

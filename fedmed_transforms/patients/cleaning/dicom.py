@@ -11,10 +11,10 @@ from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from fedmed_transforms.dicom.header_index import PIXELS
 from fedmed_transforms.patients.cleaning.profile import METHODS, SAFE_PRIVATE, Action, action_for
 from fedmed_transforms.patients.cleaning.pseudonyms import Pseudonyms, bounded_age
-from fedmed_transforms.patients.identifying_elements import FREE_TEXTS, vr_of
+from fedmed_transforms.patients.dicom_identifiers import drop_trailing
+from fedmed_transforms.patients.identifying_elements import FREE_TEXTS, is_unknown, vr_of
 from fedmed_transforms.patients.names import REMOVED, KnownPatients
 from fedmed_transforms.patients.safe_private import is_safe_private
 
@@ -59,7 +59,7 @@ def cleaned_dicom(content: bytes, pseudonyms: Pseudonyms, patient: str, known: K
     """
     dataset = pydicom.dcmread(BytesIO(content), force=True)
     refuse(dataset)
-    _drop_trailing(dataset)
+    drop_trailing(dataset)
     cleaner = _Cleaner(pseudonyms, patient, known)
     cleaner.clean(dataset)
     _describe(dataset, pseudonyms.patient(patient), cleaner.kept_private)
@@ -88,16 +88,6 @@ def refuse(dataset: Dataset) -> None:
         raise NotCleaned("an overlay in the bits of the pixels, which may be text")
 
 
-def _drop_trailing(dataset: Dataset) -> None:
-    """Removes what follows the data set and was taken for elements."""
-    last = 0
-    for tag in list(dataset.keys()):
-        if tag <= last or (tag > PIXELS and not tag.is_private and not pydicom.datadict.dictionary_has_tag(tag)):
-            del dataset[tag]
-        else:
-            last = tag
-
-
 class _Cleaner:
     """Applies the profile to a data set and to all its sequences."""
 
@@ -109,7 +99,7 @@ class _Cleaner:
         for tag in list(dataset.keys()):
             if tag.is_private:
                 self._clean_private(dataset, tag)
-            elif tag.element == 0:
+            elif tag.element == 0 or is_unknown(tag):
                 del dataset[tag]
             else:
                 self._apply(dataset, tag)
