@@ -1,7 +1,7 @@
 """Finds elements of a DICOM data set that identify a person directly, or the place and the device of the image.
 
 The rule follows the basic profile of DICOM PS3.15, Annex E, for names, numbers and addresses: it finds every person
-name, the elements of :data:`IDENTIFYING`, private elements (their content is unknown), the flags for identifying
+name, the elements of :mod:`fedmed_transforms.patients.identifying_keywords`, private elements (their content is unknown), the flags for identifying
 pixels, the text and the pixels of overlays and curves, icons and documents. The rule is a check before data leave a
 site, and no de-identification: it does not check dates (except of birth and death), UIDs and the pixels themselves. In
 descriptions in free text it finds names and numbers that other elements of the study state. An empty element does not
@@ -18,72 +18,18 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 
+from fedmed_transforms.patients.identifying_keywords import (
+    COUNTERS,
+    CURVES,
+    FLAGS,
+    FREE_TEXTS,
+    IDENTIFYING,
+    OVERLAYS,
+    PATIENT_NAMES,
+    PATIENT_NUMBERS,
+)
 from fedmed_transforms.patients.names import REMOVED, is_name
 from fedmed_transforms.patients.safe_private import is_safe_private
-
-IDENTIFYING = frozenset(
-    (
-        # the patient
-        "PatientID", "IssuerOfPatientID", "OtherPatientIDs", "MedicalRecordLocator", "InsurancePlanIdentification",
-        "PatientInsurancePlanCodeSequence", "ReferencedPatientAliasSequence", "PatientBirthDate", "PatientBirthTime",
-        "PatientBirthDateInAlternativeCalendar", "PatientDeathDateInAlternativeCalendar", "PatientAddress",
-        "PatientTelephoneNumbers", "PatientTelecomInformation", "CountryOfResidence", "RegionOfResidence",
-        "MilitaryRank", "BranchOfService", "PatientComments", "ReferencedPatientPhotoSequence",
-        # the visit and the order
-        "AccessionNumber", "AdmissionID", "ServiceEpisodeID", "CurrentPatientLocation", "PatientInstitutionResidence",
-        "RequestedProcedureID", "PlacerOrderNumberImagingServiceRequest", "FillerOrderNumberImagingServiceRequest",
-        "OrderCallbackPhoneNumber", "OrderCallbackTelecomInformation", "StudyID", "PerformedProcedureStepID",
-        "ScheduledProcedureStepID", "ResultsID", "InterpretationID", "StudyIDIssuer", "IssuerOfAdmissionID",
-        # the trial
-        "ClinicalTrialSubjectID", "IssuerOfClinicalTrialSubjectID", "ClinicalTrialSubjectReadingID",
-        "IssuerOfClinicalTrialSubjectReadingID", "ClinicalTrialSiteID", "IssuerOfClinicalTrialSiteID",
-        "ClinicalTrialSiteName", "ClinicalTrialCoordinatingCenterName", "ClinicalTrialProtocolEthicsCommitteeName",
-        "ClinicalTrialProtocolEthicsCommitteeApprovalNumber", "ClinicalTrialTimePointID", "ClinicalTrialSeriesID",
-        # specimens and their containers
-        "SpecimenIdentifier", "SpecimenAccessionNumber", "SpecimenLabelInImage", "SlideIdentifier",
-        "ContainerIdentifier", "IssuerOfTheContainerIdentifierSequence", "AlternateContainerIdentifierSequence",
-        "IssuerOfTheSpecimenIdentifierSequence", "ContainerComponentID", "LabelText", "BarcodeValue",
-        # staff, besides their names
-        "PersonAddress", "PersonTelephoneNumbers", "PersonTelecomInformation", "PersonIdentificationCodeSequence",
-        "ReferringPhysicianAddress", "ReferringPhysicianTelephoneNumbers",
-        "ReferringPhysicianIdentificationSequence", "OperatorIdentificationSequence",
-        # the institution
-        "InstitutionName", "InstitutionAddress", "InstitutionalDepartmentName", "InstitutionCodeSequence",
-        "RequestingService", "ResponsibleOrganization", "VerifyingOrganization", "CustodialOrganizationSequence",
-        # the device
-        "StationName", "PerformedStationName", "ScheduledStationName", "PerformedStationAETitle",
-        "ScheduledStationAETitle", "RetrieveAETitle", "StationAETitle", "DeviceSerialNumber", "DeviceUID",
-        "DetectorID", "GantryID", "GeneratorID", "PlateID", "CassetteID", "UniqueDeviceIdentifier",
-        # content besides the picture
-        "EncapsulatedDocument", "IconImageSequence", "DigitalSignaturesSequence", "EncryptedAttributesSequence",
-    )
-)  # fmt: skip
-"""Keywords of identifying elements other than person names."""
-
-FLAGS = frozenset(("BurnedInAnnotation", "RecognizableVisualFeatures", "SpecimenLabelInImage"))
-"""Keywords of elements that identify if their value is YES: the pixels show a name or a face."""
-
-COUNTERS = {"StudyID": "1"}
-"""Values that tell nothing: a patient's first study."""
-
-PSEUDONYMS = frozenset(("PatientName", "PatientID"))
-"""Keywords of elements that hold a pseudonym if PatientIdentityRemoved is YES."""
-
-PATIENT_NAMES = frozenset(("PatientName", "OtherPatientNames", "PatientBirthName"))
-PATIENT_NUMBERS = frozenset(("PatientID", "OtherPatientIDs", "AccessionNumber", "MedicalRecordLocator"))
-
-FREE_TEXTS = frozenset(("LO", "LT", "SH", "ST", "UC", "UT"))
-"""Value representations in which a name is searched for."""
-
-OVERLAYS = {
-    0x0022: "OverlayDescription", 0x1500: "OverlayLabel", 0x4000: "OverlayComments",
-    0x3000: "OverlayData: possible burnt-in text",
-}  # fmt: skip
-CURVES = {
-    0x0022: "CurveDescription", 0x0030: "AxisUnits", 0x0040: "AxisLabels", 0x2500: "CurveLabel",
-    0x3000: "CurveData",
-}  # fmt: skip
-"""Elements of the repeating groups 60xx and 50xx, by the number of the element in its group."""
 
 
 @dataclass

@@ -9,7 +9,8 @@ from pathlib import Path
 from fedmed_transforms.dicom.damage import error_text
 from fedmed_transforms.patients.dicom_identifiers import dicom_identifiers
 from fedmed_transforms.patients.files import FoundFile, has_comment, list_files, with_members
-from fedmed_transforms.patients.identifying_elements import PSEUDONYMS, Found
+from fedmed_transforms.patients.identifying_elements import Found
+from fedmed_transforms.patients.identifying_keywords import PSEUDONYMS
 from fedmed_transforms.patients.names import KnownPatients
 
 FILE_NAME = "name of the file"

@@ -14,7 +14,8 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 from fedmed_transforms.patients.cleaning.profile import METHODS, SAFE_PRIVATE, Action, action_for
 from fedmed_transforms.patients.cleaning.pseudonyms import Pseudonyms, bounded_age
 from fedmed_transforms.patients.dicom_identifiers import drop_trailing
-from fedmed_transforms.patients.identifying_elements import FREE_TEXTS, is_unknown, vr_of
+from fedmed_transforms.patients.identifying_elements import is_unknown, vr_of
+from fedmed_transforms.patients.identifying_keywords import FREE_TEXTS
 from fedmed_transforms.patients.names import REMOVED, KnownPatients
 from fedmed_transforms.patients.safe_private import is_safe_private
 

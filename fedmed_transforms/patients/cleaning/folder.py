@@ -48,7 +48,7 @@ class _Folder:
     known: KnownPatients = field(default_factory=KnownPatients)
     patients: dict[str, str] = field(default_factory=dict)
     studies: dict[tuple[Path, str], list[str]] = field(default_factory=dict)
-    data_files: set[Path] = field(default_factory=set)
+    data_files: dict[Path, int | None] = field(default_factory=dict)
 
     def add(self, file: FoundFile) -> None:
         """Adds the names, the numbers and the study of a file; a file that does not decode adds nothing."""
@@ -62,7 +62,7 @@ class _Folder:
         named = next((it for it in studies if it.startswith("patient ")), None)
         for study in studies:
             self.patients.setdefault(study, named or study)
-        self.data_files |= set(data_files(file))
+        self.data_files |= dict(data_files(file))
 
     def patient_of(self, file: FoundFile) -> str:
         """Returns the patient of a file: its own, or the one of other files of its study."""
@@ -169,8 +169,8 @@ class _Copy:
 
     def _content(self, file: FoundFile) -> bytes:
         content = file.content if file.content is not None else file.path.read_bytes()
-        if file.content is None and file.path.resolve() in self.folder.data_files:
-            return cleaned_data_file(content)
+        if file.content is None and (place := file.path.resolve()) in self.folder.data_files:
+            return cleaned_data_file(content, self.folder.data_files[place])
         start = file.start()
         if file.is_dicom(start):
             return cleaned_dicom(content, self.pseudonyms, self.folder.patient_of(file), self.folder.known)

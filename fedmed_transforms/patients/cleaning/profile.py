@@ -17,7 +17,7 @@ from dicomanonymizer.dicomfields_selector import dicom_anonymization_database_se
 from pydicom.datadict import keyword_for_tag
 from pydicom.tag import BaseTag
 
-from fedmed_transforms.patients.identifying_elements import IDENTIFYING
+from fedmed_transforms.patients.identifying_keywords import IDENTIFYING
 
 EDITION = "dicomfields_2026c"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from math import prod
 
 from fedmed_transforms.dicom.damage import Damaged
 from fedmed_transforms.patients.formats.file_text import Content, FileText, decoded
@@ -32,6 +33,18 @@ META_FIELDS = frozenset(
 )
 """Fields of MetaImage that hold numbers and words of the format."""
 
+NRRD_BYTES = {
+    **dict.fromkeys("int8 uint8 uchar char int8_t uint8_t signedchar unsignedchar".split(), 1),
+    **dict.fromkeys("short shortint int16 ushort uint16 int16_t uint16_t signedshort unsignedshort".split(), 2),
+    **dict.fromkeys("int uint int32 uint32 int32_t uint32_t signedint unsignedint float".split(), 4),
+    **dict.fromkeys("longlong ulonglong int64 uint64 int64_t uint64_t double".split(), 8),
+}
+META_BYTES = {
+    "met_char": 1, "met_uchar": 1, "met_short": 2, "met_ushort": 2, "met_int": 4, "met_uint": 4, "met_float": 4,
+    "met_long_long": 8, "met_ulong_long": 8, "met_double": 8,
+}  # fmt: skip
+"""Bytes of a voxel by its type."""
+
 META_START = re.compile(rb"\s*(ObjectType|NDims|Comment|ObjectSubType|Name)\s*=", re.IGNORECASE)
 
 
@@ -42,7 +55,7 @@ def is_meta(start: bytes) -> bool:
 
 def nrrd_texts(content: Content) -> Iterator[FileText]:
     """Lists comments, key-value pairs and texts of an NRRD header."""
-    lines, _ = _nrrd_lines(content)
+    lines, data = _nrrd_lines(content)
     for line in lines[1:]:
         text = decoded(line)
         if text.startswith("#"):
@@ -52,6 +65,38 @@ def nrrd_texts(content: Content) -> Iterator[FileText]:
             yield FileText("NRRD key-value pair", text)
         elif (value := text.partition(":")[2].strip()) and not _is_nrrd_field(text):
             yield FileText(f"NRRD {_nrrd_name(text)}", value)
+    yield from _after(content, data, _nrrd_length(lines), "NRRD")
+
+
+def _after(content: Content, begin: int, length: int | None, name: str) -> Iterator[FileText]:
+    """Reports bytes after uncompressed data."""
+    if length is not None and len(content) > begin + length:
+        more = bytes(content[begin + length : begin + length + 4096])
+        yield FileText(f"bytes after the voxels of {name}", decoded(more))
+
+
+def _fields(lines: list[bytes], separator: str) -> dict[str, str]:
+    pairs = (decoded(line).partition(separator) for line in lines)
+    return {re.sub(r"\s", "", name.lower()): value.strip().lower() for name, _, value in pairs if value}
+
+
+def _nrrd_length(lines: list[bytes]) -> int | None:
+    """Computes the bytes of raw data that follow the header; None for other data."""
+    fields = _fields(lines[1:], ":")
+    size = NRRD_BYTES.get(re.sub(r"\s", "", fields.get("type", "")))
+    if size is None or fields.get("encoding") != "raw" or {"datafile", "lineskip", "byteskip"} & set(fields):
+        return None
+    return size * prod(int(side) for side in fields.get("sizes", "").split() if side.isdigit())
+
+
+def _meta_length(lines: list[bytes]) -> int | None:
+    """Computes the bytes of uncompressed data that follow the header; None for other data."""
+    fields = _fields(lines, "=")
+    size = META_BYTES.get(fields.get("elementtype", ""))
+    if size is None or fields.get("elementdatafile") != "local" or fields.get("compresseddata", "false") == "true":
+        return None
+    channels = int(fields.get("elementnumberofchannels", "1"))
+    return size * channels * prod(int(side) for side in fields.get("dimsize", "").split() if side.isdigit())
 
 
 def _nrrd_name(line: str) -> str:
@@ -77,7 +122,8 @@ def nrrd_without_texts(content: bytes) -> bytes:
     lines, data = _nrrd_lines(content)
     kept = [line for line in lines[1:] if _is_kept_nrrd(decoded(line))]
     listed = lines[len(lines) - _listed_files(lines) :] if _listed_files(lines) else []
-    return b"\n".join([lines[0], *kept, *listed]) + b"\n\n" + content[data:]
+    length = _nrrd_length(lines)
+    return b"\n".join([lines[0], *kept, *listed]) + b"\n\n" + content[data : None if length is None else data + length]
 
 
 def _is_kept_nrrd(line: str) -> bool:
@@ -92,7 +138,9 @@ def _listed_files(lines: list[bytes]) -> int:
 
 def meta_texts(content: Content) -> Iterator[FileText]:
     """Lists the comments, names and unknown fields of a MetaImage header."""
-    for line in _meta_lines(content)[0]:
+    lines, data = _meta_lines(content)
+    yield from _after(content, data, _meta_length(lines), "MetaImage")
+    for line in lines:
         name, _, value = decoded(line).partition("=")
         key = name.strip().lower()
         if value.strip() and key not in META_FIELDS:
@@ -113,7 +161,8 @@ def meta_without_texts(content: bytes) -> bytes:
     """Keeps the fields of the format, and the data bit for bit."""
     lines, data = _meta_lines(content)
     kept = [line for line in lines if decoded(line).partition("=")[0].strip().lower() in META_FIELDS]
-    return b"\n".join(kept) + b"\n" + content[data:]
+    length = _meta_length(lines)
+    return b"\n".join(kept) + b"\n" + content[data : None if length is None else data + length]
 
 
 def with_data_file(content: bytes, renamed: Callable[[str], str]) -> bytes:

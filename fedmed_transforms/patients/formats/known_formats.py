@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 
 from fedmed_transforms.dicom.damage import Damaged
@@ -18,9 +19,6 @@ START = 1024
 """Bytes by which a format is recognized."""
 
 GZIP = b"\x1f\x8b"
-LARGEST_EXTENSIONS = 2**26
-"""Bytes that the part of a compressed NIfTI before its voxels may hold."""
-
 
 @dataclass(frozen=True)
 class Format:
@@ -67,8 +65,8 @@ def _compressed_texts(content: Content) -> Iterator[FileText]:
     """Lists the texts of a compressed NIfTI: its header's, its extensions, and the name that gzip stores."""
     inflate = partial(_inflated, content)
     offset = nifti.voxel_offset(inflate(544))
-    if offset > LARGEST_EXTENSIONS:
-        raise Damaged(f"{offset} bytes before the voxels, expected at most {LARGEST_EXTENSIONS}")
+    if offset > nifti.LARGEST_EXTENSIONS:
+        raise Damaged(f"{offset} bytes before the voxels, expected at most {nifti.LARGEST_EXTENSIONS}")
     length = int.from_bytes(content[-4:], "little")
     yield from nifti.texts(inflate(offset), length if len(content) < 2**30 else None)
     yield from (FileText(f"gzip {name}", text, name == "name") for name, text in _gzip_texts(content))
@@ -91,7 +89,10 @@ def _gzip_texts(content: Content) -> Iterator[tuple[str, str]]:
 
 
 def _compressed_without_texts(content: bytes) -> bytes:
-    return gzip.compress(nifti.without_texts(gzip.decompress(content)), 6, mtime=0)
+    with gzip.GzipFile(fileobj=BytesIO(content)) as file:
+        start = file.read(544)
+        inflated = start + file.read(max(0, nifti.single_length(start) - len(start)))  # no more than its header states
+    return gzip.compress(nifti.without_texts(inflated), 6, mtime=0)
 
 
 def _bitmap_texts(content: Content) -> Iterator[FileText]:

@@ -20,6 +20,9 @@ FIELDS_1: Fields = (
 FIELDS_2: Fields = (("descrip", 240, 80), ("aux_file", 320, 24), ("intent_name", 508, 16))
 """Name, offset and length of the texts of a header (nifti1.h, nifti2.h)."""
 
+LARGEST_EXTENSIONS = 2**26
+"""Bytes that the part before the voxels may hold."""
+
 SINGLE, PAIR = (b"n+1\0", b"n+2\0"), (b"ni1\0", b"ni2\0")
 
 PROGRAM_TEXTS = re.compile(
@@ -66,6 +69,20 @@ def texts(content: Content, length: int | None = None) -> Iterator[FileText]:
             yield FileText("NIfTI extension", decoded(filled[:65536]))
     if _is_single(content) and offset and length is not None and length > end:
         yield FileText("bytes after the voxels of NIfTI")
+
+
+def single_length(start: bytes) -> int:
+    """Returns the bytes of a single file up to its last voxel, and the bytes of a pair's header with extensions."""
+    return _voxels(start)[1] if _is_single(start) else LARGEST_EXTENSIONS
+
+
+def image_length(header: Content) -> int:
+    """Returns the bytes of the image file of a pair: up to the last voxel."""
+    size = header_size(bytes(header[:544]))
+    kind = nib.nifti1.Nifti1PairHeader if size == 348 else nib.nifti2.Nifti2PairHeader
+    fields = kind(bytes(header[:size]), check=False)
+    voxels = prod(int(side) for side in fields.get_data_shape())
+    return int(max(0, float(fields["vox_offset"]))) + voxels * int(fields["bitpix"]) // 8
 
 
 def _is_single(content: Content) -> bool:

@@ -116,6 +116,9 @@ def test_nifti(tmp_path: Path, kind: Any, packed: bool) -> None:
     suffix = (".hdr" if kind is nib.Nifti1Pair else ".nii") + (".gz" if packed else "")
     path = tmp_path / "source" / f"a{suffix}"
     nib.save(image, path)
+    if suffix == ".hdr":
+        image_file = path.with_suffix(".img")
+        image_file.write_bytes(image_file.read_bytes() + b"Jane")
     if suffix == ".nii":
         path.write_bytes(path.read_bytes() + b"Jane")
     if suffix == ".nii.gz":
@@ -140,11 +143,11 @@ def test_nrrd_and_meta_image(tmp_path: Path) -> None:
     source, data = tmp_path / "source", bytes(range(6))
     source.mkdir()
     head = "type: uint8\ndimension: 2\nsizes: 3 2\nencoding: raw\n"
-    (source / "a.nrrd").write_bytes(f"NRRD0004\n# Jane\n{head}Jane:=Doe\ncontent: Jane\n\n".encode() + data)
+    (source / "a.nrrd").write_bytes(f"NRRD0004\n# Jane\n{head}Jane:=Doe\ncontent: Jane\n\n".encode() + data + b"Jane")
     (source / "b.nhdr").write_bytes(f"NRRD0004\n{head}data file: b.raw\n# Jane\n".encode())
     (source / "b.raw").write_bytes(data)
     head = "ObjectType = Image\nNDims = 2\nComment = Jane\nJane = Doe\nDimSize = 3 2\nElementType = MET_UCHAR\n"
-    (source / "c.mha").write_bytes(f"{head}ElementDataFile = LOCAL\n".encode() + data)
+    (source / "c.mha").write_bytes(f"{head}ElementDataFile = LOCAL\n".encode() + data + b"Jane")
     (source / "d.mhd").write_bytes(f"{head}ElementDataFile = d.raw\n".encode())
     (source / "d.raw").write_bytes(data)
     folder = cleaned(source).parent

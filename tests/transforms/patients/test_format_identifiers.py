@@ -196,12 +196,16 @@ def test_nrrd_and_meta_image(tmp_path: Path) -> None:
     ):  # fmt: skip
         path.write_bytes("\n".join([*lines, *more, "encoding: raw", "", ""]).encode() + b"\0")
         assert found(path) == expected
+    path.write_bytes("\n".join([*lines, "encoding: raw", "", ""]).encode() + b"\0Jane")
+    assert found(path) == ["bytes after the voxels of NRRD"]
     lines = ["ObjectType = Image", "NDims = 2", "DimSize = 1 1", "ElementType = MET_UCHAR"]
     for more, expected in (
         ([], []), (["Comment = Jane"], ["MetaImage Comment"]), (["Jane = Doe"], ["MetaImage field of another name"]),
     ):  # fmt: skip
         (tmp_path / "a.mha").write_bytes("\n".join([*lines, *more, "ElementDataFile = LOCAL", ""]).encode() + b"\0")
         assert found(tmp_path / "a.mha") == expected
+    (tmp_path / "a.mha").write_bytes((tmp_path / "a.mha").read_bytes() + b"Jane")
+    assert "bytes after the voxels of MetaImage" in found(tmp_path / "a.mha")
 
 
 @pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n12", b"\xff\xd8\xff\xe0\0\x10JFIF", b"II*\0\xff\0\0\0"])
