@@ -1,8 +1,8 @@
 """Finds elements of a DICOM data set that identify a person directly, or the place and the device of the image.
 
 The rule follows the basic profile of DICOM PS3.15, Annex E, for names, numbers and addresses: it finds every person
-name, the elements of :mod:`fedmed_transforms.patients.identifying_keywords`, private elements (their content is unknown), the flags for identifying
-pixels, the text and the pixels of overlays and curves, icons and documents. The rule is a check before data leave a
+name, the elements of :mod:`fedmed_transforms.patients.identifying_keywords`, private and unknown elements, the flags
+for identifying pixels, the text and the pixels of overlays and curves. The rule is a check before data leave a
 site, and no de-identification: it does not check dates (except of birth and death), UIDs and the pixels themselves. In
 descriptions in free text it finds names and numbers that other elements of the study state. An empty element does not
 count, and neither does the text REMOVED, by which a cleaned copy replaces a text.

@@ -22,6 +22,9 @@ from fedmed_transforms.whole_file import is_new_or_empty, whole_folder
 
 KEY_BYTES = 32
 
+SHORTEST_KEY = 16
+"""Bytes; a shorter key could be guessed."""
+
 FORMATS = "DICOM, NIfTI, NRRD, MetaImage, PNG, JPEG, TIFF or BMP"
 
 
@@ -84,8 +87,8 @@ def clean_folder(source: str | Path, target: str | Path, key: bytes | None = Non
     target
         The folder to write; it must be missing or empty, and lie outside the source. It appears when all is written.
     key
-        A secret, by which UIDs, patients and dates are replaced; None makes one and forgets it. Copies that are made
-        with the same key belong together.
+        A secret of at least 16 bytes, by which UIDs, patients and dates are replaced; None makes one and forgets it.
+        Copies that are made with the same key belong together.
 
     Returns
     -------
@@ -95,12 +98,14 @@ def clean_folder(source: str | Path, target: str | Path, key: bytes | None = Non
     Raises
     ------
     ValueError
-        The folders are not as described, or the copy would still hold identifiers.
+        The folders or the key are not as described, or the copy would still hold identifiers.
 
     Source: DICOM PS3.15, Annex E.
     """
     source, target = Path(source), Path(target)
     _check(source, target)
+    if key is not None and len(key) < SHORTEST_KEY:
+        raise ValueError(f"key: expected at least {SHORTEST_KEY} bytes, found {len(key)}")
     folder = _Folder()
     for file in (member for entry in list_files(source) for member in with_members(entry)):
         folder.add(file)

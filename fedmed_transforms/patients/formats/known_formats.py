@@ -20,6 +20,7 @@ START = 1024
 
 GZIP = b"\x1f\x8b"
 
+
 @dataclass(frozen=True)
 class Format:
     """A format of files: its name, what lists its texts, and what writes a file without them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fedmed_transforms.patients.identifiers import describe, find_identifiers
+from fedmed_transforms.patients.search import describe, find_identifiers
 from fedmed_workflows.federation.preparation.target import UNSEEN, Preparation
 from fedmed_workflows.federation.site.site_algo import SiteAlgo
 from fedmed_workflows.sites.datasets.target import NOBODY
@@ -65,8 +65,8 @@ class IdentifierCheck:
             listed = "; ".join(f"{name}: {elements}" for name, elements in left.items())
             raise ValueError(
                 f"expected files without direct identifiers, found at {listed}. "
-                "'python -m fedmed_transforms identifiers FOLDER' names the files, and with '--clean COPY' writes a copy "
-                "without identifiers; "
+                "'python -m fedmed_transforms identifiers FOLDER' names the files, "
+                "and with '--clean COPY' writes a copy without identifiers; "
                 f"--identifiers {ALLOW} runs with them"
             )
         return Preparation({}, [ALLOWED.format(name, elements) for name, elements in left.items()])

@@ -20,7 +20,7 @@ from fedmed_transforms import Segment, clean_folder, load_image, write_segmentat
 from fedmed_transforms.patients.identifiers import find_identifiers
 from tests.dicom_validator import errors_in, errors_without_values
 
-KEY = b"a secret"
+KEY = b"a secret of 16 bytes"
 PIXELS = np.arange(12, dtype=np.uint8).reshape(3, 4)
 PATIENT = {"PatientName": "Doe^Jane", "PatientID": "MRN-4711", "PatientBirthDate": "19700101"}
 SECRETS = (b"Doe", b"Jane", b"4711", b"Elsewhere", b"19700101", b"1.2.3.4")
@@ -103,7 +103,7 @@ def test_segmentations_still_refer_to_their_images(tmp_path: Path, save_series: 
 def test_the_key_decides_and_is_not_kept(tmp_path: Path, save_series: Save) -> None:
     source = save_series(tmp_path / "source" / "a").parent
     uids = []
-    for number, key in enumerate((KEY, KEY, b"another", None, None)):
+    for number, key in enumerate((KEY, KEY, b"another key of 16", None, None)):
         clean_folder(source, tmp_path / str(number), key)
         uids.append(pydicom.dcmread(tmp_path / str(number) / "a" / "a.dcm").SOPInstanceUID)
         assert not any(KEY in file.read_bytes() for file in (tmp_path / str(number)).rglob("*.dcm"))

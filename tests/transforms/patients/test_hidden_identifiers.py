@@ -11,7 +11,7 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.uid import RLELossless
+from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 
 from fedmed_transforms.patients.identifiers import find_identifiers
 
@@ -120,6 +120,20 @@ def test_bytes_after_the_pixels(tmp_path: Path, clean: Save, more: bytes, compre
     assert found(path) == ["bytes after the data set"]
 
 
+def test_bytes_after_a_deflated_data_set(tmp_path: Path, clean: Save) -> None:
+    dicom = pydicom.dcmread(clean(tmp_path / "a.dcm"))
+    dicom.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    dicom.save_as(tmp_path / "a.dcm")
+    assert found(tmp_path) == []
+    (tmp_path / "a.dcm").write_bytes((tmp_path / "a.dcm").read_bytes() + b"of Jane Doe")
+    assert found(tmp_path) == ["bytes after the data set"]
+
+
+def test_elements_that_nobody_knows(tmp_path: Path, clean: Save) -> None:
+    path = change(clean(tmp_path / "a.dcm"), lambda dicom: dicom.add_new(0x00281FFE, "UN", b"Jane"))
+    assert found(path) == ["unknown element"]
+
+
 def test_padding_counts_if_it_is_not_zero(tmp_path: Path, clean: Save) -> None:
     for padding, expected in ((bytes(64), []), (b"Jane Doe", ["DataSetTrailingPadding"])):
         path = change(clean(tmp_path / "a.dcm"), lambda it: it.add_new(0xFFFCFFFC, "OB", padding))
@@ -130,6 +144,7 @@ def test_padding_counts_if_it_is_not_zero(tmp_path: Path, clean: Save) -> None:
     ("text", "expected"),
     [
         ("CT of Mrs. DOE", [f"StudyDescription: {NAMED}"]), ("jane, follow-up", [f"StudyDescription: {NAMED}"]),
+        ("JaneDoe", [f"StudyDescription: {NAMED}"]),
         ("J. Döe", [f"StudyDescription: {NAMED}"]), ("Jane_head", [f"StudyDescription: {NAMED}"]),
         ("MRN-4711x", []), ("see MRN-4711.", ["StudyDescription: value of PatientID"]),
         ("doer Janet", []), ("head routine", []), ("T1 Do Ja", []),
@@ -173,6 +188,9 @@ def test_names_in_private_elements_in_sequences_and_in_zips(tmp_path: Path, clea
         archive.write(path, "1/a.dcm")
         archive.writestr("notes.txt", "nothing that is known")
     assert found(tmp_path / "study.zip") == expected
+    with zipfile.ZipFile(tmp_path / "study.zip", "a") as archive:
+        archive.comment = b"of Jane Doe"
+    assert found(tmp_path / "study.zip") == [*expected[:3], "comment of the zip", *expected[3:]]
 
 
 def test_names_of_files(tmp_path: Path, clean: Save) -> None:
