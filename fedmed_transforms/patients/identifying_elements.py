@@ -28,8 +28,12 @@ from fedmed_transforms.patients.identifying_keywords import (
     PATIENT_NAMES,
     PATIENT_NUMBERS,
 )
-from fedmed_transforms.patients.names import REMOVED, is_name
+from fedmed_transforms.patients.names import REMOVED, KnownPatients, is_name
 from fedmed_transforms.patients.safe_private import is_safe_private
+
+
+SHORT_TEXT = 256
+"""Bytes of a private value that is kept until all files are read; scanners write long ones into every slice."""
 
 
 @dataclass
@@ -42,6 +46,8 @@ class Found:
         Identifying elements: keywords, ``private: CREATOR``, or an element and a kind.
     texts
         Element and value of each free text, for a search of names.
+    long_texts
+        The same of long private values, which are searched only for the names of their own file.
     names, numbers
         The patient's own, if they are no pseudonyms.
     people
@@ -52,6 +58,7 @@ class Found:
 
     elements: set[str] = field(default_factory=set)
     texts: set[tuple[str, str]] = field(default_factory=set)
+    long_texts: set[tuple[str, str]] = field(default_factory=set)
     names: set[str] = field(default_factory=set)
     numbers: set[str] = field(default_factory=set)
     people: set[str] = field(default_factory=set)
@@ -74,9 +81,18 @@ def data_set_identifiers(dataset: Dataset) -> Found:
         if is_name(name):
             found.elements.add("PatientName: a name beside PatientIdentityRemoved YES")
             found.names.add(name)
+    _search_long_texts(found)
     study = _value(dataset, "StudyInstanceUID")
     found.studies = {f"study {study}", f"patient {number or name}"} - {"study ", "patient "}
     return found
+
+
+def _search_long_texts(found: Found) -> None:
+    """Moves the long texts that hold a name or a number of the same file to the texts, and forgets the others."""
+    known = KnownPatients()
+    known.add(found.names, found.numbers)
+    found.texts |= {(element, text) for element, text in found.long_texts if known.kinds_in(text)}
+    found.long_texts.clear()
 
 
 def _value(dataset: Dataset, keyword: str) -> str:
@@ -126,7 +142,8 @@ def _search_private(dataset: Dataset, tag: BaseTag, found: Found) -> None:
     element, name = dataset.get_item(tag), private_name(dataset, tag)
     found.elements.add(name)
     if isinstance(element, RawDataElement) and isinstance(element.value, bytes) and vr_of(element) != "SQ":
-        found.texts.add((name, element.value.decode("utf-8", "replace")))
+        texts = found.texts if len(element.value) <= SHORT_TEXT else found.long_texts
+        texts.add((name, element.value.decode("utf-8", "replace")))
     elif element is not None and vr_of(element) == "SQ":
         for item in dataset[tag].value or []:
             _search(item, found)

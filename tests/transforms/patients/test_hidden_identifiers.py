@@ -174,13 +174,16 @@ def test_words_that_are_also_names_need_another_part(
     assert found(clean(tmp_path / "a.dcm", **elements)) == sorted(["PatientID", "PatientName", *expected])
 
 
-def test_names_in_private_elements_in_sequences_and_in_zips(tmp_path: Path, clean: Save) -> None:
+@pytest.mark.parametrize("long", [False, True])
+def test_names_in_private_elements_in_sequences_and_in_zips(tmp_path: Path, clean: Save, long: bool) -> None:
     item = Dataset()
     item.CodeMeaning = "for Jane"
     path = clean(tmp_path / "a.dcm", PatientName=SECRET, PatientIdentityRemoved="NO", ProcedureCodeSequence=[item])
 
+    padding = bytes(400 * long)
+
     def add(dicom: Any) -> None:
-        dicom.private_block(0x0009, "ACME", create=True).add_new(1, "OB", b"\0\1 Name: DOE\0")
+        dicom.private_block(0x0009, "ACME", create=True).add_new(1, "OB", b"\0\1 Name: DOE\0" + padding)
 
     expected = ["CodeMeaning: " + NAMED, "PatientID", "PatientName", "private: ACME", "private: ACME: " + NAMED]
     assert found(change(path, add)) == expected
