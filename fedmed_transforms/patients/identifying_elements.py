@@ -31,7 +31,6 @@ from fedmed_transforms.patients.identifying_keywords import (
 from fedmed_transforms.patients.names import REMOVED, KnownPatients, is_name
 from fedmed_transforms.patients.safe_private import is_safe_private
 
-
 SHORT_TEXT = 256
 """Bytes of a private value that is kept until all files are read; scanners write long ones into every slice."""
 
