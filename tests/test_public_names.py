@@ -34,8 +34,8 @@ FACES = {
     """,
     "fedmed_workflows": """
         AdaptationInferer AdversarialInferer ClassificationFiles ClassificationMetrics ClassificationSite
-        ClassificationSites Comparison continued_network ContrastiveLoss EncodedDataset EncryptedAggregate
-        EncryptedSite FAACLIPLoss FACMICLoss FeatureInferer Federation FederationController FedProx GaussianUpdate
+        check_settings ClassificationSites Comparison continued_network ContrastiveLoss EncodedDataset
+        EncryptedAggregate EncryptedSite FAACLIPLoss FACMICLoss FeatureInferer Federation FederationController FedProx GaussianUpdate
         IdentifierCheck ImageDataset ImageStatistics LastAggregate LMMDLoss LossWatch MOON NamedCheckpointLoader
         PairedLoader PairInferer PairLoss PooledInferer Preparation prepare_paired_batch Production
         ProductionStatistics RefusedStudies RejoiningSites RestartingLauncher ScoreFile SegmentationFiles

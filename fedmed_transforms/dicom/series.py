@@ -12,7 +12,9 @@ from pathlib import Path
 from fedmed_transforms.dicom.archive import dicom_members
 from fedmed_transforms.dicom.damage import safe_code
 from fedmed_transforms.dicom.dicom_file import DicomFile, read_dicom_file, text_of
-from fedmed_transforms.dicom.header_index import PREAMBLE, is_dicom_content, tags_of
+from fedmed_transforms.dicom.header_index import tags_of
+from fedmed_transforms.dicom.headers.file_start import START, is_dicom_content
+from fedmed_transforms.dicom.headers.same_patient import check_same_patient
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 ARCHIVE_SUFFIXES = (".zip",)
@@ -49,7 +51,7 @@ def read_series(
     ------
     ValueError
         There is no image, several series and no rule that chooses one, or a file is damaged; the message names it and
-        lists the series.
+        lists the series. The files of the series are of two patients or studies.
     """
     rule = list(series) if isinstance(series, Mapping) else []
     wanted = None if elements is None else tags_of([*elements, *rule])
@@ -68,7 +70,9 @@ def read_series(
     if len(groups) != 1:
         expected = "expected one; choose with the rule `series`" if len(groups) > 1 else f"none matches {series!r}"
         raise ValueError(f"{path}: {expected}; found {list_series(group_by_series(files))}")
-    return next(iter(groups.values()))
+    (found_series,) = groups.values()
+    check_same_patient((file.name, file.header) for file in found_series)
+    return found_series
 
 
 def find_files(path: Path, wanted: frozenset[int] | None = None) -> Iterator[DicomFile]:
@@ -117,11 +121,11 @@ def describe(file: DicomFile) -> tuple[str, str]:
 
 
 def is_dicom(path: Path) -> bool:
-    """Checks whether a file is DICOM, by its suffix or its magic bytes."""
+    """Checks whether a file is DICOM, by its suffix or by how it begins."""
     if path.name.lower().endswith(DICOM_SUFFIXES):
         return True
     with path.open("rb") as file:
-        return is_dicom_content(file.read(PREAMBLE))
+        return is_dicom_content(file.read(START))
 
 
 def is_archive(path: Path) -> bool:

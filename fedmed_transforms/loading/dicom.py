@@ -97,7 +97,7 @@ def _load(path: Path, device: torch.device, rules: SeriesRules, known: Sequence[
     if files[0].header.get("SOPClassUID") == SegmentationStorage:
         return _load_segmentation(path, files, device)
     slices = [item for file in files for item in read_slices(file)]
-    single = len(slices) == 1 and (files[0].name == str(path) or not has_position(slices[0]))
+    single = len(slices) == 1
     grid = build_grid(slices, rules, single)
     flat = single and not has_position(slices[0]) and rules.assume_spacing is None
     grid, values = _read_unique(grid, rules, device)

@@ -3,41 +3,16 @@
 from __future__ import annotations
 
 import os
-import struct
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from fedmed_transforms.dicom.archive import all_members
-from fedmed_transforms.dicom.header_index import LONG, SHORT, is_dicom_content
+from fedmed_transforms.dicom.headers.file_start import is_dicom_content
 from fedmed_transforms.dicom.series import DICOM_SUFFIXES, is_archive
 from fedmed_transforms.patients.formats.file_text import Content
 from fedmed_transforms.patients.formats.known_formats import START, Format, format_of, opened
-
-FIRST_GROUPS = (0x0002, 0x0008)
-
-
-def begins_data_set(start: bytes) -> bool:
-    """Checks whether the bytes are the first elements of a DICOM file without a preamble, in any of three encodings."""
-    for order in ("<", ">"):
-        if len(start) < 16:
-            return False
-        group, element, representation, short = struct.unpack_from(f"{order}HH2sH", start)
-        if group not in FIRST_GROUPS or element > 0x20:
-            continue
-        if representation in SHORT | LONG:
-            return True
-        length = struct.unpack_from(f"{order}L", start, 4)[0]
-        after = start[8 + length : 10 + length]
-        if order == "<" and length % 2 == 0 and length <= 64 and after in (b"\x02\0", b"\x08\0") and element in FIRST:
-            return True
-    return False
-
-
-FIRST = (0x0000, 0x0001, 0x0005, 0x0008, 0x0012, 0x0016)
-"""Elements with which an implicit data set begins."""
-
 
 @dataclass(frozen=True)
 class FoundFile:
@@ -69,9 +44,8 @@ class FoundFile:
         return opened(self.path) if self.content is None else self.content
 
     def is_dicom(self, start: bytes) -> bool:
-        """Checks whether the file is DICOM: by its suffix, its magic bytes, or its first element."""
-        named = self.name.lower().endswith(DICOM_SUFFIXES)
-        return named or is_dicom_content(start) or (begins_data_set(start) and format_of(start) is None)
+        """Checks whether the file is DICOM: by its suffix, its magic bytes, or its first elements."""
+        return self.name.lower().endswith(DICOM_SUFFIXES) or is_dicom_content(start)
 
     @staticmethod
     def format(start: bytes) -> Format | None:

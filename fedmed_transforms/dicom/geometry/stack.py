@@ -139,8 +139,10 @@ def _check_same(slices: list[Slice]) -> None:
     for keyword in ("Rows", "Columns", "FrameOfReferenceUID"):
         found = {str(value): item for item in slices if (value := item.file.header.get(keyword))}
         if len(found) > 1:
-            each = ", ".join(f"{value} in {item.name}" for value, item in found.items())
-            raise ValueError(f"expected slices with the same {keyword}, found {each}")
+            shown = found if keyword != "FrameOfReferenceUID" else ("one", *["another"] * (len(found) - 1))
+            each = ", ".join(f"{value} in {item.name}" for value, item in zip(shown, found.values(), strict=True))
+            rule = f"the rule `series` can choose by {keyword}"
+            raise ValueError(f"expected slices with the same {keyword}, found {each}; {rule}")
     coloured = {is_coloured(item.file): item for item in slices}
     if len(coloured) > 1:
         raise ValueError(
