@@ -14,6 +14,7 @@ from fedmed_transforms.dicom.series import DICOM_SUFFIXES, is_archive
 from fedmed_transforms.patients.formats.file_text import Content
 from fedmed_transforms.patients.formats.known_formats import START, Format, format_of, opened
 
+
 @dataclass(frozen=True)
 class FoundFile:
     """A file below a folder, or in a zip.
