@@ -24,7 +24,7 @@ FACES = {
         LoraCLIP LoraSAM OnnxNetwork TorchScriptNetwork ZeroShotCLIP
     """,
     "fedmed_transforms": """
-        AcquisitionShift ChannelsToLabels ChannelsToLabelsd CheckIdentifiersd ClipPreprocess ClipPreprocessd
+        AcquisitionShift ChannelsToLabels ChannelsToLabelsd CheckIdentifiersd clean_folder ClipPreprocess ClipPreprocessd
         DicomReader find_studies LabelsToChannels LabelsToChannelsd LabelStyle load_image LoadMedicalImaged
         MatchedLabeld NiftiReader open_studies PictureReader Prefetched read_report read_segmentation ResultFormatd
         SamLabels SamLabelsd SamPostprocess SamPostprocessd SamPreprocess SamPreprocessd SaveSegmentationd
