@@ -31,6 +31,7 @@ from fedmed_transforms.image_metadata import (
     Loaded,
     metadata_of,
 )
+from fedmed_transforms.loading.real_world_values import note_real_world_values
 from fedmed_transforms.loading.refusing_reader import RefusingReader
 
 ELEMENTS = (
@@ -97,6 +98,7 @@ def _load(path: Path, device: torch.device, rules: SeriesRules, known: Sequence[
     if files[0].header.get("SOPClassUID") == SegmentationStorage:
         return _load_segmentation(path, files, device)
     slices = [item for file in files for item in read_slices(file)]
+    note_real_world_values(slices[0])
     single = len(slices) == 1 and (files[0].name == str(path) or not has_position(slices[0]))
     grid = build_grid(slices, rules, single)
     flat = single and not has_position(slices[0]) and rules.assume_spacing is None
