@@ -38,7 +38,7 @@ def _differs(item: Slice) -> bool:
 @lru_cache(maxsize=1)
 def _log() -> None:
     logger.warning(
-        "images state a mapping of their values to real-world values (%s), which is not applied: their values are those "
+        "images state a mapping of their values to real-world values (%s), which is not applied: the values are those "
         "of the modality, stored values with RescaleSlope and RescaleIntercept",
         MAPPING,
     )

@@ -34,6 +34,7 @@ from fedmed_transforms.results.dicom_result import (
 from fedmed_transforms.results.identity import ResultIdentity, frame_digests
 from fedmed_transforms.results.source_geometry import pixel_grids, with_written_geometry
 from fedmed_transforms.results.sources import Sources, read_sources, source_name, source_planes
+from fedmed_transforms.results.unfolded_sources import refer_to_sources, unfold_sources
 
 SERIES_NUMBER = 900
 """Far from the numbers that scanners give."""
@@ -119,8 +120,9 @@ def write_segmentation(
     ...     write_segmentation(load_image(source) > 0, source, f"{folder}/seg.dcm", ["tissue"]).name
     'seg.dcm'
     """
-    headers = read_sources(sources)
-    name = source_name(headers[0], 1)
+    originals = read_sources(sources)
+    name = source_name(originals[0], 1)
+    unfolded = headers = unfold_sources(originals)
     described = [segment if isinstance(segment, Segment) else Segment(segment) for segment in segments]
     values = binary_values(mask, len(described), name)
     planes = source_planes(headers)
@@ -142,6 +144,7 @@ def write_segmentation(
             specific_character_set=CHARACTER_SET,
         )  # fmt: skip
     result.SeriesDescription = algorithm.description
+    refer_to_sources(result, originals, unfolded)
     if not planes:  # without a frame of reference they mean nothing, and readers need a thickness in them
         result.SharedFunctionalGroupsSequence[0].pop("PixelMeasuresSequence", None)
         result.PatientOrientation = headers[0].get("PatientOrientation") or ""  # PS3.3, C.7.6.1: there, if only empty
