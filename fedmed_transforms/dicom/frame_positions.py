@@ -14,7 +14,7 @@ from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
 
 from fedmed_transforms.dicom.damage import Damaged
-from fedmed_transforms.dicom.planes import FrameElements, FramePlane, decimals_of, read_planes
+from fedmed_transforms.dicom.planes import FrameElements, FramePlane, decimals_of, frame_elements, read_planes
 
 IN_SPACE = (
     *("SliceVector", "SpacingBetweenSlices", "SliceLocation", "SliceLocationVector", "ImagePositionPatient"),
@@ -55,6 +55,11 @@ def read_frame_planes(frames: Sequence[FrameElements]) -> list[FramePlane]:
         )
         for plane, offset in zip(planes, _offsets(frames), strict=True)
     ]
+
+
+def follow_in_space(header: Dataset) -> bool:
+    """Checks whether frames may follow each other in space: nothing states another order, as by time or by an angle."""
+    return _slice_numbers(frame_elements(header)) is not None
 
 
 def _has_own_positions(frames: Sequence[FrameElements]) -> bool:

@@ -8,6 +8,7 @@ from math import isfinite
 
 import numpy as np
 
+from fedmed_transforms.dicom.frame_positions import follow_in_space
 from fedmed_transforms.dicom.planes import Vector, decimals_of
 from fedmed_transforms.dicom.slices import Slice
 
@@ -21,24 +22,20 @@ ABOVE = 0.05
 
 
 def advise_spacing(slices: Sequence[Slice]) -> str:
-    """Returns the advice to assume a spacing, for the end of a message; empty where it could lead to a wrong volume.
+    """Returns the advice to assume a spacing, for the end of a message; the reason against it if it could be wrong.
 
     The rule stacks images in space. It is advised for images of cross-sections only, and not for the frames of a file
     that states that they follow each other in time, by an angle, or by anything else.
     """
-    if not all(item.file.header.get("Modality") in CROSS_SECTIONS and not _is_in_time(item) for item in slices):
-        return ""
+    files = {id(item.file): item.file for item in slices}.values()
+    if not all(file.header.get("Modality") in CROSS_SECTIONS and follow_in_space(file.header) for file in files):
+        return "; nothing states that they are slices of one volume"
     axial = any(item.directions is None for item in slices)
     placed = [item for item in slices if item.position is not None]
     if axial and placed and not are_axial(placed):
         return "; their positions are not those of axial slices, so no rule assumes their orientation"
     assumed = [name for name, found in (("axial slices", axial), ("slices from the origin", not placed)) if found]
     return "; the rule assume_spacing=(x, y, z) assumes it in mm" + "".join(f", and {name}" for name in assumed)
-
-
-def _is_in_time(item: Slice) -> bool:
-    names = ("FrameIncrementPointer", "FrameTime", "FrameTimeVector")
-    return item.file.frames > 1 and any(name in item.file.header for name in names)
 
 
 def are_axial(slices: Sequence[Slice]) -> bool:

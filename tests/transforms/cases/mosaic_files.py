@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from monai.data import MetaTensor
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
@@ -19,6 +20,7 @@ PLANES = {
     "axial": [1, 0, 0, 0, 1, 0],
     "sagittal": [0, 1, 0, 0, 0, -1],
     "coronal": [1, 0, 0, 0, 0, -1],
+    "tilted": [1, 0, 0, 0, 0.9483237, -0.3173047],
     "oblique": [0.8, 0.6, 0, -0.36, 0.48, -0.8],
 }
 ROWS, COLUMNS = 12, 11
@@ -32,6 +34,18 @@ FIRST = np.array([10.0, -20.0, 30.0])
 def content(point: Array) -> Array:
     """A linear function of the place in the patient, LPS mm."""
     return np.asarray(np.round(8 * (1000 + 3 * point[..., 0] - 2 * point[..., 1] + 5 * point[..., 2])))
+
+
+def values_at(image: MetaTensor) -> Array:
+    """The value that each voxel of (1, X, Y, Z) must have by the place where the affine puts it, (X, Y, Z)."""
+    index = np.stack(np.meshgrid(*(np.arange(side) for side in image.shape[1:]), indexing="ij"), axis=-1)
+    ras = index @ image.affine.numpy()[:3, :3].T + image.affine.numpy()[:3, 3]
+    return content(ras * [-1, -1, 1])
+
+
+def check_places(image: MetaTensor) -> None:
+    """Every voxel holds the value of the place where the affine puts it, to the rounding of stored values."""
+    np.testing.assert_allclose(np.asarray(image)[0], values_at(image), atol=1.01)
 
 
 def places(cosines: Sequence[float], count: int, sign: int) -> Array:

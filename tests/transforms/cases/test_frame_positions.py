@@ -141,12 +141,12 @@ TIMES = [item(FrameContentSequence=[item(TemporalPositionIndex=number)]) for num
 
 REFUSED: dict[str, tuple[Callable[..., Path], float | None, dict[str, Any], str]] = {
     "gated": (reconstructed, 4, GATED, "found 2 positions with more than one slice"),
-    "projections": (reconstructed, 4, PROJECTIONS, "found no position and no orientation in 5 of 5 images$"),
+    "projections": (reconstructed, 4, PROJECTIONS, "no position and no orientation in 5 of 5 images; nothing"),
     "two detectors": (reconstructed, 4, TWO_DETECTORS, "of 2 detectors in different places"),
     "short vector": (reconstructed, 4, {"SliceVector": [1, 2]}, "a SliceVector with 2 values, expected 5"),
-    "nuclear without spacing": (reconstructed, None, {}, "found no position in 4 of 5 images$"),
-    "in time": (cone_beam, 4, TIMED, "found no position in 4 of 5 images$"),
-    "temporal positions": (grouped, 4, {"PerFrameFunctionalGroupsSequence": TIMES}, "found no position in 4 of 5 im"),
+    "nuclear without spacing": (reconstructed, None, {}, "found no position in 4 of 5 images; nothing"),
+    "in time": (cone_beam, 4, TIMED, "found no position in 4 of 5 images; nothing"),
+    "temporal positions": (grouped, 4, {"PerFrameFunctionalGroupsSequence": TIMES}, "in 4 of 5 images; nothing"),
     "without spacing": (cone_beam, None, {}, r"no position in 4 of 5 images; the rule assume_spacing=\(x, y, z\)"),
 }
 
