@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 from monai.data import MetaTensor
-from pydicom.dataset import Dataset
 from pydicom.uid import UltrasoundImageStorage, generate_uid
 
 from fedmed_transforms import find_studies, load_image
@@ -98,7 +97,7 @@ def load_study(path: Path, **rules: Any) -> MetaTensor:
 
 @dataclass
 class Case:
-    """Files whose loading ends with an advice, and the advice followed."""
+    """Files whose loading ends with an advice, and the advice followed; ``also`` holds the rules that lead to it."""
 
     make: Callable[[Path], Path]
     said: str
@@ -106,7 +105,6 @@ class Case:
     check: Callable[[MetaTensor], None] = check_places
     load: Callable[..., MetaTensor] = load_image
     also: dict[str, Any] = field(default_factory=dict)
-    """Rules with which the advice is given."""
 
 
 MILLIMETRES = {"assume_spacing": (SPACING[1], SPACING[0], STEP)}
@@ -188,10 +186,9 @@ CASES = {
 def cone_beam(folder: Path, **elements: Any) -> Path:
     """The series as frames of one file that states the position of the first."""
     files = sorted(write(folder).iterdir())
-    frames = [Dataset() for _ in files]
     first, *others = (path.read_bytes()[-2 * ROWS * COLUMNS :] for path in files)
     dicom = dataset(np.frombuffer(first, np.uint16).reshape(ROWS, COLUMNS), PLANES["axial"], FIRST, Modality="CT")
-    dicom.NumberOfFrames, dicom.PixelData = len(frames), b"".join([first, *others])
+    dicom.NumberOfFrames, dicom.PixelData = len(files), b"".join([first, *others])
     for keyword, value in elements.items():
         setattr(dicom, keyword, value)
     for path in files:
