@@ -62,6 +62,16 @@ def test_a_mosaic_of_a_scanner(tmp_path: Path) -> None:
     assert torch.equal(compressed.as_tensor(), image.as_tensor()) and torch.equal(compressed.affine, image.affine)
 
 
+def test_a_header_that_nibabel_ships(tmp_path: Path) -> None:
+    """Of another scanner, 48 slices slightly oblique; the picture is cut to a grid of tiles, as it was made smaller."""
+    dicom = pydicom.dcmread(Path(nib.__file__).parent / "tests" / "data" / "0.dcm")
+    dicom.set_pixel_data(dicom.pixel_array[:252, :252].copy(), "MONOCHROME2", 12, generate_instance_uid=False)
+    path = save(dicom, tmp_path / "f.dcm")
+    image = load_image(path)
+    assert image.shape == (1, 36, 36, 48)
+    check_like_dcm2niix(image, path, tmp_path / "nifti")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("plane", PLANES)
 @pytest.mark.parametrize("sign", [1, -1])
