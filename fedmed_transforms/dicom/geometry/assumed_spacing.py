@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import isfinite
 
 import numpy as np
 
 from fedmed_transforms.dicom.frame_positions import follow_in_space
-from fedmed_transforms.dicom.planes import Vector, decimals_of
+from fedmed_transforms.dicom.planes import Vector, frame_elements
 from fedmed_transforms.dicom.slices import Slice
 
 CROSS_SECTIONS = ("CT", "MR", "PT")
@@ -98,7 +97,7 @@ def _directions(item: Slice) -> Vector:
 
 def _stated_step(item: Slice) -> float | None:
     """Reads the distance in mm to the next slice; that of a file's frames is negative against the normal."""
-    stated = decimals_of(item.file.header, "SpacingBetweenSlices")
-    if item.file.frames > 1 and stated and isfinite(stated[0]) and stated[0]:
-        return stated[0]
-    return item.slice_spacing
+    if item.file.frames == 1 or item.slice_spacing is None:
+        return item.slice_spacing
+    frame = frame_elements(item.file.header)[item.frame]
+    return float(np.copysign(item.slice_spacing, frame.numbers("PixelMeasuresSequence", "SpacingBetweenSlices")[0]))

@@ -150,10 +150,11 @@ def _check_same(slices: list[Slice]) -> None:
 
 
 def _element(item: Slice, keyword: str) -> Any:
-    """Reads an element of the slice: the size is that of its tile in a picture of several slices."""
+    """Reads an element of the slice; the size of a tile in a picture of several slices with that of the picture."""
+    value = item.file.header.get(keyword)
     if item.tile is not None and keyword in ("Rows", "Columns"):
-        return getattr(item.tile, keyword.lower())
-    return item.file.header.get(keyword)
+        return f"{getattr(item.tile, keyword.lower())} in a grid of {value}"
+    return value
 
 
 def _names(slices: Sequence[Slice]) -> str:

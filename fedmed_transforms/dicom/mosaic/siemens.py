@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -79,13 +80,19 @@ def csa_image_header(header: Dataset) -> dict[str, Any]:
     if not content:
         return {}
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the module warns on import that nibabel's other readers are experimental
-            from nibabel.nicom import csareader
-        read: dict[str, Any] = csareader.read(content)
+        read: dict[str, Any] = _reader().read(content)
     except Exception as error:  # the reader raises a handful of kinds for damaged content
         raise Damaged(f"a mosaic with a damaged CSA image header (0029,xx10), {type(error).__name__}") from None
     return {name: tag["items"] for name, tag in read["tags"].items()}
+
+
+@lru_cache(maxsize=1)
+def _reader() -> Any:
+    """Imports nibabel's reader without its warning that the other readers beside it are experimental."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from nibabel.nicom import csareader
+    return csareader
 
 
 def _count(header: Dataset, tags: dict[str, Any]) -> int:

@@ -126,6 +126,16 @@ def test_the_vector_of_slices_orders_the_frames(tmp_path: Path) -> None:
     np.testing.assert_allclose(image.affine[:3, 3], [10, 20, 30 - 8])  # the first frame is slice 3
 
 
+@pytest.mark.parametrize("kind", ["cone beam", "functional groups"])
+@pytest.mark.parametrize("spacing", [4.0, -4.0])
+def test_assumed_positions_keep_the_stated_sign(tmp_path: Path, kind: str, spacing: float) -> None:
+    image = load_image(
+        WRITERS[kind](tmp_path / "f.dcm", spacing, CORONAL, ImagePositionPatient=None), assume_spacing=(9, 9, 9)
+    )
+    normal = np.cross(CORONAL[:3], CORONAL[3:])
+    assert [frame_at(image, number * spacing * normal) for number in range(5)] == [1, 2, 3, 4, 5]
+
+
 GATED = {
     "ImageType": ["ORIGINAL", "PRIMARY", "RECON GATED TOMO", "EMISSION"],
     "FrameIncrementPointer": [RR_INTERVALS, TIME_SLOTS, SLICES],

@@ -96,3 +96,10 @@ def test_an_enhanced_image_of_one_folded_frame_is_refused(tmp_path: Path) -> Non
     dicom.PerFrameFunctionalGroupsSequence = [frame]
     with pytest.raises(ValueError, match="a mosaic of slices without NumberOfImagesInMosaic"):
         load_image(save(dicom, tmp_path / "f.dcm"))
+
+
+def test_pictures_of_several_grids_are_no_series(tmp_path: Path) -> None:
+    for count in (5, 10):
+        save(siemens(count=count, SOPInstanceUID=f"1.2.3.{count}"), tmp_path / f"{count}.dcm")
+    with pytest.raises(ValueError, match=r"same Rows, found 12 in a grid of 48 in .*10\.dcm slice \d+, 12 in a grid"):
+        load_image(tmp_path)
