@@ -40,7 +40,7 @@ def read_frame_planes(frames: Sequence[FrameElements]) -> list[FramePlane]:
     """
     planes = read_planes(frames)
     nuclear = frames[0].header.get("Modality") == "NM"
-    if (len(frames) == 1 or _has_own_positions(frames)) and not nuclear:
+    if (len(frames) == 1 and not nuclear) or has_own_positions(frames):
         return planes
     if nuclear and not _is_reconstructed(frames[0].header):
         return planes
@@ -62,7 +62,7 @@ def follow_in_space(header: Dataset) -> bool:
     return _slice_numbers(frame_elements(header)) is not None
 
 
-def _has_own_positions(frames: Sequence[FrameElements]) -> bool:
+def has_own_positions(frames: Sequence[FrameElements]) -> bool:
     """Checks whether the file states a position of each frame, also as the offsets of a dose grid."""
     grouped = any("PlanePositionSequence" in group for frame in frames for group in frame.groups)
     return grouped or bool(decimals_of(frames[0].header, "GridFrameOffsetVector"))

@@ -1,14 +1,16 @@
 """Describes sources of several slices in one file as multi-frame images, as highdicom asks for them.
 
-These are pictures that hold the slices of a volume in a grid, and images of several frames whose SOP class is of one
-frame. A segmentation of such a source has a frame for each slice, in its place in the patient. It refers to the
-source by its own SOP class; a picture in a grid has no frames to which a number could refer.
+These are pictures that hold the slices of a volume in a grid, images of several frames whose SOP class is of one frame,
+and frames whose positions follow from that of the first. A segmentation of such a source has a frame for each slice, in
+its place in the patient. It refers to the source by its own SOP class; a picture in a grid has no frames to which a
+number could refer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import (
     CTImageStorage,
@@ -20,10 +22,9 @@ from pydicom.uid import (
 from pydicom.valuerep import DSfloat
 
 from fedmed_transforms.dicom.dicom_file import frame_count
-from fedmed_transforms.dicom.frame_positions import read_frame_planes
+from fedmed_transforms.dicom.frame_positions import has_own_positions, read_frame_planes
 from fedmed_transforms.dicom.mosaic.find import find_slices
-from fedmed_transforms.dicom.mosaic.tiles import TiledSlice
-from fedmed_transforms.dicom.planes import frame_elements, readable_plane
+from fedmed_transforms.dicom.planes import FramePlane, Vector, frame_elements, readable_plane
 from fedmed_transforms.dicom.silenced_parsers import silenced_parsers
 from fedmed_transforms.results.sources import source_name
 
@@ -45,30 +46,43 @@ def unfold_sources(headers: Sequence[Dataset]) -> list[Dataset]:
 def _unfold(header: Dataset, name: str) -> Dataset:
     with silenced_parsers(), readable_plane(name):
         frames = frame_elements(header)
-        tiled = find_slices(frames[0], read_frame_planes(frames)[0], lambda: header) if len(frames) == 1 else []
-    if not tiled and (len(frames) == 1 or header.SOPClassUID not in SINGLE_FRAME):
+        planes = read_frame_planes(frames)
+        tiled = find_slices(frames[0], planes[0], lambda: header) if len(frames) == 1 else []
+    if not tiled and len(frames) == 1:
         return header
-    changed = _frames_of(tiled)
-    changed.SOPClassUID = EnhancedMRImageStorage
+    changed = Dataset()
+    if tiled:
+        tile = tiled[0].tile
+        changed.Rows, changed.Columns, changed.NumberOfFrames = tile.rows, tile.columns, len(tiled)
+        planes = [item.plane for item in tiled]
+    if tiled or header.SOPClassUID in SINGLE_FRAME:
+        changed.SOPClassUID = EnhancedMRImageStorage
+    if tiled or not has_own_positions(frames):
+        changed.update(_with_positions(header, planes))
     copy = header[:]
     copy.update(changed)  # an element of the copy is that of the header, whose value must stay
     copy.filename = name
     return copy
 
 
-def _frames_of(tiled: Sequence[TiledSlice]) -> Dataset:
-    """Describes the tiles of a picture as frames, each with its position; empty for no tile."""
-    frames = Dataset()
-    if not tiled:
-        return frames
-    frames.Rows, frames.Columns, frames.NumberOfFrames = tiled[0].tile.rows, tiled[0].tile.columns, len(tiled)
-    frames.PerFrameFunctionalGroupsSequence = [Dataset() for _ in tiled]
-    for group, item in zip(frames.PerFrameFunctionalGroupsSequence, tiled, strict=True):
-        place = Dataset()
-        assert item.plane.position is not None
-        place.ImagePositionPatient = [DSfloat(float(part), auto_format=True) for part in item.plane.position]
-        group.PlanePositionSequence = [place]
-    return frames
+def _with_positions(header: Dataset, planes: Sequence[FramePlane]) -> Dataset:
+    """Writes the place of each frame into functional groups; empty where a frame has none."""
+    written = Dataset()
+    if any(plane.position is None or plane.directions is None for plane in planes):
+        return written
+    groups = list(header.get("PerFrameFunctionalGroupsSequence") or [])
+    groups = [group[:] for group in groups] if len(groups) == len(planes) else [Dataset() for _ in planes]
+    for group, plane in zip(groups, planes, strict=True):
+        place, orientation = Dataset(), Dataset()
+        place.ImagePositionPatient = _decimals(plane.position)
+        orientation.ImageOrientationPatient = _decimals(plane.directions)
+        group.PlanePositionSequence, group.PlaneOrientationSequence = [place], [orientation]
+    written.PerFrameFunctionalGroupsSequence = groups
+    return written
+
+
+def _decimals(values: Vector | None) -> list[DSfloat]:
+    return [DSfloat(float(value), auto_format=True) for value in np.ravel(np.asarray(values))]
 
 
 def refer_to_sources(result: Dataset, originals: Sequence[Dataset], unfolded: Sequence[Dataset]) -> None:
@@ -82,7 +96,7 @@ def refer_to_sources(result: Dataset, originals: Sequence[Dataset], unfolded: Se
         Headers of the sources as they are, and as highdicom got them.
     """
     pairs = zip(originals, unfolded, strict=True)
-    changed = {str(source.SOPInstanceUID): source for source, used in pairs if source is not used}
+    changed = {str(source.SOPInstanceUID): source for source, used in pairs if source.SOPClassUID != used.SOPClassUID}
     for item in _items(result) if changed else ():
         source = changed.get(str(item.get("ReferencedSOPInstanceUID")))
         if source is None:
