@@ -150,8 +150,8 @@ TIMED = {"FrameIncrementPointer": FRAME_TIME, "FrameTime": 40}
 TIMES = [item(FrameContentSequence=[item(TemporalPositionIndex=number)]) for number in range(1, 6)]
 
 REFUSED: dict[str, tuple[Callable[..., Path], float | None, dict[str, Any], str]] = {
-    "gated": (reconstructed, 4, GATED, "found 2 positions with more than one slice"),
-    "projections": (reconstructed, 4, PROJECTIONS, "no position and no orientation in 5 of 5 images; nothing"),
+    "gated": (reconstructed, 4, GATED, "found 2 (positions with more than one|volumes of 2) slice"),
+    "projections": (reconstructed, 4, PROJECTIONS, "no orientation in 5 of 5 images.*; nothing states"),
     "two detectors": (reconstructed, 4, TWO_DETECTORS, "of 2 detectors in different places"),
     "short vector": (reconstructed, 4, {"SliceVector": [1, 2]}, "a SliceVector with 2 values, expected 5"),
     "nuclear without spacing": (reconstructed, None, {}, "found no position in 4 of 5 images; nothing"),
