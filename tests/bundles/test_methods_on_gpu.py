@@ -145,8 +145,6 @@ def inferred(engine: InProcessEngine, run: Any, studies: Path) -> None:
     infer(run, engine, dict(engine.initial_weights()), studies, "cuda:0")
 
 
-
-
 PLANTED: list[tuple[str, str | None, type, str, Callable[..., None]]] = [
     ("facmic_classification", None, FACMICLoss, "forward", trained),
     ("facmic_classification", None, PooledInferer, "__call__", inferred),

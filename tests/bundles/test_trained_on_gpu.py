@@ -53,10 +53,8 @@ def test_steps_of_a_resumed_optimizer_are_counted_on_the_cpu(
     sites_dir: Path, small_clip: dict[str, Any], tmp_path: Path
 ) -> None:
     """A step counted on the GPU would be read from there for every tensor in every step."""
-    small = {
-        "settings": {"clip": small_clip, "image_size": 16, "batch_size": 8},
-        "entries": {"dataset_dir": str(sites_dir), "sites": ["site_a"], "output_dir": str(tmp_path), "device": "cuda:0"},
-    }
+    entries = {"dataset_dir": str(sites_dir), "sites": ["site_a"], "output_dir": str(tmp_path), "device": "cuda:0"}
+    small = {"settings": {"clip": small_clip, "image_size": 16, "batch_size": 8}, "entries": entries}
     with pretended_gpu() as gpu:
         overlay = ROOT / "configs" / "methods" / "fedclip.json"
         engine, _, _ = build_engine(Method(ROOT, overlay).federation({"facmic": small}))

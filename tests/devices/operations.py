@@ -32,6 +32,7 @@ INDEXING = {
 WITH_CPU_SCALARS = {
     *(aten.where.self, aten.masked_fill.Tensor, aten.masked_fill_.Tensor, aten.fill.Tensor, aten.fill_.Tensor),
     *(aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default),
+    aten.binary_cross_entropy_with_logits.default,
 }
 """Operations besides the element by element ones that take a CPU tensor without axes as a number."""
 
@@ -70,7 +71,7 @@ class Placement:
 
 
 class DeviceRules(TorchDispatchMode):
-    """Lets every operation pass that CUDA would let pass, refuses the others, and notes the device of what comes out."""
+    """Lets every operation pass that CUDA would let pass, refuses the others, and notes the device of each result."""
 
     def __init__(self, placement: Placement) -> None:
         super().__init__()
@@ -110,7 +111,7 @@ class DeviceRules(TorchDispatchMode):
         for _, _, device in bound:
             if device is not None and device != common:
                 raise _two_devices(func, common, device)
-        if common is None:
+        if common is None:  # numbers of the CPU, with nothing or with a tensor without a device
             return next((device for _, _, device in placed if device is not None), None)
         for _, tensor, device in placed:
             if device is None:

@@ -3,7 +3,8 @@
 Inside :func:`pretended_gpu` everything that Python calls to make, move and read tensors knows the pretended device;
 :mod:`tests.devices.operations` has the rules of the operations. It differs from a GPU in this: a constant in TorchScript
 and a tensor of torch's old constructors (``torch.FloatTensor``) take the device of the tensors that they meet,
-gradients are not checked where they are assigned, and ``torch.cuda.is_available()`` stays False.
+gradients are not checked where they are assigned, autocast is that of the CPU, tracing does not work, and
+``torch.cuda.is_available()`` is False.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ def _replaced(placement: Placement) -> Iterator[tuple[Any, str, Any]]:
     yield torch.Tensor, "pin_memory", _for_cpu(lambda tensor, *_: tensor, "cannot pin a tensor of {}")
     yield torch.UntypedStorage, "clone", _copied_memory
     yield torch.cuda, "synchronize", lambda device=None: None
+    yield torch.cuda, "is_available", lambda: False
     for owner in (torch, torch.amp):
         yield owner, "autocast", _Autocast
     yield threading.Thread, "run", _in_mode(threading.Thread.run, placement)

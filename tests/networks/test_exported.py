@@ -47,3 +47,15 @@ def test_it_is_called_as_the_network_it_was_traced_from(network: nn.Module, tmp_
     for wrong in (picture[0], picture[:, :1], picture[..., 1:]):
         with pytest.raises(ValueError, match=rf"model\.ts: image: expected shape \(B, 3, {side}, {side}\), found"):
             exported(wrong)
+
+
+def test_it_runs_on_a_gpu(network: nn.Module, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    script, side = traced(network)
+    script.save(str(tmp_path / "model.ts"))
+    picture = torch.rand(2, 3, side, side)
+    with torch.no_grad():
+        expected = network(picture)
+        gpu = request.getfixturevalue("gpu")  # tracing does not work on a pretended one
+        answer = TorchScriptNetwork(tmp_path / "model.ts", ["a", "b"], side).to(gpu)(picture.to(gpu))
+    assert answer.device == gpu
+    torch.testing.assert_close(answer.cpu(), expected, rtol=0, atol=1e-4)

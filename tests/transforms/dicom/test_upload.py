@@ -69,7 +69,9 @@ SERIES: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("elements", SERIES)
-def test_written_series(tmp_path: Path, save_dicom: Callable[..., Path], elements: dict[str, Any], device: torch.device) -> None:
+def test_written_series(
+    tmp_path: Path, save_dicom: Callable[..., Path], elements: dict[str, Any], device: torch.device
+) -> None:
     rng = np.random.default_rng(0)
     for number in range(1, 6):
         pixels = rng.integers(0, 2**16, (9, 7), dtype=np.uint16)
