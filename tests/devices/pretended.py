@@ -1,9 +1,9 @@
 """A pretended GPU for tests: ``cuda:0`` on a machine without one, which computes on the CPU and refuses as CUDA does.
 
 Inside :func:`pretended_gpu` everything that Python calls to make, move and read tensors knows the pretended device;
-:mod:`tests.devices.operations` has the rules of the operations. It differs from a GPU in this: a constant in TorchScript
-and a tensor of torch's old constructors (``torch.FloatTensor``) take the device of the tensors that they meet,
-gradients are not checked where they are assigned, autocast is that of the CPU, tracing does not work, and
+:mod:`tests.devices.operations` has the rules of the operations. It differs from a GPU in this: a tensor that TorchScript
+makes, and one of torch's old constructors (``torch.FloatTensor``), takes the device of the tensors that it meets;
+gradients are not checked where they are assigned; autocast is that of the CPU; tracing does not work; and
 ``torch.cuda.is_available()`` is False.
 """
 
