@@ -37,11 +37,11 @@ class Method:
         """The entry of the bundle's own settings in federated.json."""
         return self.root.name.split("_")[0]
 
-    def federation(self, small: dict[str, Any], **changed: Any) -> Any:
+    def federation(self, small: dict[str, Any]) -> Any:
         """Builds the federation with small networks; `small` has the settings of each bundle by its name."""
         content = merged(self.files)
         own = {**content[self.name], **small[self.name]["settings"], **self.settings}
-        entries = {**small[self.name]["entries"], **self.entries, **changed, self.name: own}
+        entries = {**small[self.name]["entries"], **self.entries, self.name: own}
         workflow = create_workflow(config_file=self.files, bundle_root=str(self.root), **copy.deepcopy(entries))
         return workflow.parser.get_parsed_content("federation")
 

@@ -28,7 +28,7 @@ PRIVACY = {"_target_": "fedmed_workflows.GaussianUpdate", "clip_norm": 1.0, "noi
 
 CHANGED = [
     Method(BUNDLES / "fedmsa_segmentation", settings=MIXED),
-    Method(BUNDLES / "fedsam_segmentation", settings={**MIXED, "compile": False}),
+    Method(BUNDLES / "fedsam_segmentation", settings=MIXED),
     Method(BUNDLES / "facmic_classification", entries={"privacy": PRIVACY, "exchange_dtype": "bfloat16"}),
 ]
 

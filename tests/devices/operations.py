@@ -44,7 +44,14 @@ class Placement:
 
     A tensor that an operation makes inside itself without an input, as ``one_hot`` makes its zeros, has no device until
     it meets a tensor that has one.
+
+    Attributes
+    ----------
+    ended
+        Whether the test does not pretend any more.
     """
+
+    ended = False
 
     def device(self, tensor: torch.Tensor) -> torch.device | None:
         """The pretended device of a tensor; None for one that an operation has made inside itself."""

@@ -1,10 +1,12 @@
 """A pretended GPU for tests: ``cuda:0`` on a machine without one, which computes on the CPU and refuses as CUDA does.
 
 Inside :func:`pretended_gpu` everything that Python calls to make, move and read tensors knows the pretended device;
-:mod:`tests.devices.operations` has the rules of the operations. It differs from a GPU in this: a tensor that TorchScript
-makes, and one of torch's old constructors (``torch.FloatTensor``), takes the device of the tensors that it meets;
-gradients are not checked where they are assigned; autocast is that of the CPU; tracing does not work; and
-``torch.cuda.is_available()`` is False.
+:mod:`tests.devices.operations` has the rules of the operations. It differs from a GPU in this:
+
+- a tensor that TorchScript makes, and one of torch's old constructors (``torch.FloatTensor``), takes the device of the
+  tensors that it meets;
+- gradients are not checked where they are assigned;
+- autocast is that of the CPU, tracing does not work, and ``torch.cuda.is_available()`` is False.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import wraps
+from importlib import import_module
 from typing import Any
 from unittest.mock import patch
 
@@ -36,14 +39,28 @@ TO, CLONE, COPY_MEMORY = torch.Tensor.to, torch.Tensor.clone, torch.UntypedStora
 @contextmanager
 def pretended_gpu() -> Iterator[torch.device]:
     """Pretends a GPU, in this thread and in all that start meanwhile; at the beginning all tensors lie on the CPU."""
+    import_module("torch._dynamo")  # its tables of torch's functions are filled when it is imported
     placement = Placement()
     with ExitStack() as stack:
+        stack.callback(setattr, placement, "ended", True)
         for owner, name, value in _replaced(placement):
-            stack.enter_context(patch.object(owner, name, value))
+            kept = isinstance(value, (property, type))
+            replacement = value if kept else _until_the_end(placement, getattr(owner, name), value)
+            stack.enter_context(patch.object(owner, name, replacement))
         saved = [(0, *_saved_device(placement)), *torch.serialization._package_registry]
         stack.enter_context(patch.object(torch.serialization, "_package_registry", saved))
         stack.enter_context(DeviceRules(placement))
         yield GPU
+
+
+def _until_the_end(placement: Placement, original: Function, replacement: Function) -> Function:
+    """Makes a replacement the original again afterwards, for modules that have imported it by its name."""
+
+    @wraps(original)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return (original if placement.ended else replacement)(*args, **kwargs)
+
+    return call
 
 
 def _replaced(placement: Placement) -> Iterator[tuple[Any, str, Any]]:
@@ -76,7 +93,6 @@ def _device(given: Any) -> torch.device:
 def _factory(original: Function, placement: Placement) -> Function:
     """Makes a tensor on the device that is given, the CPU otherwise."""
 
-    @wraps(original)
     def make(*args: Any, device: Any = None, pin_memory: bool = False, **kwargs: Any) -> Any:
         place = CPU if device is None else _device(device)
         made = original(*args, **kwargs, device=CPU if place == GPU else place)
@@ -87,7 +103,6 @@ def _factory(original: Function, placement: Placement) -> Function:
 
 
 def _of_data(original: Function, placement: Placement) -> Function:
-    @wraps(original)
     def make(data: Any, *args: Any, device: Any = None, pin_memory: bool = False, **kwargs: Any) -> Any:
         place = data.device if device is None and isinstance(data, torch.Tensor) else _device(device or CPU)
         made = original(data, *args, **kwargs)
@@ -102,7 +117,6 @@ def _of_data(original: Function, placement: Placement) -> Function:
 def _follower(original: Function, placement: Placement) -> Function:
     """Makes a tensor on the device of another one, if none is given."""
 
-    @wraps(original)
     def make(tensor: torch.Tensor, *args: Any, device: Any = None, pin_memory: bool = False, **kwargs: Any) -> Any:
         place = tensor.device if device is None else _device(device)
         made = original(tensor, *args, **kwargs) if place in (CPU, GPU) else original(

@@ -114,15 +114,17 @@ def test_autocast_computes_in_bfloat16(gpu: torch.device) -> None:
 def test_nothing_is_left() -> None:
     before = dict(vars(torch.Tensor)), dict(vars(torch))
     with pretended_gpu() as gpu:
-        kept, file = torch.ones(2, device=gpu), io.BytesIO()
+        kept, file, imported = torch.ones(2, device=gpu), io.BytesIO(), torch.ones
         torch.save(kept, file)
     assert (dict(vars(torch.Tensor)), dict(vars(torch))) == before
     assert kept.device == CPU and torch.equal(kept + torch.ones(2), torch.full((2,), 2.0))
+    assert imported is not torch.ones and imported(2, device="meta").device.type == "meta"
     with pretended_gpu():
         assert kept.device == CPU
     file.seek(0)
     if not torch.cuda.is_available():
         with pytest.raises(RuntimeError, match="CUDA device"):
             torch.load(file, weights_only=True)
-        with pytest.raises((RuntimeError, AssertionError)):
-            torch.ones(2, device="cuda")
+        for ones in (torch.ones, imported):
+            with pytest.raises((RuntimeError, AssertionError)):
+                ones(2, device="cuda")
