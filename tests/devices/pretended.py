@@ -104,7 +104,8 @@ def _factory(original: Function, placement: Placement) -> Function:
 
 def _of_data(original: Function, placement: Placement) -> Function:
     def make(data: Any, *args: Any, device: Any = None, pin_memory: bool = False, **kwargs: Any) -> Any:
-        place = data.device if device is None and isinstance(data, torch.Tensor) else _device(device or CPU)
+        of_data = data.device if isinstance(data, torch.Tensor) else CPU
+        place = of_data if device is None else _device(device)
         made = original(data, *args, **kwargs)
         if original.__name__ == "tensor":
             placement.put(made, place)
@@ -119,9 +120,8 @@ def _follower(original: Function, placement: Placement) -> Function:
 
     def make(tensor: torch.Tensor, *args: Any, device: Any = None, pin_memory: bool = False, **kwargs: Any) -> Any:
         place = tensor.device if device is None else _device(device)
-        made = original(tensor, *args, **kwargs) if place in (CPU, GPU) else original(
-            tensor, *args, **kwargs, device=place
-        )
+        elsewhere = {} if place in (CPU, GPU) else {"device": place}
+        made = original(tensor, *args, **kwargs, **elsewhere)
         placement.put(made, place)
         return made
 
@@ -167,8 +167,8 @@ def _moves(placement: Placement) -> Iterator[tuple[Any, str, Any]]:
 
     def to(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         device, args, kwargs = _destination(tensor, *args, **kwargs)
-        if device not in (CPU, GPU):
-            return TO(tensor, device, *args, **kwargs)
+        if device not in (CPU, GPU) or tensor.is_meta:
+            return TO(tensor, CPU if device == GPU else device, *args, **kwargs)
         converted: torch.Tensor = TO(tensor, None, *args, **kwargs)
         if device == tensor.device:
             return converted

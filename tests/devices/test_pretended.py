@@ -26,13 +26,15 @@ def gpu() -> Iterator[torch.device]:
 
 def test_what_is_made_lies_where_it_is_said(gpu: torch.device) -> None:
     there = torch.ones(2, device="cuda")
-    for value in (there, torch.tensor(1, device=gpu), torch.rand(2, device=0), torch.as_tensor([1], device="cuda:0")):
+    for value in (there, torch.tensor(1, device=gpu), torch.rand(2, device=0), torch.as_tensor([1], device=0)):
         assert value.device == gpu and value.is_cuda and not value.is_cpu and value.get_device() == 0
     like = torch.zeros_like(there, device="cpu")
     for value in (torch.ones(2), torch.tensor([1]), torch.from_numpy(np.ones(2)), like):
         assert value.device == CPU and value.is_cpu and value.get_device() == -1
     assert there.new_zeros(2).device == there.new_tensor([1]).device == torch.as_tensor(there).device == gpu
     assert there.new_zeros(2, device="cpu").device == CPU and torch.zeros(1, device="meta").device.type == "meta"
+    with pytest.raises(NotImplementedError, match="meta tensor"):
+        torch.zeros(1, device="meta").to(gpu)
 
 
 def test_every_function_of_torch_that_takes_a_device_is_replaced(gpu: torch.device) -> None:
