@@ -63,9 +63,8 @@ FOR_FRAMES = ("FrameIncrementPointer", "FrameTime", "FrameTimeVector", "SliceVec
 SIEMENS_GRID, UNITED_IMAGING_GRID = (0x00190010, 0x0019100A), (0x00650010, 0x00651050)
 """Private elements, in their usual places: the creator, and the number of slices in a picture."""
 
-ALWAYS = tags_of([*NEEDED, *DESCRIPTIONS, *FOR_PIXELS, *FOR_FRAMES, *PATIENT]).union(
-    SIEMENS_GRID, UNITED_IMAGING_GRID, UNPARSED
-)
+ALWAYS = tags_of([*NEEDED, *DESCRIPTIONS, *FOR_PIXELS, *FOR_FRAMES, *PATIENT])
+ALWAYS |= {*SIEMENS_GRID, *UNITED_IMAGING_GRID, *UNPARSED}
 """The tags that are read from every header."""
 
 HEADER_PEEK = 2**15
