@@ -33,6 +33,18 @@ RESAMPLED = "resampled"
 SOURCE_FILES = "source_files"
 """Entry of an image's metadata with the paths of the voxels' DICOM files as JSON; empty for a zip."""
 
+SEGMENTS = "segments"
+"""Entry of the metadata of a DICOM segmentation with the number and the label of each channel's segment, as JSON."""
+
+STRUCTURES = "structures"
+"""Entry of the metadata of an RTSTRUCT, which has no voxels, with its structures and their contours."""
+
+REGIONS = "regions"
+"""Entry of a label map's metadata with the regions that it was made of, as JSON."""
+
+PADDING_REPLACED = "padding_replaced"
+"""Entry of an image's metadata: "yes" for a DICOM image whose padded pixels were given the lowest other value."""
+
 FULL_SCALE = "full_scale"
 """Entry of an image's metadata with the largest value of its file format, set by readers of pictures."""
 

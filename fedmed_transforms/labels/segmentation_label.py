@@ -1,8 +1,9 @@
-"""Converts DICOM segmentations to labels of the images on which they were drawn."""
+"""Converts DICOM segmentations and structure sets to labels of the images on which they were drawn."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+import json
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,36 +11,45 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
-from pydicom.uid import SegmentationStorage
 
+from fedmed_transforms.dicom.damage import Damaged
 from fedmed_transforms.dicom.geometry.mask_grid import mask_on_planes, planes_of_volume, slices_held
-from fedmed_transforms.image_metadata import dicom_of, file_of, plain_tensor
-from fedmed_transforms.labels.labels import ChannelsToLabels
+from fedmed_transforms.dicom.segmentation import SEGMENTATIONS
+from fedmed_transforms.dicom.structures.contour_voxels import voxels_inside
+from fedmed_transforms.dicom.structures.structure_set import Structure
+from fedmed_transforms.image_metadata import SEGMENTS, STRUCTURES, dicom_of, file_of, plain_tensor
+from fedmed_transforms.labels.label_map import Region, Voxels, label_map
 
 
 class SegmentationToLabelsd(MapTransform):
-    """Converts a DICOM segmentation to a label map on the grid of its image; other labels stay as they are.
+    """Converts a DICOM segmentation or structure set to a label map on the grid of its image.
 
-    A segmentation holds the slices from the first to the last one with a drawn segment. The label map has the slices of
-    the image, with k in the k-th segment (a later segment covers an earlier one) and 0 elsewhere.
+    Other labels stay as they are. A segmentation holds the slices from the first to the last one with a drawn segment;
+    a structure set (RTSTRUCT) holds contours. The label map has the slices of the image, with a segment's SegmentNumber
+    or a structure's place in its file (from 1) in its voxels, and 0 elsewhere. A later segment covers an earlier one;
+    the metadata keep the covered voxels and the names, so that :class:`fedmed_transforms.LabelsToChannelsd` gives whole
+    segments and finds them by name. A voxel belongs to a structure if its centre lies inside the contours.
 
     Parameters
     ----------
     keys
         Labels as :class:`fedmed_transforms.LoadMedicalImaged` loads them: a segmentation (n, X, Y, Z), one channel for
-        each segment, becomes (1, X, Y, Z) or (1, X, Y) like the image, float32.
+        each segment, or a structure set becomes (1, X, Y, Z) or (1, X, Y) like the image, float32.
     image_key
         The image, (C, X, Y, Z) or (C, X, Y).
 
     Raises
     ------
     ValueError
-        The slices or the frame of reference of the segmentation differ from the image's; the message names both files.
+        The slices or the frame of reference of the segmentation differ from the image's, or it has fractions; a
+        structure set lies in another frame of reference, or its image is no volume. The message names both files. A
+        single structure that does not fit the image is refused where a channel asks for it.
 
     Examples
     --------
     >>> from fedmed_transforms import SegmentationToLabelsd
-    >>> segments = MetaTensor(torch.ones(2, 8, 8, 3), meta={"dicom": {"SOPClassUID": SegmentationStorage}})
+    >>> elements = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.66.4"}
+    >>> segments = MetaTensor(torch.ones(2, 8, 8, 3), meta={"dicom": elements})
     >>> data = {"image": MetaTensor(torch.zeros(1, 8, 8, 5)), "label": segments}
     >>> SegmentationToLabelsd("label", image_key="image")(data)["label"].shape
     torch.Size([1, 8, 8, 5])
@@ -48,54 +58,95 @@ class SegmentationToLabelsd(MapTransform):
     def __init__(self, keys: KeysCollection, image_key: str, allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)
         self.image_key = image_key
-        self.to_labels = ChannelsToLabels()
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Converts the segmentation of every key to a label map."""
+        """Converts the segmentation or the structure set of every key to a label map."""
         image = data[self.image_key]
-        labels = {key: data[key] for key in self.key_iterator(data)}
-        return {**data, **{key: self._labels(label, image) for key, label in labels.items() if _is_segments(label)}}
-
-    def _labels(self, segments: MetaTensor, image: torch.Tensor) -> MetaTensor:
-        _check_same_frame(segments, image)
-        masks = _masks_of_volume(segments, image) if image.ndim == 4 else _masks_of_picture(segments, image)
-        labels = self.to_labels(masks).float()
-        found = MetaTensor(labels if labels.ndim == image.ndim else labels[None], meta=dict(segments.meta))
-        found.affine = image.affine if isinstance(image, MetaTensor) else segments.affine
-        return found
+        return {**data, **{key: _converted(data[key], image) for key in self.key_iterator(data)}}
 
 
-def _check_same_frame(segments: torch.Tensor, image: torch.Tensor) -> None:
-    """Refuses a segmentation of another patient or visit, even if its coordinates agree with the image."""
+def _converted(label: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+    if isinstance(label, MetaTensor) and STRUCTURES in label.meta:
+        regions, voxels = _structures(label, image)
+    elif dicom_of(label).get("SOPClassUID") in SEGMENTATIONS:
+        regions, voxels = _segments(label, image)
+    else:
+        return label
+    labels, entries = label_map(image.shape[1:], regions, voxels)
+    kept = {key: value for key, value in label.meta.items() if key not in (STRUCTURES, SEGMENTS)}
+    found = MetaTensor(labels[None].to(label.device), meta={**kept, **entries})
+    found.affine = image.affine if isinstance(image, MetaTensor) else label.affine
+    return found
+
+
+def _files(label: torch.Tensor, image: torch.Tensor) -> str:
+    return f"{file_of(label)} and {file_of(image)}"
+
+
+def _segments(segments: MetaTensor, image: torch.Tensor) -> tuple[list[Region], list[Voxels]]:
+    """Finds the segments of a segmentation (n, X, Y, Z), and the voxels of the image in each of them."""
     frames = {dicom_of(part).get("FrameOfReferenceUID") or "" for part in (segments, image)} - {""}
-    if len(frames) > 1:
-        files = f"{file_of(segments)} and {file_of(image)}"
-        raise ValueError(f"{files}: found two frames of reference, expected a segmentation of this image")
+    if len(frames) > 1:  # another patient or visit, even if its coordinates agree with the image
+        raise ValueError(f"{_files(segments, image)}: found two frames of reference, expected a segmentation of this "
+                         "image")  # fmt: skip
+    stated = segments.meta.get(SEGMENTS)
+    named = json.loads(stated) if stated else [(number, "") for number in range(1, len(segments) + 1)]
+    values = np.asarray(plain_tensor(segments).cpu())
+    if not ((values == 0) | (values == 1)).all():
+        raise ValueError(f"{file_of(segments)}: found fractions, expected segments of 0 and 1 (binary or a label map)")
+    if any(number < 1 for number, _ in named):
+        raise ValueError(f"{file_of(segments)}: found a segment of the number 0, expected it to be the background")
+    voxels = _voxels_of_volume(values, segments, image) if image.ndim == 4 else _voxels_of_picture(segments, image)
+    return [Region(number, name) for number, name in named], voxels
 
 
-def _is_segments(label: torch.Tensor) -> bool:
-    return dicom_of(label).get("SOPClassUID") == SegmentationStorage
-
-
-def _masks_of_volume(segments: MetaTensor, image: torch.Tensor) -> torch.Tensor:
-    """Places (n, X, Y, Z) of the slices with segments -> (n, X, Y, Z) of all slices of the image."""
+def _voxels_of_volume(values: Any, segments: MetaTensor, image: torch.Tensor) -> list[Voxels]:
+    """Finds the voxels of each segment (n, X, Y, Z) in the image, whose slices may be more."""
     affine, shape = np.asarray(segments.affine.cpu()), segments.shape[1:]
     own = np.asarray(image.affine.cpu()) if isinstance(image, MetaTensor) else affine
     planes = planes_of_volume(own, image.shape[1:])
     try:
         held = slices_held(affine, shape, planes)
-        values = np.asarray(plain_tensor(segments).cpu())
         frames = mask_on_planes(values, affine, [planes[index] for index in held] or planes)
     except ValueError as error:
-        raise ValueError(f"{file_of(segments)} and {file_of(image)}: {error}") from error
-    masks = torch.zeros(len(segments), *image.shape[1:], device=segments.device)
-    masks[..., held] = torch.from_numpy(frames.transpose(0, 3, 2, 1).copy()).to(masks)  # (n, Z, Y, X) -> (n, X, Y, Z)
-    return masks
+        raise ValueError(f"{_files(segments, image)}: {error}") from error
+    places = (np.nonzero(frame) for frame in frames)  # frames (n, slices, rows, columns)
+    numbers = np.asarray(held)
+    return [np.ravel_multi_index((x, y, numbers[z]), image.shape[1:]) for z, y, x in places]
 
 
-def _masks_of_picture(segments: MetaTensor, image: torch.Tensor) -> torch.Tensor:
-    """Converts (n, X, Y, 1) of an image without a position -> (n, X, Y)."""
+def _voxels_of_picture(segments: MetaTensor, image: torch.Tensor) -> list[Voxels]:
+    """Finds the pixels of each segment (n, X, Y, 1) in an image (C, X, Y) without a position."""
     if segments.shape[1:] != (*image.shape[1:], 1):
         found = f"{tuple(segments.shape[1:])} and {tuple(image.shape[1:])}"
-        raise ValueError(f"{file_of(segments)} and {file_of(image)}: found the shapes {found}, expected one picture's")
-    return plain_tensor(segments)[..., 0]
+        raise ValueError(f"{_files(segments, image)}: found the shapes {found}, expected one picture's")
+    return [np.flatnonzero(mask) for mask in np.asarray(plain_tensor(segments).cpu())]
+
+
+def _structures(label: MetaTensor, image: torch.Tensor) -> tuple[list[Region], list[Voxels]]:
+    """Finds the structures of a set, and the voxels of the image in each of them."""
+    if image.ndim != 4 or not isinstance(image, MetaTensor):
+        found = f"an image of shape {tuple(image.shape)}"
+        raise ValueError(f"{_files(label, image)}: found {found}, expected the volume (C, X, Y, Z) of the structures")
+    structures: Sequence[Structure] = label.meta[STRUCTURES]
+    own = dicom_of(image).get("FrameOfReferenceUID") or ""
+    elsewhere = [bool(own and structure.frame and structure.frame != own) for structure in structures]
+    if all(elsewhere):
+        raise ValueError(f"{_files(label, image)}: found two frames of reference, expected structures of this image")
+    drawn = [_drawn(*pair, image, number) for number, pair in enumerate(zip(structures, elsewhere, strict=True), 1)]
+    refused = sorted((region for region, _ in drawn if region.refusal), key=lambda region: region.empty)
+    if len(refused) == len(drawn):
+        raise ValueError(f"{_files(label, image)}: found no structure that fits the image: {refused[0].refusal}")
+    return [region for region, _ in drawn], [voxels for _, voxels in drawn]
+
+
+def _drawn(structure: Structure, elsewhere: bool, image: MetaTensor, number: int) -> tuple[Region, Voxels]:
+    """Draws a structure; a structure that is no label of this image is noted with the reason, and has no voxels."""
+    try:
+        if elsewhere:
+            raise Damaged("contours in another frame of reference than the image")
+        voxels = voxels_inside(structure, np.asarray(image.affine.cpu()), image.shape[1:])
+    except Damaged as error:
+        region = Region(number, structure.name, str(error), by_name=True, empty=not structure.encloses)
+        return region, np.zeros(0, dtype=np.int64)
+    return Region(number, structure.name, by_name=True), voxels

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from pydicom.dataset import Dataset
-from pydicom.uid import SegmentationStorage
 
 from fedmed_transforms.dicom.damage import error_text
 from fedmed_transforms.dicom.dicom_file import DicomFile, text_of
@@ -17,7 +16,7 @@ from fedmed_transforms.dicom.geometry.grid import Grid, build_grid, check_regula
 from fedmed_transforms.dicom.geometry.regrid import make_regular
 from fedmed_transforms.dicom.geometry.stack import has_position
 from fedmed_transforms.dicom.pixels.voxels import read_voxels
-from fedmed_transforms.dicom.segmentation import read_segmentation
+from fedmed_transforms.dicom.segmentation import SEGMENTATIONS, read_segments
 from fedmed_transforms.dicom.series import DICOM_SUFFIXES, DIRECTORY_NAME, is_archive, is_dicom, read_series
 from fedmed_transforms.dicom.series_rules import SeriesRules
 from fedmed_transforms.dicom.silenced_parsers import silenced_parsers
@@ -25,7 +24,9 @@ from fedmed_transforms.dicom.slices import read_slices
 from fedmed_transforms.image_metadata import (
     DICOM,
     FULL_SCALE,
+    PADDING_REPLACED,
     RESAMPLED,
+    SEGMENTS,
     SOURCE_FILES,
     SOURCE_INSTANCES,
     Loaded,
@@ -94,7 +95,7 @@ def load_dicom(
 
 def _load(path: Path, device: torch.device, rules: SeriesRules, known: Sequence[Path] | None) -> Loaded:
     files = read_series(path, rules.series, (*ELEMENTS, RADIOPHARMACEUTICALS), known)
-    if files[0].header.get("SOPClassUID") == SegmentationStorage:
+    if files[0].header.get("SOPClassUID") in SEGMENTATIONS:
         return _load_segmentation(path, files, device)
     slices = [item for file in files for item in read_slices(file)]
     single = len(slices) == 1 and (files[0].name == str(path) or not has_position(slices[0]))
@@ -103,17 +104,25 @@ def _load(path: Path, device: torch.device, rules: SeriesRules, known: Sequence[
     grid, values = _read_unique(grid, rules, device)
     values, regular = make_regular(values, grid)
     meta = _metadata(path, values, regular, flat)
+    meta[PADDING_REPLACED] = "yes" if rules.padding == "lowest" and _has_padding(files[0].header) else ""
     return _channel_first(values, flat), {**meta, RESAMPLED: "" if regular is grid else "yes"}
 
 
+def _has_padding(header: Dataset) -> bool:
+    return any(f"{prefix}PixelPaddingValue" in header for prefix in ("", "Float", "DoubleFloat"))
+
+
 def _load_segmentation(path: Path, files: list[DicomFile], device: torch.device) -> Loaded:
-    """Loads a DICOM segmentation: one channel of 0 and 1 for each segment, on its slices from the first to the last."""
+    """Loads a DICOM segmentation: one channel for each segment, on its slices from the first to the last.
+
+    The values are 0 and 1, or the fractions in [0, 1] of a fractional segmentation.
+    """
     if len(files) > 1:
         raise ValueError(f"{path}: found {len(files)} segmentations in one series, expected one file")
-    read_slices(files[0])  # refuses a segmentation whose frames contradict each other
-    mask, affine, _ = read_segmentation(files[0].source, files[0].name)
-    values = mask.to(device=device, dtype=torch.float32)
-    meta = {**metadata_of(path, affine.numpy(), values.shape[1:]), SOURCE_FILES: _paths(files)}
+    segments = read_segments(files[0].source, files[0].name)
+    values = segments.values.to(device=device, dtype=torch.float32)
+    meta = {**metadata_of(path, segments.affine.numpy(), values.shape[1:]), SOURCE_FILES: _paths(files)}
+    meta[SEGMENTS] = json.dumps(list(zip(segments.numbers, segments.labels, strict=True)))
     return values, _with_elements(meta, files[0].header)  # values (n, X, Y, Z)
 
 

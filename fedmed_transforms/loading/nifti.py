@@ -12,7 +12,8 @@ import nibabel as nib
 import numpy as np
 import torch
 
-from fedmed_transforms.dicom.pixels.scaling import empty_values, scale_into, swap_bytes, view
+from fedmed_transforms.dicom.damage import Damaged
+from fedmed_transforms.dicom.pixels.scaling import check_exact, empty_values, scale_into, swap_bytes, view
 from fedmed_transforms.dicom.pixels.workers import in_turn
 from fedmed_transforms.image_metadata import FULL_SCALE, Loaded, metadata_of
 from fedmed_transforms.loading.inflate import PIECE, check_size, read_pieces, read_start
@@ -60,6 +61,8 @@ def load_nifti(path: Path, device: torch.device) -> Loaded:
         return values, _metadata(path, header, values)
     except (MemoryError, torch.OutOfMemoryError):
         raise
+    except Damaged as error:
+        raise ValueError(f"{path}: found {error}") from error
     except Exception as error:  # nibabel raises many kinds of errors
         text = str(error).strip().split("\n")[0]
         raise ValueError(f"{path}: expected a readable NIfTI, found {type(error).__name__}: {text}") from error
@@ -122,6 +125,7 @@ def _fill(flat: torch.Tensor, pieces: Iterator[np.ndarray], word: np.dtype[Any],
         placed = raw if on_cpu else _upload(raw, flat.device)
         words = view(swap_bytes(placed, word.itemsize) if swap else placed, word.name)
         scale_into(values[begin : begin + len(words)], words, slope, inter)
+        check_exact(values[begin : begin + len(words)], words, slope, inter)
 
     begins = count(0, PIECE // word.itemsize)
     in_turn(convert, zip(begins, pieces, strict=False))

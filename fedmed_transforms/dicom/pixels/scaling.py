@@ -7,16 +7,22 @@ work on torch's tensors. Every function here takes either.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+
+from fedmed_transforms.dicom.damage import Damaged
 
 Array: TypeAlias = Any
 """A numpy array or a torch tensor."""
 
 EXACT = 2**24
 """Integers up to this are exact in float32."""
+
+EXACT_DOUBLE = 2**53
+"""Integers up to this are exact in float64."""
 
 
 def empty_values(shape: Sequence[int], device: torch.device) -> torch.Tensor:
@@ -51,6 +57,60 @@ def scale_into(out: Array, words: Array, slope: float = 1.0, intercept: float = 
         scaled = cast(words, "float64") * slope
         scaled += intercept
         out[...] = scaled
+
+
+def check_exact(out: Array, words: Array, slope: float = 1.0, intercept: float = 0.0, replaced: float = inf) -> None:
+    """Refuses whole numbers that float32 rounds, as two label values would become one.
+
+    Numbers with decimals are measurements and may be rounded.
+
+    Parameters
+    ----------
+    out
+        The values that :func:`scale_into` wrote, with either sign.
+    words
+        The integers or floats that they come from.
+    replaced
+        A value in ``out`` that stands for no number.
+
+    Raises
+    ------
+    Damaged
+        An integer beyond 2^24 is not exact in float32; the message states the range of the values.
+    """
+    if words.itemsize < 4 or words.dtype in (np.float32, torch.float32) or not len(words):
+        return
+    if not (float(slope).is_integer() and float(intercept).is_integer()):
+        return
+    low, high = (float(end) for end in _ends(words))
+    largest = max(abs(low * slope + intercept), abs(high * slope + intercept))
+    if largest <= EXACT:
+        return
+    exact = cast(words, "float64") * slope + intercept
+    values = cast(out, "float64")
+    rounded = (abs(values) != abs(exact)) & (values != replaced)
+    if not _whole(words) or not (rounded.any() or (largest > EXACT_DOUBLE)):
+        return
+    raise Damaged(
+        f"whole numbers from {low * slope + intercept:.0f} to {high * slope + intercept:.0f}, expected at most "
+        f"{EXACT} (2^24), or numbers that float32 holds exactly; number labels from 1 again"
+    )
+
+
+def _ends(words: Array) -> tuple[Any, Any]:
+    if isinstance(words, np.ndarray):
+        return words.min(), words.max()
+    ends = words.double().aminmax()
+    return ends.min, ends.max
+
+
+def _whole(words: Array) -> bool:
+    """Checks whether all numbers are whole; of floats, whether they are not so large that all of them are."""
+    if isinstance(words, np.ndarray):
+        return words.dtype.kind != "f" or bool((np.rint(words) == words).all() and np.abs(words).max() <= EXACT_DOUBLE)
+    if not words.dtype.is_floating_point:
+        return True
+    return bool((words.round() == words).all() and words.abs().max() <= EXACT_DOUBLE)
 
 
 def swap_bytes(raw: Array, size: int) -> Array:

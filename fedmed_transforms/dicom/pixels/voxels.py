@@ -7,13 +7,14 @@ another device the bytes go up once as they lie in the file, from pinned memory,
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
 import torch
 
-from fedmed_transforms.dicom.damage import error_text
+from fedmed_transforms.dicom.damage import Damaged, error_text
 from fedmed_transforms.dicom.dicom_file import DicomFile, is_coloured, samples_of
 from fedmed_transforms.dicom.pixels import gpu_frames
 from fedmed_transforms.dicom.pixels.frames import (
@@ -113,7 +114,9 @@ def fill_here(out: torch.Tensor, frames: list[Frame]) -> None:
 
     def fill(index: int) -> None:
         frame = frames[index]
-        fill_values(values[index], words_of(_raw(frame), frame.pixels, frame.swap), frame.pixels, frame.meaning)
+        words = words_of(_raw(frame), frame.pixels, frame.swap)
+        with _named(frame):
+            fill_values(values[index], words, frame.pixels, frame.meaning)
 
     in_turn(fill, range(len(frames)))
     _resolve(values, frames)
@@ -133,9 +136,26 @@ def fill_on_device(out: torch.Tensor, frames: list[Frame]) -> None:
             )
             if words is None:
                 words = words_of(_upload(part, out.device), first.pixels, first.swap)
-            fill_values(out[start : start + len(part)], words, first.pixels, first.meaning)
+            with _named(first):
+                fill_values(out[start : start + len(part)], words, first.pixels, first.meaning)
             start += len(part)
     _resolve(out, frames)
+
+
+@contextmanager
+def _named(frame: Frame) -> Iterator[None]:
+    try:
+        yield
+    except Damaged as error:
+        raise ValueError(f"{frame.item.name}: found {error}") from error
+
+
+def stored_values(frame: Frame) -> Array:
+    """Reads the stored integers of a frame of one sample, at most 16 bits, (rows, columns) int64, on the CPU."""
+    words = words_of(_raw(frame), frame.pixels, frame.swap)
+    values = np.empty(words.shape, dtype=np.float32)
+    fill_values(values, words, frame.pixels, Meaning())
+    return values.astype(np.int64)
 
 
 def _resolve(values: Array, frames: list[Frame]) -> None:
