@@ -42,6 +42,10 @@ STRUCTURES = "structures"
 REGIONS = "regions"
 """Entry of a label map's metadata with the regions that it was made of, as JSON."""
 
+ROUNDED = "rounded"
+"""Entry of an image's metadata that describes whole numbers of the file that float32 rounds: an image may have them, a
+label may not. Empty where there are none."""
+
 PADDING_REPLACED = "padding_replaced"
 """Entry of an image's metadata: "yes" for a DICOM image whose padded pixels were given the lowest other value."""
 

@@ -216,7 +216,7 @@ def _read_values(slices: list[Slice], form: _Form, places: list[int], channels: 
     if 4 * prod(shape) > LARGEST_DECODED:
         found = f"{shape[0]} segments on {shape[1]} slices of {shape[3]} x {shape[2]} pixels, {4 * prod(shape)} bytes"
         raise ValueError(f"{file.name}: expected masks of at most {LARGEST_DECODED} bytes, found {found}")
-    values = np.zeros(shape, dtype=np.float32 if form.kind == "FRACTIONAL" else bool)
+    values: Array = np.zeros(shape, dtype=np.float32 if form.kind == "FRACTIONAL" else bool)
 
     def read(index: int) -> None:
         stored, place = stored_values(frames[index]), places[index]

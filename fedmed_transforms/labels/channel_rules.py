@@ -99,7 +99,8 @@ def channel_rules(channels: Mapping[str, Values] | Sequence[Values]) -> list[Cha
     """
     named = channels if isinstance(channels, Mapping) else dict(zip(map(str, range(len(channels))), channels))
     if not named or not all(_is_rule(values) for values in named.values()):
-        raise ValueError(f"channels: expected label values or names or {NONZERO!r} for each, found {dict(named)}")
+        found = f"found {dict(named)}; the names of segments and structures stand in a list, like values"
+        raise ValueError(f"channels: expected label values or {NONZERO!r} for each, {found}")
     return [_rule(name, values) for name, values in named.items()]
 
 

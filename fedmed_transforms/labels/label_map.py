@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import prod
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ COVERED = "covered"
 """Entry of a label map's metadata: voxels of regions that a later region covers, as bytes, so that label maps form
 batches. They are (2, m) int64: indices into the flattened map, and label values."""
 
-Voxels = npt.NDArray[np.int64]
+Voxels: TypeAlias = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def label_map(shape: Sequence[int], regions: Sequence[Region], voxels: Sequence[
     tuple
         The label map, float32 of the shape; and the entries of its metadata.
     """
-    values = np.zeros(prod(shape), dtype=np.float32)
+    values: npt.NDArray[np.float32] = np.zeros(prod(shape), dtype=np.float32)
     covered = []
     for region, inside in zip(regions, voxels, strict=True):
         before = values[inside]

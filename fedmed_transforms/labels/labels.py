@@ -14,6 +14,7 @@ from monai.transforms import MapTransform, Transform
 from fedmed_transforms.image_metadata import (
     PADDING_REPLACED,
     REGIONS,
+    ROUNDED,
     STRUCTURES,
     file_of,
     plain_tensor,
@@ -73,7 +74,7 @@ class LabelsToChannels(Transform):
         if label.ndim not in (3, 4) or label.shape[0] != 1 or STRUCTURES in meta:
             found = "a structure set" if STRUCTURES in meta else tuple(label.shape)
             raise ValueError(f"{file_of(label)}: expected labels (1, X, Y) or (1, X, Y, Z), found {found}")
-        _check_padding(label, meta)
+        _check_exact(label, meta)
         values, covered, regions = _comparable(plain_tensor(label)), covered_voxels(meta), regions_of(meta)
         chosen = [rule.select(regions, file_of(label)) for rule in self.rules]
         if regions is None or not any(rule.names for rule in self.rules):  # names leave out the other regions
@@ -181,8 +182,14 @@ class ChannelsToLabelsd(MapTransform):
         return {**data, **{key: self.to_labels(data[key]) for key in self.key_iterator(data)}}
 
 
-def _check_padding(label: torch.Tensor, meta: Mapping[str, Any]) -> None:
-    """Refuses a DICOM image as label whose padded pixels, often its background, have the value of another pixel."""
+def _check_exact(label: torch.Tensor, meta: Mapping[str, Any]) -> None:
+    """Refuses a label whose values are no longer those of its file.
+
+    float32 has made one value of two, or the padded pixels of a DICOM image, often its background, have the value of
+    another pixel.
+    """
+    if meta.get(ROUNDED):
+        raise ValueError(f"{file_of(label)}: found {meta[ROUNDED]}, as label values; number the labels from 1 again")
     if meta.get(PADDING_REPLACED):
         found = "found a label with a PixelPaddingValue, whose pixels have the lowest other value"
         raise ValueError(f"{file_of(label)}: {found}; the rule padding='keep' keeps theirs")
@@ -204,6 +211,6 @@ def _is_in(values: torch.Tensor, rule: Sequence[int] | str) -> torch.Tensor:
         return values > 0
     found = torch.zeros_like(values, dtype=torch.bool)
     for value in rule:  # five times faster than torch.isin on the CPU
-        if values.dtype != torch.float32 or np.float32(value) == value:  # else it would be rounded to another value
+        if values.dtype != torch.float32 or float(np.float32(value)) == value:  # else it is rounded to another
             found |= values == value
     return found

@@ -35,7 +35,7 @@ def load_structures(path: Path, file: Path, device: torch.device, beside_image: 
     """
     if not beside_image:
         raise ValueError(
-            f"{path}: found contours without voxels (RTSTRUCT), expected an image; contours are the label of their "
+            f"{path}: found no DICOM image, but contours without voxels (RTSTRUCT); contours are the label of their "
             "image: LoadMedicalImaged(['image', 'label']) and SegmentationToLabelsd('label', 'image') draw them on it"
         )
     structures = read_structures(file)

@@ -13,8 +13,6 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from fedmed_transforms.dicom.damage import Damaged
-
 Array: TypeAlias = Any
 """A numpy array or a torch tensor."""
 
@@ -59,8 +57,10 @@ def scale_into(out: Array, words: Array, slope: float = 1.0, intercept: float = 
         out[...] = scaled
 
 
-def check_exact(out: Array, words: Array, slope: float = 1.0, intercept: float = 0.0, replaced: float = inf) -> None:
-    """Refuses whole numbers that float32 rounds, as two label values would become one.
+def rounded_numbers(
+    out: Array, words: Array, slope: float = 1.0, intercept: float = 0.0, replaced: float = inf
+) -> str:
+    """Describes whole numbers that float32 rounds, as two label values become one; empty where there are none.
 
     Numbers with decimals are measurements and may be rounded.
 
@@ -72,36 +72,33 @@ def check_exact(out: Array, words: Array, slope: float = 1.0, intercept: float =
         The integers or floats that they come from.
     replaced
         A value in ``out`` that stands for no number.
-
-    Raises
-    ------
-    Damaged
-        An integer beyond 2^24 is not exact in float32; the message states the range of the values.
     """
     if words.itemsize < 4 or words.dtype in (np.float32, torch.float32) or not len(words):
-        return
+        return ""
     if not (float(slope).is_integer() and float(intercept).is_integer()):
-        return
-    low, high = (float(end) for end in _ends(words))
-    largest = max(abs(low * slope + intercept), abs(high * slope + intercept))
+        return ""
+    slope, intercept = int(slope), int(intercept)
+    ends = [end * slope + intercept for end in _ends(words)]
+    largest = max(map(abs, ends))
     if largest <= EXACT:
-        return
+        return ""
     exact = cast(words, "float64") * slope + intercept
     values = cast(out, "float64")
     rounded = (abs(values) != abs(exact)) & (values != replaced)
-    if not _whole(words) or not (rounded.any() or (largest > EXACT_DOUBLE)):
-        return
-    raise Damaged(
-        f"whole numbers from {low * slope + intercept:.0f} to {high * slope + intercept:.0f}, expected at most "
-        f"{EXACT} (2^24), or numbers that float32 holds exactly; number labels from 1 again"
+    if not _whole(words) or not (rounded.any() or largest > EXACT_DOUBLE):
+        return ""
+    return (
+        f"whole numbers from {int(min(ends))} to {int(max(ends))}, expected at most {EXACT} (2^24), or numbers that "
+        "float32 holds exactly"
     )
 
 
-def _ends(words: Array) -> tuple[Any, Any]:
+def _ends(words: Array) -> list[float]:
+    """Finds the lowest and the highest number, integers exactly."""
     if isinstance(words, np.ndarray):
-        return words.min(), words.max()
-    ends = words.double().aminmax()
-    return ends.min, ends.max
+        return [words.min().item(), words.max().item()]
+    ends = (words.long() if words.dtype == torch.uint32 else words).aminmax()
+    return [ends.min.item(), ends.max.item()]
 
 
 def _whole(words: Array) -> bool:

@@ -12,7 +12,7 @@ import torch
 from pydicom.dataset import Dataset
 
 from fedmed_transforms.dicom.damage import Damaged, safe_code
-from fedmed_transforms.dicom.pixels.scaling import Array, cast, check_exact, put, scale_into, swap_bytes, view
+from fedmed_transforms.dicom.pixels.scaling import Array, cast, put, rounded_numbers, scale_into, swap_bytes, view
 from fedmed_transforms.dicom.slices import Slice
 
 PHOTOMETRIC = (
@@ -160,8 +160,8 @@ def fill_values(out: Array, words: Array, pixels: PixelFormat, meaning: Meaning)
         out *= -1
     if meaning.padding is not None and _fits(meaning.padding, pixels):
         put(out, _is_padding(words, pixels, meaning.padding), PADDED)
-    if not meaning.table:
-        check_exact(out, stored, meaning.slope, meaning.intercept, PADDED)
+    if not meaning.table and (found := rounded_numbers(out, stored, meaning.slope, meaning.intercept, PADDED)):
+        raise Damaged(found)
 
 
 def resolve_padding(values: Array, lowest: float) -> None:

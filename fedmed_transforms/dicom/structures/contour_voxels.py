@@ -93,16 +93,18 @@ def _slice_of(places: Array, count: int, spacing: Array, axis: int) -> int:
 
 def _check_gaps(slices: Iterable[int]) -> None:
     """Refuses contours on every second or third slice: the slices between them would count as background."""
-    steps = np.diff(sorted(set(slices)))
-    if len(steps) and steps.min() > 1:
-        raise Damaged(f"contours on every {int(steps.min())}th slice of the image at most, expected them on each slice")
+    ordered = sorted(set(slices))
+    nearest = min((after - before for before, after in zip(ordered, ordered[1:])), default=1)
+    if nearest > 1:
+        raise Damaged(f"contours {nearest} slices of the image apart or more, expected them on each slice")
 
 
 def _fill(contours: list[tuple[str, Array]], size: tuple[int, int]) -> Array:
     """Fills the contours of a slice, points (n, 2) in pixels -> bool of the size."""
-    filled = np.zeros(size, dtype=bool)
+    filled: Array = np.zeros(size, dtype=bool)
     distinct = {frozenset(map(tuple, np.round(points, DECIMALS).tolist())): (kind, points) for kind, points in contours}
-    for kind, points in sorted(distinct.values(), key=lambda contour: -_area(contour[1])):
+    ordered: list[tuple[str, Array]] = sorted(distinct.values(), key=lambda contour: -_area(contour[1]))
+    for kind, points in ordered:
         begin = np.clip(np.ceil(points.min(axis=0)), 0, size).astype(int)
         end = np.clip(np.floor(points.max(axis=0)) + 1, begin, size).astype(int)
         box = filled[begin[0] : end[0], begin[1] : end[1]]

@@ -61,9 +61,13 @@ def structure_set_file(path: Path) -> Path | None:
             return None
         with path.open("rb") as file:
             start = file.read(FILE_META)
-    except OSError:  # the reader of images refuses the path, with the reason
+        if not is_dicom_content(start[:PREAMBLE]) or RTStructureSetStorage.encode() not in start:
+            return None
+        with without_parser_texts(path, "DICOM"):
+            header = pydicom.dcmread(path, specific_tags=["SOPClassUID"], stop_before_pixels=True)
+    except (OSError, ValueError):  # the reader of images refuses the path, with the reason
         return None
-    return path if is_dicom_content(start[:PREAMBLE]) and RTStructureSetStorage.encode() in start else None
+    return path if header.get("SOPClassUID") == RTStructureSetStorage else None
 
 
 def read_structures(path: Path) -> list[Structure]:
