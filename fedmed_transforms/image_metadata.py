@@ -42,9 +42,9 @@ STRUCTURES = "structures"
 REGIONS = "regions"
 """Entry of a label map's metadata with the regions that it was made of, as JSON."""
 
-ROUNDED = "rounded"
-"""Entry of an image's metadata that describes whole numbers of the file that float32 rounds: an image may have them, a
-label may not. Empty where there are none."""
+STORED_TYPE = "stored_type"
+"""Entry of an image's metadata with numpy's name of the type of the file's voxels, set by readers of files that may
+hold whole numbers that float32 rounds: an image may have them, a label may not."""
 
 PADDING_REPLACED = "padding_replaced"
 """Entry of an image's metadata: "yes" for a DICOM image whose padded pixels were given the lowest other value."""

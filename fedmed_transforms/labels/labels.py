@@ -11,10 +11,11 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 
+from fedmed_transforms.dicom.pixels.scaling import EXACT
 from fedmed_transforms.image_metadata import (
     PADDING_REPLACED,
     REGIONS,
-    ROUNDED,
+    STORED_TYPE,
     STRUCTURES,
     file_of,
     plain_tensor,
@@ -24,6 +25,9 @@ from fedmed_transforms.labels.channel_rules import NONZERO, Values, channel_rule
 from fedmed_transforms.labels.label_map import COVERED, covered_voxels, regions_of
 
 MOST_VALUES_SHOWN = 10
+
+WIDE_TYPES = ("int32", "uint32", "int64", "uint64", "float64")
+"""Types of a file's voxels that hold more whole numbers than float32."""
 
 MOST_CHANNELS = 255
 """The largest number of labels that 8 bits hold beside the background."""
@@ -74,9 +78,11 @@ class LabelsToChannels(Transform):
         if label.ndim not in (3, 4) or label.shape[0] != 1 or STRUCTURES in meta:
             found = "a structure set" if STRUCTURES in meta else tuple(label.shape)
             raise ValueError(f"{file_of(label)}: expected labels (1, X, Y) or (1, X, Y, Z), found {found}")
-        _check_exact(label, meta)
+        _check_padding(label, meta)
         values, covered, regions = _comparable(plain_tensor(label)), covered_voxels(meta), regions_of(meta)
         chosen = [rule.select(regions, file_of(label)) for rule in self.rules]
+        if not all(isinstance(rule, str) for rule in chosen):
+            _check_exact(label, meta)
         if regions is None or not any(rule.names for rule in self.rules):  # names leave out the other regions
             self._check(label, values, chosen)
             self._check(label, covered[1], chosen)
@@ -182,17 +188,23 @@ class ChannelsToLabelsd(MapTransform):
         return {**data, **{key: self.to_labels(data[key]) for key in self.key_iterator(data)}}
 
 
-def _check_exact(label: torch.Tensor, meta: Mapping[str, Any]) -> None:
-    """Refuses a label whose values are no longer those of its file.
-
-    float32 has made one value of two, or the padded pixels of a DICOM image, often its background, have the value of
-    another pixel.
-    """
-    if meta.get(ROUNDED):
-        raise ValueError(f"{file_of(label)}: found {meta[ROUNDED]}, as label values; number the labels from 1 again")
+def _check_padding(label: torch.Tensor, meta: Mapping[str, Any]) -> None:
+    """Refuses a DICOM image as label whose padded pixels, often its background, have the value of another pixel."""
     if meta.get(PADDING_REPLACED):
         found = "found a label with a PixelPaddingValue, whose pixels have the lowest other value"
         raise ValueError(f"{file_of(label)}: {found}; the rule padding='keep' keeps theirs")
+
+
+def _check_exact(label: torch.Tensor, meta: Mapping[str, Any]) -> None:
+    """Refuses a label of larger numbers than float32 holds exactly: two label values of its file may be one."""
+    values = plain_tensor(label)
+    if meta.get(STORED_TYPE) not in WIDE_TYPES or values.dtype != torch.float32 or not values.numel():
+        return
+    low, high = (int(end) for end in values.nan_to_num().aminmax())
+    if max(-low, high) >= EXACT:
+        found = f"found values from about {low} to about {high}, stored as {meta[STORED_TYPE]}"
+        expected = f"expected label values below {EXACT} (2^24), as larger ones are rounded"
+        raise ValueError(f"{file_of(label)}: {found}, {expected}; number the labels from 1 again")
 
 
 def _comparable(values: torch.Tensor) -> torch.Tensor:

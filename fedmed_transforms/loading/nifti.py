@@ -12,9 +12,9 @@ import nibabel as nib
 import numpy as np
 import torch
 
-from fedmed_transforms.dicom.pixels.scaling import empty_values, rounded_numbers, scale_into, swap_bytes, view
+from fedmed_transforms.dicom.pixels.scaling import empty_values, scale_into, swap_bytes, view
 from fedmed_transforms.dicom.pixels.workers import in_turn
-from fedmed_transforms.image_metadata import FULL_SCALE, ROUNDED, Loaded, metadata_of
+from fedmed_transforms.image_metadata import FULL_SCALE, STORED_TYPE, Loaded, metadata_of
 from fedmed_transforms.loading.inflate import PIECE, check_size, read_pieces, read_start
 from fedmed_transforms.loading.refusing_reader import RefusingReader
 
@@ -56,8 +56,8 @@ def load_nifti(path: Path, device: torch.device) -> Loaded:
     """
     try:
         header = _header(path)
-        values, rounded = _read(header, _voxel_file(path, header), device)
-        return values, {**_metadata(path, header, values), ROUNDED: rounded}
+        values = _read(header, _voxel_file(path, header), device)
+        return values, _metadata(path, header, values)
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # nibabel raises many kinds of errors
@@ -91,8 +91,7 @@ def _file_of_pair(path: Path, part: str) -> Path:
     return Path(nib.Nifti1Pair.filespec_to_file_map(path)[part].filename)
 
 
-def _read(header: Any, file: Path, device: torch.device) -> tuple[torch.Tensor, str]:
-    """Reads the values (C, X, Y, Z), and describes whole numbers among them that float32 rounds."""
+def _read(header: Any, file: Path, device: torch.device) -> torch.Tensor:
     shape = _four_axes(tuple(int(side) for side in header.get_data_shape()))
     voxels, dtype = prod(shape), np.dtype(header.get_data_dtype())
     slope, inter = header.get_slope_inter()
@@ -106,15 +105,14 @@ def _read(header: Any, file: Path, device: torch.device) -> tuple[torch.Tensor, 
     check_size(file, offset + voxels * dtype.itemsize)
     pieces = read_pieces(file, offset, voxels * dtype.itemsize)
     flat = empty_values((voxels * colours,), device)
-    rounded = _fill(flat, pieces, word, 1.0 if slope is None else slope, 0.0 if inter is None else inter)
+    _fill(flat, pieces, word, 1.0 if slope is None else slope, 0.0 if inter is None else inter)
     if dtype.names:
-        return flat.reshape(*shape[:3][::-1], colours)[..., :3].permute(3, 2, 1, 0), ""  # (Z, Y, X, 3) -> (3, X, Y, Z)
-    return flat.reshape(shape[::-1]).permute(0, 3, 2, 1), rounded  # (C, Z, Y, X) -> (C, X, Y, Z)
+        return flat.reshape(*shape[:3][::-1], colours)[..., :3].permute(3, 2, 1, 0)  # (Z, Y, X, 3) -> (3, X, Y, Z)
+    return flat.reshape(shape[::-1]).permute(0, 3, 2, 1)  # (C, Z, Y, X) -> (C, X, Y, Z)
 
 
-def _fill(flat: torch.Tensor, pieces: Iterator[np.ndarray], word: np.dtype[Any], slope: float, inter: float) -> str:
-    """Fills the values piece by piece, while the next piece is inflated; describes numbers that float32 rounds."""
-    rounded: list[str] = []
+def _fill(flat: torch.Tensor, pieces: Iterator[np.ndarray], word: np.dtype[Any], slope: float, inter: float) -> None:
+    """Fills the values piece by piece, while the next piece is inflated."""
     on_cpu = flat.device.type == "cpu"
     values = flat.numpy() if on_cpu else flat
     swap = word.byteorder == ">"
@@ -124,11 +122,9 @@ def _fill(flat: torch.Tensor, pieces: Iterator[np.ndarray], word: np.dtype[Any],
         placed = raw if on_cpu else _upload(raw, flat.device)
         words = view(swap_bytes(placed, word.itemsize) if swap else placed, word.name)
         scale_into(values[begin : begin + len(words)], words, slope, inter)
-        rounded.append(rounded_numbers(values[begin : begin + len(words)], words, slope, inter))
 
     begins = count(0, PIECE // word.itemsize)
     in_turn(convert, zip(begins, pieces, strict=False))
-    return max(rounded, default="", key=len)
 
 
 def _upload(raw: np.ndarray, device: torch.device) -> torch.Tensor:
@@ -152,8 +148,9 @@ def _metadata(path: Path, header: Any, values: torch.Tensor) -> dict[str, Any]:
     affine = np.asarray(header.get_best_affine(), dtype=np.float64)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
         raise ValueError(f"an affine that cannot be inverted: {affine.tolist()}")
-    meta = metadata_of(path, affine, values.shape[1:])
-    return {**meta, FULL_SCALE: 255.0} if np.dtype(header.get_data_dtype()).names else meta
+    dtype = np.dtype(header.get_data_dtype())
+    meta = {**metadata_of(path, affine, values.shape[1:]), STORED_TYPE: "uint8" if dtype.names else dtype.name}
+    return {**meta, FULL_SCALE: 255.0} if dtype.names else meta
 
 
 class NiftiReader(RefusingReader):
