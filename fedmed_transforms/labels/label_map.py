@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,9 +15,11 @@ from fedmed_transforms.image_metadata import REGIONS
 
 COVERED = "covered"
 """Entry of a label map's metadata: voxels of regions that a later region covers, as bytes, so that label maps form
-batches. They are (2, m) int64: indices into the flattened map, and label values."""
+batches. They are (4, m) int64: indices along x, y and z, and label values."""
 
-Voxels: TypeAlias = npt.NDArray[np.int64]
+Part: TypeAlias = tuple[int, int, npt.NDArray[np.bool_]]
+"""A slice of a region: the axis that it lies across, its index on this axis, and its voxels. Their rows run along the
+later of the other axes, their columns along the earlier: (Y, X) across z."""
 
 
 @dataclass(frozen=True)
@@ -46,31 +47,40 @@ class Region:
     empty: bool = False
 
 
-def label_map(shape: Sequence[int], regions: Sequence[Region], voxels: Sequence[Voxels]) -> tuple[Any, dict[str, Any]]:
+def label_map(
+    shape: Sequence[int], regions: Sequence[Region], parts: Sequence[Iterable[Part]]
+) -> tuple[torch.Tensor, dict[str, Any]]:
     """Builds the label map of regions; a later region covers an earlier one, and the covered voxels are kept beside it.
 
     Parameters
     ----------
     shape
-        (X, Y, Z) or (X, Y).
-    regions, voxels
-        The regions, and of each the indices of its voxels in the flattened map.
+        (X, Y, Z).
+    regions, parts
+        The regions, and the slices of each.
 
     Returns
     -------
     tuple
         The label map, float32 of the shape; and the entries of its metadata.
     """
-    values: npt.NDArray[np.float32] = np.zeros(prod(shape), dtype=np.float32)
-    covered = []
-    for region, inside in zip(regions, voxels, strict=True):
-        before = values[inside]
-        under = np.flatnonzero(before)
-        covered.append(np.stack([inside[under], before[under].astype(np.int64)]))
-        values[inside] = region.number
-    both = np.concatenate(covered, axis=1) if covered else np.zeros((2, 0), dtype=np.int64)
-    meta = {REGIONS: json.dumps([asdict(region) for region in regions]), COVERED: both.tobytes()}
-    return torch.from_numpy(values.reshape(tuple(shape))), meta
+    values: npt.NDArray[np.float32] = np.zeros(tuple(shape)[::-1], dtype=np.float32)
+    covered: list[npt.NDArray[np.int64]] = [np.zeros((4, 0), dtype=np.int64)]
+    for region, slices in zip(regions, parts, strict=True):
+        for axis, place, inside in slices:
+            part = np.moveaxis(values, 2 - axis, 0)[place]
+            under = inside & (part > 0)
+            if under.any():
+                later, earlier = np.nonzero(under)
+                indices = [earlier, later]
+                indices.insert(axis, np.full_like(later, place))
+                covered.append(np.stack([*indices, part[under].astype(np.int64)]))
+            part[inside] = region.number
+    meta = {
+        REGIONS: json.dumps([asdict(region) for region in regions]),
+        COVERED: np.concatenate(covered, axis=1).tobytes(),
+    }
+    return torch.from_numpy(values.T), meta
 
 
 def regions_of(meta: Mapping[str, Any]) -> list[Region] | None:
@@ -79,5 +89,5 @@ def regions_of(meta: Mapping[str, Any]) -> list[Region] | None:
 
 
 def covered_voxels(meta: Mapping[str, Any]) -> torch.Tensor:
-    """Returns the covered voxels (2, m) of a label map by its metadata: indices and label values."""
-    return torch.from_numpy(np.frombuffer(meta.get(COVERED, b""), dtype=np.int64).reshape(2, -1).copy())
+    """Returns the covered voxels (4, m) of a label map by its metadata: indices along x, y and z, and label values."""
+    return torch.from_numpy(np.frombuffer(meta.get(COVERED, b""), dtype=np.int64).reshape(4, -1).copy())

@@ -85,10 +85,11 @@ class LabelsToChannels(Transform):
             _check_exact(label, meta)
         if regions is None or not any(rule.names for rule in self.rules):  # names leave out the other regions
             self._check(label, values, chosen)
-            self._check(label, covered[1], chosen)
-        channels = torch.cat([_is_in(values, rule) for rule in chosen])
+            self._check(label, covered[3], chosen)
+        channels = _stacked([_is_in(values, rule)[0] for rule in chosen])
         for channel, rule in zip(channels, chosen, strict=True):
-            channel.view(-1)[covered[0, _is_in(covered[1], rule)].to(channel.device)] = True
+            x, y, z = covered[:3, _is_in(covered[3], rule)].to(channel.device)
+            (channel if channel.ndim == 3 else channel[..., None])[x, y, z] = True
         found = with_metadata_of(label, channels.float())
         if isinstance(found, MetaTensor):
             found.meta = {key: value for key, value in meta.items() if key not in (COVERED, REGIONS)}
@@ -186,6 +187,14 @@ class ChannelsToLabelsd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Converts the masks of every key to a label map."""
         return {**data, **{key: self.to_labels(data[key]) for key in self.key_iterator(data)}}
+
+
+def _stacked(masks: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Stacks masks in their own order of voxels in memory, which is several times faster than in another one."""
+    if masks[0].is_contiguous():
+        return torch.stack(list(masks))
+    axes = range(masks[0].ndim)[::-1]
+    return torch.stack([mask.permute(*axes) for mask in masks]).permute(0, *(axis + 1 for axis in axes))
 
 
 def _check_padding(label: torch.Tensor, meta: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,10 @@ from monai.transforms import MapTransform
 from fedmed_transforms.dicom.damage import Damaged
 from fedmed_transforms.dicom.geometry.mask_grid import mask_on_planes, planes_of_volume, slices_held
 from fedmed_transforms.dicom.segmentation import SEGMENTATIONS
-from fedmed_transforms.dicom.structures.contour_voxels import voxels_inside
+from fedmed_transforms.dicom.structures.contour_voxels import slices_inside
 from fedmed_transforms.dicom.structures.structure_set import Structure
 from fedmed_transforms.image_metadata import SEGMENTS, STRUCTURES, dicom_of, file_of, plain_tensor
-from fedmed_transforms.labels.label_map import Region, Voxels, label_map
+from fedmed_transforms.labels.label_map import Part, Region, label_map
 
 
 class SegmentationToLabelsd(MapTransform):
@@ -66,15 +66,17 @@ class SegmentationToLabelsd(MapTransform):
 
 
 def _converted(label: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+    parts: Sequence[Iterable[Part]]
     if isinstance(label, MetaTensor) and STRUCTURES in label.meta:
-        regions, voxels = _structures(label, image)
+        regions, parts = _structures(label, image)
     elif dicom_of(label).get("SOPClassUID") in SEGMENTATIONS:
-        regions, voxels = _segments(label, image)
+        regions, parts = _segments(label, image)
     else:
         return label
-    labels, entries = label_map(image.shape[1:], regions, voxels)
+    labels, entries = label_map((*image.shape[1:], 1)[:3], regions, parts)
     kept = {key: value for key, value in label.meta.items() if key not in (STRUCTURES, SEGMENTS)}
-    found = MetaTensor(labels[None].to(label.device), meta={**kept, **entries})
+    values = labels[None] if image.ndim == 4 else labels[None, ..., 0]
+    found = MetaTensor(values.to(label.device), meta={**kept, **entries})
     found.affine = image.affine if isinstance(image, MetaTensor) else label.affine
     return found
 
@@ -83,48 +85,53 @@ def _files(label: torch.Tensor, image: torch.Tensor) -> str:
     return f"{file_of(label)} and {file_of(image)}"
 
 
-def _segments(segments: MetaTensor, image: torch.Tensor) -> tuple[list[Region], list[Voxels]]:
-    """Finds the segments of a segmentation (n, X, Y, Z), and the voxels of the image in each of them."""
+def _segments(segments: MetaTensor, image: torch.Tensor) -> tuple[list[Region], list[Iterator[Part]]]:
+    """Finds the segments of a segmentation (n, X, Y, Z), and the slices of the image with each of them."""
     frames = {dicom_of(part).get("FrameOfReferenceUID") or "" for part in (segments, image)} - {""}
     if len(frames) > 1:  # another patient or visit, even if its coordinates agree with the image
-        raise ValueError(f"{_files(segments, image)}: found two frames of reference, expected a segmentation of this "
-                         "image")  # fmt: skip
+        expected = "expected a segmentation of this image"
+        raise ValueError(f"{_files(segments, image)}: found two frames of reference, {expected}")
     stated = segments.meta.get(SEGMENTS)
     named = json.loads(stated) if stated else [(number, "") for number in range(1, len(segments) + 1)]
-    values = np.asarray(plain_tensor(segments).cpu())
-    if not ((values == 0) | (values == 1)).all():
-        raise ValueError(f"{file_of(segments)}: found fractions, expected segments of 0 and 1 (binary or a label map)")
     if any(number < 1 for number, _ in named):
         raise ValueError(f"{file_of(segments)}: found a segment of the number 0, expected it to be the background")
-    voxels = _voxels_of_volume(values, segments, image) if image.ndim == 4 else _voxels_of_picture(segments, image)
-    return [Region(number, name) for number, name in named], voxels
+    held, frames_of = _on_volume(segments, image) if image.ndim == 4 else _on_picture(segments, image)
+    return [Region(number, name) for number, name in named], [_parts(held, each, segments) for each in frames_of]
 
 
-def _voxels_of_volume(values: Any, segments: MetaTensor, image: torch.Tensor) -> list[Voxels]:
-    """Finds the voxels of each segment (n, X, Y, Z) in the image, whose slices may be more."""
+def _parts(held: list[int], frames: Any, segments: MetaTensor) -> Iterator[Part]:
+    """Yields the slices of a segment (slices, rows, columns), which must have the values 0 and 1."""
+    for place, frame in zip(held, frames, strict=True):
+        inside = frame != 0
+        if (frame[inside] != 1).any():
+            expected = "expected segments of 0 and 1 (binary or a label map)"
+            raise ValueError(f"{file_of(segments)}: found fractions, {expected}")
+        yield 2, place, inside
+
+
+def _on_volume(segments: MetaTensor, image: torch.Tensor) -> tuple[list[int], Any]:
+    """Puts segments (n, X, Y, Z) on the slices of the image that they hold: indices, (n, slices, rows, columns)."""
     affine, shape = np.asarray(segments.affine.cpu()), segments.shape[1:]
     own = np.asarray(image.affine.cpu()) if isinstance(image, MetaTensor) else affine
     planes = planes_of_volume(own, image.shape[1:])
     try:
         held = slices_held(affine, shape, planes)
-        frames = mask_on_planes(values, affine, [planes[index] for index in held] or planes)
+        values = np.asarray(plain_tensor(segments).cpu())
+        return held, mask_on_planes(values, affine, [planes[index] for index in held] or planes)
     except ValueError as error:
         raise ValueError(f"{_files(segments, image)}: {error}") from error
-    places = (np.nonzero(frame) for frame in frames)  # frames (n, slices, rows, columns)
-    numbers = np.asarray(held)
-    return [np.ravel_multi_index((x, y, numbers[z]), image.shape[1:]) for z, y, x in places]
 
 
-def _voxels_of_picture(segments: MetaTensor, image: torch.Tensor) -> list[Voxels]:
-    """Finds the pixels of each segment (n, X, Y, 1) in an image (C, X, Y) without a position."""
+def _on_picture(segments: MetaTensor, image: torch.Tensor) -> tuple[list[int], Any]:
+    """Puts segments (n, X, Y, 1) on an image (C, X, Y) without a position, (n, 1, Y, X)."""
     if segments.shape[1:] != (*image.shape[1:], 1):
         found = f"{tuple(segments.shape[1:])} and {tuple(image.shape[1:])}"
         raise ValueError(f"{_files(segments, image)}: found the shapes {found}, expected one picture's")
-    return [np.flatnonzero(mask) for mask in np.asarray(plain_tensor(segments).cpu())]
+    return [0], np.asarray(plain_tensor(segments).cpu()).transpose(0, 3, 2, 1)
 
 
-def _structures(label: MetaTensor, image: torch.Tensor) -> tuple[list[Region], list[Voxels]]:
-    """Finds the structures of a set, and the voxels of the image in each of them."""
+def _structures(label: MetaTensor, image: torch.Tensor) -> tuple[list[Region], list[list[Part]]]:
+    """Finds the structures of a set, and the slices of the image with each of them."""
     if image.ndim != 4 or not isinstance(image, MetaTensor):
         found = f"an image of shape {tuple(image.shape)}"
         raise ValueError(f"{_files(label, image)}: found {found}, expected the volume (C, X, Y, Z) of the structures")
@@ -137,16 +144,15 @@ def _structures(label: MetaTensor, image: torch.Tensor) -> tuple[list[Region], l
     refused = sorted((region for region, _ in drawn if region.refusal), key=lambda region: region.empty)
     if len(refused) == len(drawn):
         raise ValueError(f"{_files(label, image)}: found no structure that fits the image: {refused[0].refusal}")
-    return [region for region, _ in drawn], [voxels for _, voxels in drawn]
+    return [region for region, _ in drawn], [parts for _, parts in drawn]
 
 
-def _drawn(structure: Structure, elsewhere: bool, image: MetaTensor, number: int) -> tuple[Region, Voxels]:
+def _drawn(structure: Structure, elsewhere: bool, image: MetaTensor, number: int) -> tuple[Region, list[Part]]:
     """Draws a structure; a structure that is no label of this image is noted with the reason, and has no voxels."""
     try:
         if elsewhere:
             raise Damaged("contours in another frame of reference than the image")
-        voxels = voxels_inside(structure, np.asarray(image.affine.cpu()), image.shape[1:])
+        parts = slices_inside(structure, np.asarray(image.affine.cpu()), image.shape[1:])
     except Damaged as error:
-        region = Region(number, structure.name, str(error), by_name=True, empty=not structure.encloses)
-        return region, np.zeros(0, dtype=np.int64)
-    return Region(number, structure.name, by_name=True), voxels
+        return Region(number, structure.name, str(error), by_name=True, empty=not structure.encloses), []
+    return Region(number, structure.name, by_name=True), parts

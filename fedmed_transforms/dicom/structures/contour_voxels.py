@@ -20,7 +20,7 @@ ROWS = 8
 """Rows of pixels that are compared with a contour together."""
 
 
-def voxels_inside(structure: Structure, affine: Array, shape: Sequence[int]) -> Array:
+def slices_inside(structure: Structure, affine: Array, shape: Sequence[int]) -> list[tuple[int, int, Array]]:
     """Finds the voxels whose centre lies inside the contours of a structure.
 
     A contour inside another one is a hole in it, and a contour in the hole is an island, as planning systems store
@@ -40,8 +40,9 @@ def voxels_inside(structure: Structure, affine: Array, shape: Sequence[int]) -> 
 
     Returns
     -------
-    numpy.ndarray
-        (m,) int64, sorted indices into the flattened (X, Y, Z).
+    list
+        The slices with contours: the axis that all lie across, the index on this axis, and the voxels, bool. Their rows
+        run along the later of the other axes, their columns along the earlier: (Y, X) across z.
 
     Raises
     ------
@@ -56,13 +57,12 @@ def voxels_inside(structure: Structure, affine: Array, shape: Sequence[int]) -> 
     axis = int(np.argmin([max(np.ptp(points[:, axis]) for _, points in indices) for axis in range(3)]))
     slices = [_slice_of(points[:, axis], shape[axis], spacing, axis) for _, points in indices]
     _check_gaps(slices)
-    across = [other for other in range(3) if other != axis]
+    across = [other for other in (2, 1, 0) if other != axis]
     drawn: dict[int, list[tuple[str, Array]]] = {}
     for number, (kind, points) in zip(slices, indices, strict=True):
         drawn.setdefault(number, []).append((kind, points[:, across]))
     size = shape[across[0]], shape[across[1]]
-    found = [_flat(_fill(contours, size), number, axis, shape) for number, contours in drawn.items()]
-    return np.sort(np.concatenate(found))
+    return [(axis, number, _fill(contours, size)) for number, contours in drawn.items()]
 
 
 def _outlines(structure: Structure) -> list[tuple[str, Array]]:
@@ -136,10 +136,3 @@ def _area(points: Array) -> float:
     """Computes the area of a closed contour (the shoelace formula)."""
     x, y = points.T
     return float(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2)
-
-
-def _flat(filled: Array, number: int, axis: int, shape: Sequence[int]) -> Array:
-    """Converts the filled pixels of a slice to indices into the flattened image."""
-    places = list(np.nonzero(filled))
-    places.insert(axis, np.full_like(places[0], number))
-    return np.ravel_multi_index(tuple(places), tuple(shape))
