@@ -18,7 +18,12 @@ from fedmed_transforms.dicom.segmentation import SEGMENTATIONS
 from fedmed_transforms.dicom.structures.contour_voxels import slices_inside
 from fedmed_transforms.dicom.structures.structure_set import Structure
 from fedmed_transforms.image_metadata import SEGMENTS, STRUCTURES, dicom_of, file_of, plain_tensor
+from fedmed_transforms.labels.channel_rules import Values, channel_rules
 from fedmed_transforms.labels.label_map import Part, Region, label_map
+
+ELSEWHERE = "contours in another frame of reference than the image"
+
+UNDRAWN = "contours that were not drawn, as no channel of SegmentationToLabelsd names the structure"
 
 
 class SegmentationToLabelsd(MapTransform):
@@ -37,6 +42,9 @@ class SegmentationToLabelsd(MapTransform):
         each segment, or a structure set becomes (1, X, Y, Z) or (1, X, Y) like the image, float32.
     image_key
         The image, (C, X, Y, Z) or (C, X, Y).
+    channels
+        The channels that :class:`fedmed_transforms.LabelsToChannelsd` makes of the label, or None. Of a structure set,
+        which may have dozens of structures, only those that a channel names are drawn; None draws all.
 
     Raises
     ------
@@ -55,20 +63,29 @@ class SegmentationToLabelsd(MapTransform):
     torch.Size([1, 8, 8, 5])
     """
 
-    def __init__(self, keys: KeysCollection, image_key: str, allow_missing_keys: bool = False) -> None:
+    def __init__(
+        self,
+        keys: KeysCollection,
+        image_key: str,
+        allow_missing_keys: bool = False,
+        channels: Mapping[str, Values] | Sequence[Values] | None = None,
+    ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.image_key = image_key
+        rules = [] if channels is None else channel_rules(channels)
+        everything = channels is None or any(rule.every for rule in rules)
+        self.names = None if everything else {name for rule in rules for name in rule.names}
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Converts the segmentation or the structure set of every key to a label map."""
         image = data[self.image_key]
-        return {**data, **{key: _converted(data[key], image) for key in self.key_iterator(data)}}
+        return {**data, **{key: _converted(data[key], image, self.names) for key in self.key_iterator(data)}}
 
 
-def _converted(label: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+def _converted(label: torch.Tensor, image: torch.Tensor, names: set[str] | None) -> torch.Tensor:
     parts: Sequence[Iterable[Part]]
     if isinstance(label, MetaTensor) and STRUCTURES in label.meta:
-        regions, parts = _structures(label, image)
+        regions, parts = _structures(label, image, names)
     elif dicom_of(label).get("SOPClassUID") in SEGMENTATIONS:
         regions, parts = _segments(label, image)
     else:
@@ -130,7 +147,9 @@ def _on_picture(segments: MetaTensor, image: torch.Tensor) -> tuple[list[int], A
     return [0], np.asarray(plain_tensor(segments).cpu()).transpose(0, 3, 2, 1)
 
 
-def _structures(label: MetaTensor, image: torch.Tensor) -> tuple[list[Region], list[list[Part]]]:
+def _structures(
+    label: MetaTensor, image: torch.Tensor, names: set[str] | None
+) -> tuple[list[Region], list[list[Part]]]:
     """Finds the structures of a set, and the slices of the image with each of them."""
     if image.ndim != 4 or not isinstance(image, MetaTensor):
         found = f"an image of shape {tuple(image.shape)}"
@@ -140,18 +159,23 @@ def _structures(label: MetaTensor, image: torch.Tensor) -> tuple[list[Region], l
     elsewhere = [bool(own and structure.frame and structure.frame != own) for structure in structures]
     if all(elsewhere):
         raise ValueError(f"{_files(label, image)}: found two frames of reference, expected structures of this image")
-    drawn = [_drawn(*pair, image, number) for number, pair in enumerate(zip(structures, elsewhere, strict=True), 1)]
-    refused = sorted((region for region, _ in drawn if region.refusal), key=lambda region: region.empty)
-    if len(refused) == len(drawn):
-        raise ValueError(f"{_files(label, image)}: found no structure that fits the image: {refused[0].refusal}")
+    wanted = [names is None or structure.name in names for structure in structures]
+    drawn = [
+        _drawn(structure, UNDRAWN if not asked else ELSEWHERE if other else "", image, number)
+        for number, (structure, other, asked) in enumerate(zip(structures, elsewhere, wanted, strict=True), start=1)
+    ]
+    asked_for = [region for (region, _), asked in zip(drawn, wanted, strict=True) if asked]
+    if asked_for and all(region.refusal for region in asked_for):
+        first = min(asked_for, key=lambda region: region.empty)
+        raise ValueError(f"{_files(label, image)}: found no structure that fits the image: {first.refusal}")
     return [region for region, _ in drawn], [parts for _, parts in drawn]
 
 
-def _drawn(structure: Structure, elsewhere: bool, image: MetaTensor, number: int) -> tuple[Region, list[Part]]:
+def _drawn(structure: Structure, refusal: str, image: MetaTensor, number: int) -> tuple[Region, list[Part]]:
     """Draws a structure; a structure that is no label of this image is noted with the reason, and has no voxels."""
     try:
-        if elsewhere:
-            raise Damaged("contours in another frame of reference than the image")
+        if refusal:
+            raise Damaged(refusal)
         parts = slices_inside(structure, np.asarray(image.affine.cpu()), image.shape[1:])
     except Damaged as error:
         return Region(number, structure.name, str(error), by_name=True, empty=not structure.encloses), []

@@ -10,7 +10,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from fedmed_transforms import LabelsToChannelsd, LoadMedicalImaged, load_image
+from fedmed_transforms import LabelsToChannelsd, LoadMedicalImaged, SegmentationToLabelsd, load_image
 from fedmed_workflows import SegmentationSite
 from fedmed_workflows.sites.cases import Case, segmentation_reader
 from tests.transforms.cases.segmentations import labelled
@@ -136,6 +136,22 @@ def test_a_set_without_any_fitting_structure_is_refused_at_once(tmp_path: Path) 
     other = write_structures(tmp_path / "other.dcm", {"GTV": disc()}, frame="1.2.3.99")
     with pytest.raises(ValueError, match=r"other\.dcm and .*ct: found two frames of reference, expected structures of"):
         labelled(series, other)
+
+
+def test_only_the_structures_of_the_channels_are_drawn(tmp_path: Path) -> None:
+    between = [(CLOSED, circle(40, 36, 20, 2.5))]
+    path = write_structures(tmp_path / "rs.dcm", {"GTV": disc(20), "PTV": disc(30), "couch": between})
+    data = LoadMedicalImaged(["image", "label"])({"image": str(write_ct(tmp_path / "ct")), "label": str(path)})
+    rules: Any = {"tumour": ["GTV", "GTVp"]}
+    label = SegmentationToLabelsd("label", "image", channels=rules)(data)
+    assert label["label"].unique().tolist() == [0, 1]
+    assert near(LabelsToChannelsd("label", rules)(label)["label"].sum() / 3, np.pi * 20**2)
+    with pytest.raises(ValueError, match="channel '0': the structure 'PTV': found contours that were not drawn"):
+        LabelsToChannelsd("label", [["PTV"]])(label)
+    with pytest.raises(ValueError, match="found no structure that fits the image: a contour 1.5 mm from"):
+        SegmentationToLabelsd("label", "image", channels=[["couch"]])(data)
+    whole = SegmentationToLabelsd("label", "image", channels=["nonzero"])(data)["label"]
+    assert whole.unique().tolist() == [0, 2]
 
 
 def test_every_structure_or_numbers(tmp_path: Path) -> None:
