@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import numpy as np
 import pydicom
 import pytest
 import torch
+from monai.data import MetaTensor
 from pydicom.uid import JPEGLSLossless, RLELossless
 
-from fedmed_transforms import LabelsToChannelsd, LoadMedicalImaged, load_image, read_segmentation
+from fedmed_transforms import LabelsToChannelsd, LoadMedicalImaged, load_image, read_segmentation, write_segmentation
 from tests.transforms.cases.segmentations import (
     MASKS,
     by_highdicom,
@@ -24,6 +26,7 @@ from tests.transforms.cases.segmentations import (
     write_segments,
 )
 from tests.transforms.cases.structure_sets import AXIAL, OBLIQUE, write_ct
+from tests.transforms.results.test_segmentation_sources import multi_frame
 
 CASES = Path(os.environ.get("FEDMED_DATA", "")) / "cases"
 public = pytest.mark.skipif(not os.environ.get("FEDMED_DATA"), reason="FEDMED_DATA names no folder of images")
@@ -204,3 +207,15 @@ def test_orientation_in_the_groups_of_the_frames(tmp_path: Path) -> None:
     dicom.save_as(path)
     after = load_image(path)
     assert torch.equal(after.as_tensor(), before.as_tensor()) and torch.equal(after.affine, before.affine)
+
+
+def test_segments_of_one_multi_frame_image(tmp_path: Path, save_dicom: Callable[..., Path]) -> None:
+    """Its frames are in another order than its slices."""
+    source = multi_frame(save_dicom, tmp_path / "source.dcm", shared=True, slices=(2, 0, 3, 1))
+    image = load_image(source)
+    masks = torch.zeros(2, *image.shape[1:], dtype=torch.bool)
+    masks[0, 1:5, 2:7, 1:3], masks[1, 2:4, 3:5, 1:4] = True, True
+    write_segmentation(MetaTensor(masks, meta=image.meta), source, tmp_path / "seg.dcm", ["organ", "tumour"])
+    np.testing.assert_array_equal(np.asarray(load_image(tmp_path / "seg.dcm")), by_highdicom(tmp_path / "seg.dcm")[0])
+    found = LabelsToChannelsd("label", [["organ"], ["tumour"]])(labelled(source, tmp_path / "seg.dcm"))["label"]
+    assert torch.equal(found.as_tensor(), masks.float())
