@@ -10,12 +10,16 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import torch
+from monai.data import MetaTensor
 
-from fedmed_transforms.image_metadata import REGIONS
+from fedmed_transforms.image_metadata import REGIONS, file_of
 
 COVERED = "covered"
 """Entry of a label map's metadata: voxels of regions that a later region covers, as bytes, so that label maps form
 batches. They are (4, m) int64: indices along x, y and z, and label values."""
+
+GRID = "covered_grid"
+"""Entry of a label map's metadata with the shape and the affine that the covered voxels belong to, as JSON."""
 
 Part: TypeAlias = tuple[int, int, npt.NDArray[np.bool_]]
 """A slice of a region: the axis that it lies across, its index on this axis, and its voxels. Their rows run along the
@@ -88,6 +92,23 @@ def regions_of(meta: Mapping[str, Any]) -> list[Region] | None:
     return [Region(**region) for region in json.loads(meta[REGIONS])] if REGIONS in meta else None
 
 
-def covered_voxels(meta: Mapping[str, Any]) -> torch.Tensor:
-    """Returns the covered voxels (4, m) of a label map by its metadata: indices along x, y and z, and label values."""
-    return torch.from_numpy(np.frombuffer(meta.get(COVERED, b""), dtype=np.int64).reshape(4, -1).copy())
+def grid_of(label: torch.Tensor) -> str:
+    """Describes the shape and the affine of a label map for :data:`GRID`."""
+    affine = label.affine.tolist() if isinstance(label, MetaTensor) else None
+    return json.dumps([list(label.shape[1:]), affine])
+
+
+def covered_voxels(label: torch.Tensor) -> torch.Tensor:
+    """Returns the covered voxels (4, m) of a label map: indices along x, y and z, and label values.
+
+    Raises
+    ------
+    ValueError
+        The label map was cropped, turned or resampled since; the message names the file.
+    """
+    meta = label.meta if isinstance(label, MetaTensor) else {}
+    covered = torch.from_numpy(np.frombuffer(meta.get(COVERED, b""), dtype=np.int64).reshape(4, -1).copy())
+    if covered.shape[1] and meta.get(GRID) != grid_of(label):
+        found = "found overlapping segments on another grid than SegmentationToLabelsd put them on"
+        raise ValueError(f"{file_of(label)}: {found}, expected LabelsToChannelsd directly after it")
+    return covered

@@ -22,7 +22,7 @@ from fedmed_transforms.image_metadata import (
     with_metadata_of,
 )
 from fedmed_transforms.labels.channel_rules import NONZERO, Values, channel_rules
-from fedmed_transforms.labels.label_map import COVERED, covered_voxels, regions_of
+from fedmed_transforms.labels.label_map import COVERED, GRID, covered_voxels, regions_of
 
 MOST_VALUES_SHOWN = 10
 
@@ -79,7 +79,7 @@ class LabelsToChannels(Transform):
             found = "a structure set" if STRUCTURES in meta else tuple(label.shape)
             raise ValueError(f"{file_of(label)}: expected labels (1, X, Y) or (1, X, Y, Z), found {found}")
         _check_padding(label, meta)
-        values, covered, regions = _comparable(plain_tensor(label)), covered_voxels(meta), regions_of(meta)
+        values, covered, regions = _comparable(plain_tensor(label)), covered_voxels(label), regions_of(meta)
         chosen = [rule.select(regions, file_of(label)) for rule in self.rules]
         if not all(isinstance(rule, str) for rule in chosen):
             _check_exact(label, meta)
@@ -92,7 +92,7 @@ class LabelsToChannels(Transform):
             (channel if channel.ndim == 3 else channel[..., None])[x, y, z] = True
         found = with_metadata_of(label, channels.float())
         if isinstance(found, MetaTensor):
-            found.meta = {key: value for key, value in meta.items() if key not in (COVERED, REGIONS)}
+            found.meta = {key: value for key, value in meta.items() if key not in (COVERED, GRID, REGIONS)}
         return found
 
     def _check(self, label: torch.Tensor, values: torch.Tensor, chosen: Sequence[Sequence[int] | str]) -> None:

@@ -19,7 +19,7 @@ from fedmed_transforms.dicom.structures.contour_voxels import slices_inside
 from fedmed_transforms.dicom.structures.structure_set import Structure
 from fedmed_transforms.image_metadata import SEGMENTS, STRUCTURES, dicom_of, file_of, plain_tensor
 from fedmed_transforms.labels.channel_rules import Values, channel_rules
-from fedmed_transforms.labels.label_map import Part, Region, label_map
+from fedmed_transforms.labels.label_map import GRID, Part, Region, grid_of, label_map
 
 ELSEWHERE = "contours in another frame of reference than the image"
 
@@ -95,6 +95,7 @@ def _converted(label: torch.Tensor, image: torch.Tensor, names: set[str] | None)
     values = labels[None] if image.ndim == 4 else labels[None, ..., 0]
     found = MetaTensor(values.to(label.device), meta={**kept, **entries})
     found.affine = image.affine if isinstance(image, MetaTensor) else label.affine
+    found.meta[GRID] = grid_of(found)
     return found
 
 

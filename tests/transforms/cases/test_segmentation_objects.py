@@ -13,6 +13,7 @@ import pydicom
 import pytest
 import torch
 from monai.data import MetaTensor
+from monai.transforms import Orientationd
 from pydicom.uid import JPEGLSLossless, RLELossless
 
 from fedmed_transforms import LabelsToChannelsd, LoadMedicalImaged, load_image, read_segmentation, write_segmentation
@@ -134,6 +135,9 @@ def test_overlapping_segments_stay_apart(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found, np.stack(expected))
     named = LabelsToChannelsd("label", {"a": ["segment 1"], "b": ["no such", "segment 3"]})(data)["label"]
     np.testing.assert_array_equal(named.as_tensor().numpy(), np.stack([first, third]))
+    turned = Orientationd("label", axcodes="LAS", labels=(("L", "R"), ("P", "A"), ("I", "S")))(data)
+    with pytest.raises(ValueError, match=r"seg\.dcm: found overlapping segments on another grid"):
+        LabelsToChannelsd("label", rules)(turned)
     with pytest.raises(ValueError, match=r"seg\.dcm: found the label values 3, expected \[0, 1, 2\]"):
         LabelsToChannelsd("label", {"a": [1], "b": [2]})(data)
     with pytest.raises(ValueError, match=r"channel 'a': found 3 names, none of \('Segment 1',\) among them \(1 differ"):
