@@ -26,9 +26,11 @@ from monai.transforms import LoadImaged
 from fedmed_transforms.dicom.pixels.gpu_frames import is_available
 from fedmed_transforms.dicom.pixels.workers import threads
 from fedmed_transforms.dicom.series_rules import SeriesRules
+from fedmed_transforms.dicom.structures.structure_set import structure_set_file
 from fedmed_transforms.loading.dicom import is_dicom_path, load_dicom
 from fedmed_transforms.loading.nifti import NIFTI_SUFFIXES, load_nifti
 from fedmed_transforms.loading.picture_files import PICTURE_SUFFIXES, load_picture
+from fedmed_transforms.loading.structures import load_structures
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +84,9 @@ def load_image(path: PathLike | Sequence[PathLike], device: str | torch.device =
     return _load(path, torch.device(device), SeriesRules.of(rules))
 
 
-def _load(source: PathLike | Sequence[PathLike], device: torch.device, rules: SeriesRules) -> MetaTensor:
+def _load(
+    source: PathLike | Sequence[PathLike], device: torch.device, rules: SeriesRules, beside_image: bool = False
+) -> MetaTensor:
     _check_device(device)
     _log_device(device.type)
     if isinstance(source, (list, tuple)) and source:
@@ -95,6 +99,8 @@ def _load(source: PathLike | Sequence[PathLike], device: torch.device, rules: Se
         values, meta = load_picture(path, device)
     elif path.is_file() and name.endswith(NIFTI_SUFFIXES):
         values, meta = load_nifti(path, device)
+    elif (contours := structure_set_file(path)) is not None:
+        values, meta = load_structures(path, contours, device, beside_image)
     elif is_dicom_path(path):
         values, meta = load_dicom(path, device, rules)
     else:
@@ -141,7 +147,9 @@ def _log_device(device: str) -> None:
 class LoadMedicalImaged(LoadImaged):  # type: ignore[misc]
     """Loads the images of a dictionary as :func:`load_image` does.
 
-    The class is a ``LoadImaged``, because inference servers search for one when they replace the input.
+    The class is a ``LoadImaged``, because inference servers search for one when they replace the input. Beside an
+    image, a structure set (RTSTRUCT) loads without voxels, (n, 0, 0, 0) for n structures:
+    :class:`fedmed_transforms.SegmentationToLabelsd` draws its contours on the image.
 
     Parameters
     ----------
@@ -187,4 +195,5 @@ class LoadMedicalImaged(LoadImaged):  # type: ignore[misc]
         if reader is not None or self._loader.readers:
             loaded: dict[Any, Any] = super().__call__(data, reader)
             return loaded
-        return {**data, **{key: _load(data[key], self.device, self.rules) for key in self.key_iterator(data)}}
+        keys = list(self.key_iterator(data))
+        return {**data, **{key: _load(data[key], self.device, self.rules, len(keys) > 1) for key in keys}}

@@ -14,7 +14,7 @@ import torch
 
 from fedmed_transforms.dicom.pixels.scaling import empty_values, scale_into, swap_bytes, view
 from fedmed_transforms.dicom.pixels.workers import in_turn
-from fedmed_transforms.image_metadata import FULL_SCALE, Loaded, metadata_of
+from fedmed_transforms.image_metadata import FULL_SCALE, STORED_TYPE, Loaded, metadata_of
 from fedmed_transforms.loading.inflate import PIECE, check_size, read_pieces, read_start
 from fedmed_transforms.loading.refusing_reader import RefusingReader
 
@@ -148,8 +148,9 @@ def _metadata(path: Path, header: Any, values: torch.Tensor) -> dict[str, Any]:
     affine = np.asarray(header.get_best_affine(), dtype=np.float64)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
         raise ValueError(f"an affine that cannot be inverted: {affine.tolist()}")
-    meta = metadata_of(path, affine, values.shape[1:])
-    return {**meta, FULL_SCALE: 255.0} if np.dtype(header.get_data_dtype()).names else meta
+    dtype = np.dtype(header.get_data_dtype())
+    meta = {**metadata_of(path, affine, values.shape[1:]), STORED_TYPE: "uint8" if dtype.names else dtype.name}
+    return {**meta, FULL_SCALE: 255.0} if dtype.names else meta
 
 
 class NiftiReader(RefusingReader):

@@ -158,6 +158,14 @@ def _fill_together(out: Array, words: Array, part: list[Frame]) -> None:
         raise
 
 
+def stored_values(frame: Frame) -> Array:
+    """Reads the stored integers of a frame of one sample, at most 16 bits, (rows, columns) int64, on the CPU."""
+    words = words_of(_raw(frame), frame.pixels, frame.swap)
+    values = np.empty(words.shape, dtype=np.float32)
+    fill_values(values, words, frame.pixels, Meaning())
+    return values.astype(np.int64)
+
+
 def _resolve(values: Array, frames: list[Frame]) -> None:
     padded = [index for index, frame in enumerate(frames) if frame.meaning.padding is not None]
     if padded:
