@@ -79,15 +79,10 @@ def _prepared() -> Any:
     return context
 
 
-def _threads() -> int:
-    """Counts the threads in which a part computes."""
-    return int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
-
-
 def _run(context: Any, part: Part, seconds: float, results: Results, log: Path) -> tuple[str, str]:
     """Runs one part; returns its status and the reason for it."""
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(part, sender, str(log), _threads()))
+    process = context.Process(target=_work, args=(part, sender, str(log)))
     process.start()
     sender.close()
     try:
@@ -113,12 +108,9 @@ def _listen(receiver: Connection, seconds: float, part: Part, results: Results) 
     return "over time", f"not done after {seconds:.0f} s"
 
 
-def _work(part: Part, sender: Connection, log: str, threads: int) -> None:
+def _work(part: Part, sender: Connection, log: str) -> None:
     """Computes a part in its own process and tells how it ended."""
-    import torch
-
     os.setsid()
-    torch.set_num_threads(threads)
     with open(log, "a", buffering=1) as file:
         os.dup2(file.fileno(), sys.stdout.fileno() if sys.stdout else 1)
         os.dup2(file.fileno(), 2)
@@ -152,6 +144,7 @@ def _ended(error: BaseException) -> tuple[str, str]:
 def _device() -> Any:
     import torch
 
-    if torch.cuda.is_available():
-        return torch.device("cuda", 0)
-    return torch.device("cpu")
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    return torch.device("cuda", 0)

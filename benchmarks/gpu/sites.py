@@ -25,7 +25,7 @@ SAM = {
 
 PICTURES = {"class_names": ["cross", "nodules", "ring", "stripes"], "clip": CLIP, "image_size": 32, "batch_size": 8}
 SLICES = {
-    "channels": {"organ": [1]}, "patient_pattern": "^([a-z]+-[0-9]+)", "image_size": 96, "normalize": False,
+    "channels": {"organ": [1]}, "patient_pattern": "^([a-z]+-[0-9]+)", "image_size": 64, "normalize": False,
     "batch_size": 4,
 }  # fmt: skip
 
@@ -48,7 +48,7 @@ def images(bundle: str, folder: Path) -> Path:
 
     if bundle.endswith("classification"):
         return write_sites(folder / "pictures", images_per_class=8, size=32)
-    return write_segmentation_sites(folder / "volumes", volumes=4, size=48)
+    return write_segmentation_sites(folder / "volumes", volumes=4, size=32)
 
 
 def make_site(name: str, folder: Path, place: str, device: torch.device, **settings: Any) -> Any:
@@ -85,10 +85,11 @@ def federation(name: str, folder: Path, place: str, device: torch.device) -> Pat
     root, method = BUNDLES / bundle, bundle.partition("_")[0]
     recipe = {key: own[key] for key in ("channels", "patient_pattern") if key in own}
     network = {key: value for key, value in own.items() if key not in (*recipe, "class_names")}
+    target = {"target": "unseen"} if method == "facmic" else {}
     create_workflow(
         config_file=str(root / "configs" / "federated.json"), bundle_root=str(root),
         dataset_dir=str(images(bundle, folder)), sites=["hillside", "riverbend"], unseen_site="unseen", rounds=2,
         output_dir=str(folder / place), device=str(device), **({"recipe": recipe} if recipe else {}),
-        **{method: {**network, "weights": None}},
+        **{method: {**network, "weights": None, "learning_rate": 1e-3, **target}},
     ).run()  # fmt: skip
     return folder / place

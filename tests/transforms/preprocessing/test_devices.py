@@ -56,7 +56,7 @@ def labels_of(image: torch.Tensor) -> torch.Tensor:
 def shifted(image: torch.Tensor) -> torch.Tensor:
     """Applies a site's shift to an image."""
     shift = {"contrast": 0.8, "bias_field": 0.3, "resolution": 0.5, "noise": 0.02, "seed": 3}
-    return SiteShiftd("image", shift)({"image": image / 999})["image"]
+    return SiteShiftd("image", shift)({"image": image / 1024})["image"]
 
 
 TRANSFORMS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -76,7 +76,7 @@ TRANSFORMS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "labels of a segmentation": labels_of,
     "one map": lambda image: ChannelsToLabels()(torch.cat([image > 500, image < 100])),
     "matched label": lambda image: MatchedLabeld("label", "image")({"image": image, "label": image})["label"],
-    "acquisition": lambda image: AcquisitionShift(0.8, 0.3, 0.5, 0.02)(ToPictures()(image / 999)),
+    "acquisition": lambda image: AcquisitionShift(0.8, 0.3, 0.5, 0.02)(ToPictures()(image / 1024)),
     "site": shifted,
     "label style": lambda image: LabelStyle(1, 0.5)((ToPictures()(image) > 500).float()),
 }
