@@ -43,8 +43,8 @@ def build(variant: str, model: Any, size: int, device: torch.device) -> nn.Modul
     forward = {"plain": Attention.forward, "flex": flexible_attention}.get(variant)
     for module in network.modules():
         if isinstance(module, RelativeAttention):
-            nn.init.normal_(module.rel_pos_h, std=0.1)
-            nn.init.normal_(module.rel_pos_w, std=0.1)
+            for table in (module.rel_pos_h, module.rel_pos_w):
+                table.data.copy_(0.1 * torch.randn(table.shape))  # of the CPU: the same on every device
             vars(module).pop("forward", None)  # the blocks are shared with the variant before
             if forward is not None:
                 vars(module)["forward"] = types.MethodType(forward, module)

@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks.gpu.parts import PARTS, SECONDS
+from benchmarks.gpu.parts import PARTS, SECONDS, WITHOUT_GPU
 from benchmarks.gpu.runner import run_parts
 
 
@@ -23,8 +23,8 @@ def main() -> int:
     unknown = set(options.parts) - {part.name for part in PARTS}
     if unknown:
         parser.error(f"unknown parts {sorted(unknown)}, expected some of {[part.name for part in PARTS]}")
-    results = run_parts([part for part in PARTS if part.name in (options.parts or [p.name for p in PARTS])],
-                        options.folder, SECONDS)  # fmt: skip
+    chosen = [part for part in PARTS if not options.parts or part.name in options.parts]
+    results = run_parts(chosen, options.folder, SECONDS, WITHOUT_GPU)
     print(json.dumps({name: part["figures"] for name, part in results.parts.items()}))
     return 0 if results.good else 1
 

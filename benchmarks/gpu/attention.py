@@ -15,7 +15,7 @@ SIZES = {"window": (14, 64, 25), "global": (64, 64, 1), "window of vit_h": (14, 
 
 SMALL = {"window": (6, 16, 4), "global": (12, 16, 1)}
 
-TOLERANCES = {torch.float32: 2e-4, torch.bfloat16: 3e-2}
+TOLERANCES = {torch.float32: 2e-4, torch.bfloat16: 5e-2}
 """Of ||found - expected|| / ||expected||, of the answer and of the gradients."""
 
 KERNELS = ("CUDNN_ATTENTION", "FLASH_ATTENTION", "EFFICIENT_ATTENTION", "MATH")
@@ -25,7 +25,8 @@ def attention(run: PartRun) -> None:
     """Compares float32 and bfloat16 with float64 on the CPU; then tells which of torch's kernels take the shapes."""
     from fedmed_networks.sam import attention as module
 
-    for name, (side, length, windows) in (SMALL if run.small else SIZES).items():
+    sizes = SMALL if run.small else SIZES
+    for name, (side, length, windows) in sizes.items():
         inputs = _inputs(side, length, 2 * windows)
         expected = _results(module._folded, inputs, torch.float64, torch.device("cpu"))
         for dtype, tolerance in TOLERANCES.items():
@@ -33,6 +34,8 @@ def attention(run: PartRun) -> None:
             errors = [_relative(one, other) for one, other in zip(found, expected, strict=True)]
             run.record(**{f"{name}, {str(dtype).removeprefix('torch.')}": max(errors)})
             expect(max(errors) <= tolerance, f"{name}, {dtype}: {max(errors)}, expected at most {tolerance}")
+    for name, (side, length, windows) in sizes.items():  # last: a kernel that fails may take the process down
+        inputs = _inputs(side, length, 2 * windows)
         run.record(**{f"{name}, kernels in bfloat16": [kernel for kernel in KERNELS if _takes(kernel, inputs, run)]})
 
 

@@ -13,21 +13,14 @@ PACKAGES = ("monai", "numpy", "open_clip_torch", "pydicom", "nibabel", "imagecod
 
 
 def machine(run: PartRun) -> None:
-    """Records what the figures depend on, and imports the project."""
+    """Records what the figures depend on."""
     run.record(device="the CPU in the place of a GPU", python=platform.python_version(), torch=torch.__version__)
     run.record(packages={name: version(name) for name in PACKAGES}, cpu_threads=torch.get_num_threads())
     if run.device.type == "cuda":
         _gpu(run)
-    import fedmed_networks
-    import fedmed_transforms
-    import fedmed_workflows
-
-    run.record(project=[fedmed_networks.__name__, fedmed_transforms.__name__, fedmed_workflows.__name__])
 
 
 def _gpu(run: PartRun) -> None:
-    if torch.cuda._is_in_bad_fork():  # one of PRELOADED has touched the GPU: no part could use it
-        raise RuntimeError("a module of benchmarks.gpu.runner.PRELOADED has initialised CUDA before the fork")
     properties = torch.cuda.get_device_properties(run.device)
     run.record(
         device=properties.name,

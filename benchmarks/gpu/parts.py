@@ -5,26 +5,29 @@ from __future__ import annotations
 from benchmarks.gpu.part import Part
 
 SECONDS = 480
-"""Time of the whole run, the sum of the parts' limits."""
+"""Time of the whole run on a GPU, the sum of the parts' limits."""
+
+WITHOUT_GPU = 4
+"""Factor of all limits where the CPU stands for the GPU, also while other work runs beside."""
 
 PARTS = (
     Part("machine", "benchmarks.gpu.machine:machine", 40),  # with the imports of all parts
-    Part("loading", "benchmarks.gpu.loading:loading", 30),
+    Part("loading", "benchmarks.gpu.loading:loading", 25),
     Part("transforms", "benchmarks.gpu.loading:transforms", 10),
     Part("attention", "benchmarks.gpu.attention:attention", 15),
     Part("rounds", "benchmarks.gpu.training:rounds", 40),
-    Part("resume", "benchmarks.gpu.training:resume", 35),
+    Part("resume", "benchmarks.gpu.training:resume", 40),
     Part("precision", "benchmarks.gpu.training:precision", 20),
     Part("exports", "benchmarks.gpu.inference:exports", 20),
-    Part("tensorrt", "benchmarks.gpu.inference:tensorrt", 10),
-    Part("nvimagecodec", "benchmarks.gpu.inference:nvimagecodec", 10),
+    Part("tensorrt", "benchmarks.gpu.inference:tensorrt", 5),
+    Part("nvimagecodec", "benchmarks.gpu.inference:nvimagecodec", 5),
     Part("steps_vit_b", "benchmarks.gpu.speed:steps_vit_b", 15),
     Part("steps_vit_h", "benchmarks.gpu.speed:steps_vit_h", 20),
-    Part("segmentation", "benchmarks.gpu.speed:segmentation", 15),
-    Part("encoding", "benchmarks.gpu.speed:encoding", 30),
-    Part("facmic_round", "benchmarks.gpu.speed:facmic", 15),
-    Part("loading_speed", "benchmarks.gpu.speed:loading", 20),
-    Part("profile", "benchmarks.gpu.profiles:profile", 20),
-    Part("compiled", "benchmarks.gpu.speed:compiled", 75),
+    Part("segmentation", "benchmarks.gpu.speed:segmentation", 10),
+    Part("encoding", "benchmarks.gpu.speed:encoding", 45),
+    Part("facmic_round", "benchmarks.gpu.speed:facmic", 10),
+    Part("loading_speed", "benchmarks.gpu.speed:loading", 25),
+    Part("profile", "benchmarks.gpu.profiles:profile", 15),
+    Part("compiled", "benchmarks.gpu.speed:compiled", 80),
     Part("flex", "benchmarks.gpu.speed:flexible", 40),
 )

@@ -23,7 +23,7 @@ def profile(run: PartRun) -> None:
     from benchmarks.loading import slice_of, write_series
     from fedmed_transforms import load_image
 
-    model, size, batch, slices = (SAM, 96, 1, 4) if run.small else ("vit_b", 1024, 4, 100)
+    model, size, batch, slices = (SAM, 96, 1, 4) if run.small else ("vit_b", 1024, 4, 60)
     network = sam_step.build("bfloat16", model, size, run.device)
     optimizer = torch.optim.Adam([value for value in network.parameters() if value.requires_grad], lr=1e-4)
     image = torch.rand(batch, 3, size, size, device=run.device)

@@ -22,13 +22,16 @@ class Results:
     ----------
     file
         The JSON file.
+    gpu
+        Whether the run has a GPU.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, gpu: bool) -> None:
         self.file = file
         self.content: dict[str, Any] = {
             "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
             "commit": commit(),
+            "gpu": gpu,
             "system": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
             "parts": {},
         }

@@ -31,10 +31,16 @@ PRELOADED = [
 ]
 """Modules that the parts' processes share; one that is missing fails in the part that needs it."""
 
+END_SECONDS = 2
+"""Time in which a process may end by itself."""
+
+FIRST_SECONDS = 90
+"""Time for the imports, once."""
+
 RESULTS, LOG = "gpu.json", "gpu.log"
 
 
-def run_parts(parts: Sequence[Part], folder: Path, seconds: float) -> Results:
+def run_parts(parts: Sequence[Part], folder: Path, seconds: float, without_gpu: float = 1) -> Results:
     """Runs parts in order.
 
     Parameters
@@ -45,38 +51,66 @@ def run_parts(parts: Sequence[Part], folder: Path, seconds: float) -> Results:
         Gets :data:`RESULTS`, written again after every figure, and :data:`LOG`, what the parts print.
     seconds
         Time for all parts; those that do not begin within it are skipped.
+    without_gpu
+        Factor of all times where there is no GPU.
     """
-    context = _prepared()
+    begin = time.monotonic()
+    context, gpu = _prepared()
+    factor = 1 if gpu else without_gpu
+    seconds *= factor
     folder.mkdir(parents=True, exist_ok=True)
-    results, log = Results(folder / RESULTS), folder / LOG
+    results, log = Results(folder / RESULTS, gpu), folder / LOG
     log.write_text("")
-    end = time.monotonic() + seconds
+    end = begin + seconds
     for part in parts:
         left = end - time.monotonic()
         if left < 1:
             results.end(part.name, "skipped", f"the {seconds:.0f} s of the run were over", 0)
             continue
         started = time.monotonic()
-        status, reason = _run(context, part, min(part.seconds, left), results, log)
+        status, reason = _run(context, part, min(factor * part.seconds, left), results, log)
         results.end(part.name, status, reason, time.monotonic() - started)
         print(results.line(part.name), flush=True)
     return results
 
 
-def _prepared() -> Any:
-    """Starts the process of which the parts' processes are copies.
+def _prepared() -> tuple[Any, bool]:
+    """Starts the process of which the parts' processes are copies; also tells whether there is a GPU.
 
-    It computes nothing in threads, which its copies would wait for, and looks for a GPU without touching it.
+    It computes nothing in threads, which its copies would wait for, and looks for a GPU without touching it. If an
+    imported package touches it all the same, its copies cannot use the GPU, and every part imports for itself.
     """
     kept = os.environ.get("OMP_NUM_THREADS")
     os.environ.update(OMP_NUM_THREADS="1", PYTORCH_NVML_BASED_CUDA_CHECK="1")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
+    copies = multiprocessing.get_context("forkserver")
+    copies.set_forkserver_preload(PRELOADED)
     forkserver.ensure_running()
     del os.environ["OMP_NUM_THREADS"]
     if kept is not None:
         os.environ["OMP_NUM_THREADS"] = kept
-    return context
+    usable = _usable(copies)
+    return (copies, usable == "yes") if usable != "no" else (multiprocessing.get_context("spawn"), True)
+
+
+def _usable(context: Any) -> str:
+    """Tells whether a process of a context can use the GPU: ``yes``, ``no``, or ``none`` without a GPU."""
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_try_gpu, args=(sender,))
+    process.start()
+    answer = receiver.recv() if receiver.poll(FIRST_SECONDS) else "no"
+    process.kill()
+    process.join()
+    return str(answer)
+
+
+def _try_gpu(sender: Connection) -> None:
+    import torch
+
+    try:
+        sender.send("yes" if torch.cuda.is_available() and torch.ones(1, device="cuda").item() == 1 else "none")
+    except RuntimeError as error:
+        print(f"no copy of a process can use the GPU: {error}", file=sys.stderr)
+        sender.send("no")
 
 
 def _run(context: Any, part: Part, seconds: float, results: Results, log: Path) -> tuple[str, str]:
@@ -86,7 +120,9 @@ def _run(context: Any, part: Part, seconds: float, results: Results, log: Path) 
     process.start()
     sender.close()
     try:
-        return _listen(receiver, seconds, part, results)
+        ended = _listen(receiver, seconds, part, results)
+        process.join(END_SECONDS if ended[0] in ("passed", "skipped", "failed") else 0)
+        return ended
     finally:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)  # with the programs that it started
