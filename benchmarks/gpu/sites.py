@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,9 @@ SLICES = {
     "channels": {"organ": [1]}, "patient_pattern": "^([a-z]+-[0-9]+)", "image_size": 64, "normalize": False,
     "batch_size": 4,
 }  # fmt: skip
+
+EQUAL_BITS = {"initialize": ["$monai.utils.set_determinism(seed=@seed, use_deterministic_algorithms=True)"]}
+"""The overlay of docs/federation.md."""
 
 METHODS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "FACMIC": ("facmic_classification", "", PICTURES),
@@ -77,9 +81,15 @@ def make_site(name: str, folder: Path, place: str, device: torch.device, **setti
     return site
 
 
-def federation(name: str, folder: Path, place: str, device: torch.device) -> Path:
-    """Runs two rounds of a method with two sites and an unseen one; returns the folder of the run."""
+def federation(name: str, folder: Path, place: str, device: torch.device, equal_bits: bool) -> Path:
+    """Runs two rounds of a method with two sites and an unseen one; returns the folder of the run.
+
+    With `equal_bits` torch is asked for kernels with equal bits, as docs/federation.md says.
+    """
     from monai.bundle import create_workflow
+
+    overlay = folder / "equal_bits.json"
+    overlay.write_text(json.dumps(EQUAL_BITS))
 
     bundle, _, own = METHODS[name]
     root, method = BUNDLES / bundle, bundle.partition("_")[0]
@@ -90,6 +100,7 @@ def federation(name: str, folder: Path, place: str, device: torch.device) -> Pat
         config_file=str(root / "configs" / "federated.json"), bundle_root=str(root),
         dataset_dir=str(images(bundle, folder)), sites=["hillside", "riverbend"], unseen_site="unseen", rounds=2,
         output_dir=str(folder / place), device=str(device), **({"recipe": recipe} if recipe else {}),
+        train_config=["configs/train.json", *([str(overlay)] if equal_bits else [])],
         **{method: {**network, "weights": None, "learning_rate": 1e-3, **target}},
     ).run()  # fmt: skip
     return folder / place
