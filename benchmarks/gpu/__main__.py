@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks.gpu.parts import PARTS, SECONDS, WITHOUT_GPU
+from benchmarks.gpu.order import PARTS, SECONDS, WITHOUT_GPU
 from benchmarks.gpu.runner import run_parts
 
 

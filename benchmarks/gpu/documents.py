@@ -23,14 +23,17 @@ NOT_RUN = (
     "with the CPU in the\nGPU's place. `make gpu` runs and measures everything on a GPU"
 )
 
+FASTER = "{bfloat16_times_faster} times faster ({bfloat16_seconds} s), {bfloat16_share_of_memory} of the memory"
+
 ROWS = (
     ("a FedMSA step, vit_b, 4 images of 1024 pixels, bfloat16, against segment_anything's attention in float32",
-     "steps_vit_b", "{bfloat16_times_faster} times faster ({bfloat16_seconds} s), {bfloat16_share_of_memory} of the memory"),
-    ("the same with our attention in float32", "steps_vit_b", "{ours_times_faster} times faster, {ours_share_of_memory} of the memory"),
+     "steps_vit_b", FASTER),
+    ("the same with our attention in float32", "steps_vit_b",
+     "{ours_times_faster} times faster, {ours_share_of_memory} of the memory"),
     ("the same in bfloat16 with torch.compile", "compiled", "{compiled_seconds} s, {compiled_peak_gb} GB"),
     ("the same in bfloat16 with FlexAttention", "flex", "{flex_seconds} s, {flex_peak_gb} GB"),
     ("a FedMSA step, vit_h, 1 image of 1024 pixels, bfloat16, against segment_anything's attention in float32",
-     "steps_vit_h", "{bfloat16_times_faster} times faster ({bfloat16_seconds} s), {bfloat16_share_of_memory} of the memory"),
+     "steps_vit_h", FASTER),
     ("SAM's inference, slices a second, against segment_anything's predictor", "segmentation",
      "{times_faster:.2f} times as many, {share_of_memory:.2f} of the memory"),
     ("pictures a second from files to features of ViT-B-32, against open_clip's parts", "encoding",
@@ -64,8 +67,9 @@ def section(run: dict[str, Any] | None, every_part: bool) -> str:
     if run is None:
         return f"{NOT_RUN} ({'see above' if every_part else '[how](docs/performance.md#on-a-gpu)'})."
     machine = run["parts"]["machine"]["figures"]
-    text = [f"Measured on {run['date']} with one {machine['device']} ({run['system']}, torch {machine['torch']}, commit "
-            f"{run['commit']}):", "", "| what | measured |", "|---|---|", *_rows(run)]  # fmt: skip
+    place = f"{run['system']}, torch {machine['torch']}, commit {run['commit']}"
+    text = [f"Measured on {run['date']} with one {machine['device']} ({place}):", ""]
+    text += ["| what | measured |", "|---|---|", *_rows(run)]
     if every_part:
         text += ["", "| part | ended | why |", "|---|---|---|"]
         text += [f"| {name} | {part['status']}, {part['seconds']} s | {_cell(part['reason'])} |"

@@ -25,9 +25,10 @@ from benchmarks.gpu.part import Part, PartRun, SkippedPart
 from benchmarks.gpu.results import Results
 
 PRELOADED = [
-    *("torch", "numpy", "monai", "monai.bundle", "monai.engines", "open_clip", "segment_anything", "pydicom", "nibabel"),
-    *("imagecodecs", "peft", "fedmed_transforms", "fedmed_networks", "fedmed_workflows", "pytest", "scipy.ndimage"),
-    *("fedmed_workflows.federation.federation", "fedmed_networks.sam.fedmsa", "fedmed_networks.clip.facmic"),
+    *("torch", "numpy", "scipy.ndimage", "pytest", "monai", "monai.bundle", "monai.engines", "open_clip", "peft"),
+    *("segment_anything", "pydicom", "nibabel", "imagecodecs", "fedmed_transforms", "fedmed_networks"),
+    *("fedmed_workflows", "fedmed_workflows.federation.federation", "fedmed_networks.sam.fedmsa"),
+    "fedmed_networks.clip.facmic",
 ]
 """Modules that the parts' processes share; one that is missing fails in the part that needs it."""
 

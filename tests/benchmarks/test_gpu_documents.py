@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks.gpu.documents import DOCUMENTS, ROWS, newest, section, updated
-from benchmarks.gpu.parts import PARTS
+from benchmarks.gpu.order import PARTS
 from benchmarks.gpu.results import ROOT
 
 RUNS = ROOT / "docs" / "results" / "gpu"
@@ -25,7 +25,8 @@ FIGURES: dict[str, dict[str, Any]] = {
 
 def run_of(date: str, gpu: bool = True) -> dict[str, Any]:
     """The content of a gpu.json: some parts passed, one was over its time, the others were not run."""
-    parts = {name: {"status": "passed", "reason": "", "seconds": 1.0, "figures": found} for name, found in FIGURES.items()}
+    passed = {"status": "passed", "reason": "", "seconds": 1.0}
+    parts: dict[str, Any] = {name: {**passed, "figures": found} for name, found in FIGURES.items()}
     parts["encoding"] = {"status": "over time", "reason": "not done after 45 s", "seconds": 45.0, "figures": {}}
     return {"date": date, "commit": "abc1234", "gpu": gpu, "system": "Linux x86_64, 16 cores", "parts": parts}
 
@@ -47,7 +48,8 @@ def test_figures_carry_date_machine_and_what_was_not_measured(tmp_path: Path) ->
     for date in ("2026-12-05", "2026-12-07", "2026-12-06"):
         (tmp_path / f"{date}.json").write_text(json.dumps(run_of(date)))
     text = section(newest(tmp_path), every_part=True)
-    assert text.startswith("Measured on 2026-12-07 with one NVIDIA H200 (Linux x86_64, 16 cores, torch 2.11.0, commit abc1234)")
+    place = "Linux x86_64, 16 cores, torch 2.11.0, commit abc1234"
+    assert text.startswith(f"Measured on 2026-12-07 with one NVIDIA H200 ({place}):")
     assert "4.2 times faster (0.21 s), 0.19 of the memory |" in text and "7.5 times faster, JPEG-LS 9.1 times |" in text
     assert "| over time: not done after 45 s |" in text and "| not run |" in text
     assert "| encoding | over time, 45.0 s | not done after 45 s |" in text

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks.gpu.order import PARTS, SECONDS
 from benchmarks.gpu.part import Part
-from benchmarks.gpu.parts import PARTS, SECONDS
 from benchmarks.gpu.results import ROOT
 from benchmarks.gpu.runner import run_parts
 

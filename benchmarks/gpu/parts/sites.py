@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 
-BUNDLES = Path(__file__).parents[2] / "bundles"
+from benchmarks.gpu.results import ROOT
+
+BUNDLES = ROOT / "bundles"
 
 CLIP = {
     "embed_dim": 32,

@@ -10,7 +10,7 @@ from torch.profiler import ProfilerActivity
 
 from benchmarks import sam_step
 from benchmarks.gpu.part import PartRun
-from benchmarks.gpu.sites import SAM
+from benchmarks.gpu.parts.sites import SAM
 
 ROWS = 20
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from benchmarks.gpu.part import PartRun, SkippedPart, expect
-from benchmarks.gpu.sites import CLIP, SAM
+from benchmarks.gpu.parts.sites import CLIP, SAM
 
 TOLERANCE = 1e-3
 """Of the logits of an exported network on the device, against PyTorch's on the CPU, relative to the largest."""
@@ -103,9 +103,10 @@ def tensorrt(run: PartRun) -> None:
     with torch.no_grad():
         expected = network(pictures)
         _to_onnx(network, pictures, run.folder / "network.onnx")
-    provider = ("TensorrtExecutionProvider", {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(run.folder)})
+    cache = {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(run.folder)}
+    providers = [("TensorrtExecutionProvider", cache), "CUDAExecutionProvider"]
     try:
-        exported = OnnxNetwork(run.folder / "network.onnx", names, side, run.device, [provider, "CUDAExecutionProvider"])
+        exported = OnnxNetwork(run.folder / "network.onnx", names, side, run.device, providers)
     except ValueError as error:  # the provider is listed, its library is missing
         raise SkippedPart(str(error).partition(": ")[2]) from error
     difference = _relative(exported(pictures.to(run.device)).cpu(), expected)

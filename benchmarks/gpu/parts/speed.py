@@ -19,7 +19,7 @@ import torch
 
 from benchmarks import facmic_round, sam_inference, sam_step
 from benchmarks.gpu.part import PartRun, expect
-from benchmarks.gpu.sites import CLIP, SAM
+from benchmarks.gpu.parts.sites import CLIP, SAM
 
 
 def steps_vit_b(run: PartRun) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import torch
 
 from benchmarks.gpu.part import PartRun, expect
+from benchmarks.gpu.results import ROOT
 
-TESTS = Path(__file__).parents[2] / "tests" / "transforms"
+TESTS = ROOT / "tests" / "transforms"
 
 SMALL = ("dicom/test_transfer_syntaxes.py", "loading/test_load.py")
 """Test files whose images the run without a GPU loads."""
@@ -20,6 +20,9 @@ SMALL = ("dicom/test_transfer_syntaxes.py", "loading/test_load.py")
 ALL = (*SMALL, "loading/test_shipped_nifti.py", "dicom/test_shipped_dicom.py", "dicom/test_pixel_meaning.py",
        "dicom/test_multiframe.py", "dicom/test_upload.py", "cases")  # fmt: skip
 """Test files and folders whose images load onto the GPU: every transfer syntax, every NIfTI, every odd file."""
+
+OPTIONS = ("-q", "--no-header", "-p", "no:cacheprovider", "-p", "no:xdist")
+"""Of pytest, which runs here and leaves nothing."""
 
 EXACT = 2**24
 """Whole numbers up to this come from no float arithmetic that could round."""
@@ -32,8 +35,7 @@ def loading(run: PartRun) -> None:
     files = [str(TESTS / name) for name in (SMALL if run.small else ALL) if (TESTS / name).exists()]
     compared = Compared(run.device)
     with compared.watching():
-        arguments = [*files, "-q", "--no-header", "-p", "no:cacheprovider", "-p", "no:xdist", f"--basetemp={run.folder}"]
-        status = pytest.main(arguments)
+        status = pytest.main([*files, *OPTIONS, f"--basetemp={run.folder / 'tests'}"])
     run.record(**compared.figures)
     expect(status == 0, f"tests of loading ended with status {int(status)}; the log names them")
     expect(compared.figures["images"] > 30, f"{compared.figures['images']} images were loaded, expected many")
