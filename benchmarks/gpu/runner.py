@@ -35,7 +35,7 @@ PRELOADED = [
 END_SECONDS = 2
 """Time in which a process may end by itself."""
 
-FIRST_SECONDS = 90
+FIRST_SECONDS = 150
 """Time for the imports, once."""
 
 RESULTS, LOG = "gpu.json", "gpu.log"

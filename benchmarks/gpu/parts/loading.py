@@ -33,7 +33,7 @@ def loading(run: PartRun) -> None:
     import pytest
 
     files = [str(TESTS / name) for name in (SMALL if run.small else ALL) if (TESTS / name).exists()]
-    compared = Compared(run.device)
+    compared = Compared(run)
     with compared.watching():
         status = pytest.main([*files, *OPTIONS, f"--basetemp={run.folder / 'tests'}"])
     run.record(**compared.figures)
@@ -42,17 +42,13 @@ def loading(run: PartRun) -> None:
 
 
 class Compared:
-    """Compares each loaded image with the same image on a device.
+    """Compares each loaded image with the same image on the device of a part.
 
-    Parameters
-    ----------
-    device
-        The device. For the CPU, the way of other devices through
-        :func:`fedmed_transforms.dicom.pixels.voxels.fill_on_device` is taken there.
+    On the CPU, the way of other devices through :func:`fedmed_transforms.dicom.pixels.voxels.fill_on_device` is taken.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+    def __init__(self, run: PartRun) -> None:
+        self.run, self.device = run, run.device
         self.figures = {"images": 0, "refusals": 0, "of_equal_bits": 0, "largest_ulp": 0}
 
     @contextlib.contextmanager
@@ -82,6 +78,8 @@ class Compared:
         expect(here.shape == there.shape, f"shapes {tuple(here.shape)} and {tuple(there.shape)}")
         distance = ulps(here, there)
         self.figures["images"] += 1
+        if self.figures["images"] % 50 == 0:
+            self.run.record(**self.figures)
         self.figures["of_equal_bits"] += int(distance == 0)
         self.figures["largest_ulp"] = max(self.figures["largest_ulp"], distance)
         whole = bool(((here == here.round()) & (here.abs() <= EXACT)).all())

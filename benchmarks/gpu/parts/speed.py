@@ -99,7 +99,7 @@ def encoding(run: PartRun) -> None:
 
     The loop of open_clip: its preprocessing in a DataLoader with a worker for each core, and encode_image.
     """
-    name, side, counts = (CLIP, 32, (64,)) if run.small else ("ViT-B-32-quickgelu", 224, (2000, 10000))
+    name, side, counts = (CLIP, 32, (64,)) if run.small else ("ViT-B-32-quickgelu", 224, (1000, 10000))
     files = _pictures(run.folder, max(counts), side)
     from fedmed_networks import ZeroShotCLIP
 
