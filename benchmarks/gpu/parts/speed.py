@@ -22,6 +22,10 @@ from benchmarks.gpu.part import PartRun, expect
 from benchmarks.gpu.parts.sites import CLIP, SAM
 
 
+WORKERS = 8
+"""Processes that read pictures for open_clip; this project reads with one thread."""
+
+
 def steps_vit_b(run: PartRun) -> None:
     """Measures steps of FedMSA vit_b at 1024 pixels, four images, in float32 and bfloat16."""
     _steps(run, "vit_b", 4, ["plain", "ours", "bfloat16"], 16)
@@ -97,7 +101,7 @@ def facmic(run: PartRun) -> None:
 def encoding(run: PartRun) -> None:
     """Measures pictures a second from files to CLIP's features, beside a loop of open_clip's own parts.
 
-    The loop of open_clip: its preprocessing in a DataLoader with a worker for each core, and encode_image.
+    The loop of open_clip: its preprocessing in a DataLoader with WORKERS processes, and its image encoder.
     """
     name, side, counts = (CLIP, 32, (64,)) if run.small else ("ViT-B-32-quickgelu", 224, (1000, 10000))
     files = _pictures(run.folder, max(counts), side)
@@ -157,8 +161,8 @@ def _open_clip(files: list[Path], visual: Any, side: int, device: torch.device) 
             with Image.open(files[index]) as picture:
                 return transform(picture)
 
-    workers = 0 if device.type == "cpu" else len(os.sched_getaffinity(0))
-    loader = DataLoader(Pictures(), batch_size=256, num_workers=workers, pin_memory=device.type == "cuda")
+    workers = 0 if device.type == "cpu" else WORKERS
+    loader = DataLoader(Pictures(), batch_size=64, num_workers=workers, pin_memory=device.type == "cuda")
     with torch.no_grad():
         return torch.cat([visual(batch.to(device, non_blocking=True)).float().cpu() for batch in loader])
 
