@@ -33,6 +33,10 @@ RESAMPLED = "resampled"
 SOURCE_FILES = "source_files"
 """Entry of an image's metadata with the paths of the voxels' DICOM files as JSON; empty for a zip."""
 
+SOURCE_FRAMES = "source_frames"
+"""Entry of an image's metadata with the numbers of the voxels' frames, from 1, by SOPInstanceUID as JSON, for files of
+which not all frames are the voxels'; empty where all are."""
+
 FULL_SCALE = "full_scale"
 """Entry of an image's metadata with the largest value of its file format, set by readers of pictures."""
 
@@ -84,6 +88,13 @@ def source_files(image: torch.Tensor) -> list[Path]:
     """Lists the DICOM files of an image's voxels, bottom slice first; an empty list if the files are unknown."""
     text = image.meta.get(SOURCE_FILES) if isinstance(image, MetaTensor) else None
     return [Path(name) for name in json.loads(text)] if text else []
+
+
+def source_frames(image: torch.Tensor) -> dict[str, list[int]]:
+    """Returns the numbers of an image's frames, from 1, by SOPInstanceUID, for files of which not all are the image's.
+    """
+    text = image.meta.get(SOURCE_FRAMES) if isinstance(image, MetaTensor) else None
+    return dict(json.loads(text)) if text else {}
 
 
 def required(image: torch.Tensor, keyword: str, purpose: str) -> str:

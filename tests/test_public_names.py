@@ -34,15 +34,15 @@ FACES = {
     """,
     "fedmed_workflows": """
         AdaptationInferer AdversarialInferer ClassificationFiles ClassificationMetrics ClassificationSite
-        ClassificationSites Comparison continued_network ContrastiveLoss EncodedDataset EncryptedAggregate
-        EncryptedSite FAACLIPLoss FACMICLoss FeatureInferer Federation FederationController FedProx GaussianUpdate
-        IdentifierCheck ImageDataset ImageStatistics LastAggregate LMMDLoss LossWatch MOON NamedCheckpointLoader
-        PairedLoader PairInferer PairLoss PooledInferer Preparation prepare_paired_batch Production
-        ProductionStatistics RefusedStudies RejoiningSites RestartingLauncher ScoreFile SegmentationFiles
-        SegmentationMetrics SegmentationSite SegmentationSites SimulatedStatistics SiteAlgo SiteExecutor
-        SiteStatisticsExecutor SliceDataset SlicewiseInferer SmallCounts SmoothedFocalLoss StageSeconds
-        StoredResults StudyDataset StudyEvaluator StudyEvents StudyLedger target_dataset TargetPreparation
-        trainable_parameters Update Watch watch_source WatchEvaluator
+        check_settings ClassificationSites Comparison continued_network ContrastiveLoss EncodedDataset
+        EncryptedAggregate EncryptedSite FAACLIPLoss FACMICLoss FeatureInferer Federation FederationController
+        FedProx GaussianUpdate IdentifierCheck ImageDataset ImageStatistics LastAggregate LMMDLoss LossWatch
+        MOON NamedCheckpointLoader PairedLoader PairInferer PairLoss PooledInferer Preparation
+        prepare_paired_batch Production ProductionStatistics RefusedStudies RejoiningSites RestartingLauncher
+        ScoreFile SegmentationFiles SegmentationMetrics SegmentationSite SegmentationSites SimulatedStatistics
+        SiteAlgo SiteExecutor SiteStatisticsExecutor SliceDataset SlicewiseInferer SmallCounts SmoothedFocalLoss
+        StageSeconds StoredResults StudyDataset StudyEvaluator StudyEvents StudyLedger target_dataset
+        TargetPreparation trainable_parameters Update Watch watch_source WatchEvaluator
     """,
     "fedmed_workflows.aggregation": """
         Aggregated Aggregation Before FedAdam FedAvg FedAvgM FedBN FedYogi Krum Median TrimmedMean

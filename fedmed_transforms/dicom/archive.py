@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from fedmed_transforms.dicom.header_index import PREAMBLE, is_dicom_content
+from fedmed_transforms.dicom.headers.file_start import START, is_dicom_content
 
 LARGEST_CONTENT = 2**33
 """Bytes that all DICOM files of a zip may hold together."""
@@ -64,7 +64,7 @@ def _may_be_image(entry: zipfile.ZipInfo) -> bool:
 def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, left: int) -> bytes:
     """Reads the bytes of an entry; empty if it is no DICOM file."""
     with archive.open(entry) as member:
-        start = member.read(PREAMBLE)
+        start = member.read(START)
         if not is_dicom_content(start):
             return b""
         if entry.file_size > left or entry.file_size > LARGEST_RATIO * max(1, entry.compress_size):

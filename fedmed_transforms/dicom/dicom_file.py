@@ -21,8 +21,9 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from fedmed_transforms.dicom.damage import Damaged, check_elements, drop_torn, error_text
+from fedmed_transforms.dicom.damage import Damaged, drop_torn, error_text
 from fedmed_transforms.dicom.header_index import PREAMBLE, index_header, tags_of
+from fedmed_transforms.dicom.headers.decimal_commas import check_or_mend
 
 Source: TypeAlias = Path | bytes
 """A file's path, or its content."""
@@ -53,7 +54,10 @@ FOR_PIXELS = (
     *("DoubleFloatPixelPaddingValue", "DoubleFloatPixelPaddingRangeLimit"),
 )
 
-ALWAYS = tags_of([*NEEDED, *DESCRIPTIONS, *FOR_PIXELS])
+PATIENT = ("PatientID", "PatientName", "PatientBirthDate", "AccessionNumber")
+"""Elements that only tell whether the files of a series are of one patient and one request."""
+
+ALWAYS = tags_of([*NEEDED, *DESCRIPTIONS, *FOR_PIXELS, *PATIENT])
 """The tags that are read from every header."""
 
 HEADER_PEEK = 2**15
@@ -141,7 +145,7 @@ def read_dicom_file(source: Source, name: str, wanted: frozenset[int] | None = N
                 raise Damaged("neither a SOP class nor an image in it")
             pixels = _find_pixels(file, header)
         if pixels[0] or "DirectoryRecordSequence" in header:
-            check_elements(header, NEEDED)
+            check_or_mend(header, NEEDED)
             drop_torn(header, DESCRIPTIONS)
     except Exception as error:  # the parser raises a dozen kinds; the cause is the file
         raise ValueError(f"{name}: expected a DICOM file, found {error_text(error)}") from error
@@ -152,7 +156,7 @@ def _parse(file: BinaryIO, start: bytes, name: str, wanted: frozenset[int] | Non
     """Reads the header, with pydicom where the index is not enough, and moves the file to the pixels' element.
     """
     found = index_header(start, wanted | ALWAYS) if wanted is not None else None
-    if found is not None and not str(found[0].get("PhotometricInterpretation", "")).startswith("PALETTE"):
+    if found is not None and not str(found[0].get("PhotometricInterpretation", "PALETTE")).startswith("PALETTE"):
         file.seek(found[1])
         return found[0]
     file.seek(0)

@@ -61,7 +61,7 @@ def index_header(content: bytes, wanted: frozenset[int]) -> tuple[Dataset, int] 
         None where pydicom has to parse the file: another encoding, a wanted sequence, a palette, pixels that do not
         begin within the content, or anything that does not follow the standard to the letter.
     """
-    if not is_dicom_content(content):
+    if not has_preamble(content):
         return None
     try:
         elements, syntax, position = {}, "", PREAMBLE
@@ -90,8 +90,8 @@ def index_header(content: bytes, wanted: frozenset[int]) -> tuple[Dataset, int] 
     return header, position
 
 
-def is_dicom_content(start: bytes) -> bool:
-    """Checks whether the first 132 bytes of a file, or more, are those of a DICOM file."""
+def has_preamble(start: bytes) -> bool:
+    """Checks whether the first 132 bytes of a file, or more, have the preamble and the magic bytes of DICOM."""
     return start[PREAMBLE - 4 : PREAMBLE] == b"DICM"
 
 

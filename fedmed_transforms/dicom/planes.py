@@ -25,7 +25,14 @@ MOST_FRAMES = 100_000
 """Frames that a file may have; the planes of all of them are in memory at once."""
 
 UNIT_TOLERANCE = 1e-3
-"""Largest deviation of direction cosines from unit length and from a right angle, as scanners round them."""
+"""Largest scalar product of two directions of unit length, as scanners round them."""
+
+LENGTH_TOLERANCE = 1e-2
+"""Largest deviation of direction cosines from unit length.
+
+Rounding to two decimals changes each cosine by at most 0.005, and the length by at most 0.005 times the sum of the
+magnitudes of the three cosines, so by at most 0.0087. The length is made 1; the directions keep their angle.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,6 +194,8 @@ def _vector(numbers: list[float], count: int, keyword: str) -> Vector | None:
 
 def _unit(directions: Vector) -> Vector:
     lengths = np.linalg.norm(directions, axis=1)
-    if (abs(lengths - 1) > UNIT_TOLERANCE).any() or abs(directions[0] @ directions[1]) > UNIT_TOLERANCE:
-        raise Damaged(f"ImageOrientationPatient {directions.ravel().tolist()}, expected two perpendicular unit vectors")
-    return directions / lengths[:, None]
+    if (abs(lengths - 1) <= LENGTH_TOLERANCE).all():
+        unit = directions / lengths[:, None]
+        if abs(unit[0] @ unit[1]) <= UNIT_TOLERANCE:
+            return unit
+    raise Damaged(f"ImageOrientationPatient {directions.ravel().tolist()}, expected two perpendicular unit vectors")

@@ -19,6 +19,9 @@ CHOICES = {
 }
 """The values that each rule may have; the first is the default."""
 
+VOLUMES = ("refuse", "first", "channels")
+"""The values of the rule `volume` besides the number of a volume."""
+
 
 @dataclass(frozen=True)
 class SeriesRules:
@@ -36,6 +39,10 @@ class SeriesRules:
         Slices of several orientations: ``"refuse"``, or take the ``"largest"`` group of one orientation.
     duplicates
         Slices at the same position: ``"refuse"``, or ``"drop"`` all but the first of those with the same pixels.
+    volume
+        Several volumes in one series or file (time points, echoes, b-values, acquisitions, magnitude and phase, the
+        pictures of a cine): ``"refuse"``, take the ``"first"`` or that of a number from 0, or make each of them a
+        channel with ``"channels"``. They are in the order of the element that tells them apart, which the error names.
     uneven
         Missing or unevenly spaced slices: ``"refuse"``, or ``"resample"`` linearly at the smallest distance found.
     tilt
@@ -63,6 +70,7 @@ class SeriesRules:
     localisers: str = "refuse"
     orientations: str = "refuse"
     duplicates: str = "refuse"
+    volume: str | int = "refuse"
     uneven: str = "refuse"
     tilt: str = "refuse"
     padding: str = "lowest"
@@ -79,6 +87,7 @@ class SeriesRules:
             and all(isinstance(value, (int, float)) and 0 < value < 1e6 for value in spacing)
         ):
             raise ValueError(f"assume_spacing: expected millimetres along x, y and z, found {spacing!r}")
+        _check_volume(self.volume)
         _check_series(self.series)
 
     @classmethod
@@ -95,6 +104,11 @@ class SeriesRules:
         if unknown:
             raise ValueError(f"expected the rules {', '.join(known)}, found {', '.join(unknown)}")
         return cls(**rules)
+
+
+def _check_volume(volume: Any) -> None:
+    if volume not in VOLUMES and (not isinstance(volume, int) or isinstance(volume, bool) or volume < 0):
+        raise ValueError(f"volume: expected one of {', '.join(VOLUMES)} or a number from 0, found {volume!r}")
 
 
 def _check_series(series: Any) -> None:

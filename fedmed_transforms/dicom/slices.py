@@ -18,6 +18,9 @@ from fedmed_transforms.dicom.planes import (
     readable_plane,
 )
 
+SMALLEST, LARGEST = 2.0**-100, 2.0**90
+"""Smallest and largest slope: with words of 32 bits, values are within float32's range and not rounded to zero."""
+
 
 @dataclass(frozen=True, eq=False)
 class Slice(FramePlane):
@@ -62,23 +65,46 @@ def read_slices(file: DicomFile) -> list[Slice]:
 
 
 def _slice(file: DicomFile, index: int, frame: FrameElements, plane: FramePlane) -> Slice:
-    slope = frame.numbers("PixelValueTransformationSequence", "RescaleSlope")
-    slope = slope or decimals_of(file.header, "DoseGridScaling")
-    intercept = frame.numbers("PixelValueTransformationSequence", "RescaleIntercept")
+    try:
+        slope, intercept = _scale(file, frame)
+    except Damaged as error:
+        raise Damaged(f"in frame {index + 1} {error}" if file.frames > 1 else str(error)) from error
     number = decimals_of(file.header, "InstanceNumber")
     return Slice(
         **vars(plane),
         file=file,
         frame=index,
         number=index if file.frames > 1 else int(number[0]) if number else 0,
-        slope=_number(slope, 1.0, "RescaleSlope"),
-        intercept=_number(intercept, 0.0, "RescaleIntercept"),
+        slope=slope,
+        intercept=intercept,
     )
+
+
+def _scale(file: DicomFile, frame: FrameElements) -> tuple[float, float]:
+    """Reads slope and intercept; 1 and 0 where they are absent or empty.
+
+    Source: DICOM PS3.3, C.7.6.16.2.9 (pixel value transformation), C.8.8.3.2 (dose grid scaling).
+
+    Raises
+    ------
+    Damaged
+        A number scales no stored value to a value that float32 holds: a slope of 0 gives all pixels one value.
+    """
+    slope, keyword = frame.numbers("PixelValueTransformationSequence", "RescaleSlope"), "RescaleSlope"
+    if not slope:
+        slope, keyword = decimals_of(file.header, "DoseGridScaling"), "DoseGridScaling"
+    intercept = frame.numbers("PixelValueTransformationSequence", "RescaleIntercept")
+    scale = _number(slope, 1.0, keyword), _number(intercept, 0.0, "RescaleIntercept")
+    if not SMALLEST <= abs(scale[0]) <= LARGEST:
+        raise Damaged(f"{keyword} {scale[0]:g}, expected a number that scales pixels")
+    if abs(scale[1]) > LARGEST:
+        raise Damaged(f"RescaleIntercept {scale[1]:g}, expected a number that shifts pixels")
+    return scale
 
 
 def _number(numbers: list[float], otherwise: float, keyword: str) -> float:
     if not numbers:
         return otherwise
-    if not np.isfinite(numbers[0]):
-        raise Damaged(f"{keyword} {numbers[0]}, expected a finite number")
+    if len(numbers) > 1 or not np.isfinite(numbers[0]):
+        raise Damaged(f"{keyword} {numbers[0]:g} of {len(numbers)} values, expected one finite number")
     return numbers[0]

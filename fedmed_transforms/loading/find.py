@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pydicom
+from pydicom.dataset import Dataset
 
+from fedmed_transforms.dicom.dicom_file import frame_count
+from fedmed_transforms.dicom.folder.passed_over import accompanying_series
 from fedmed_transforms.dicom.series import DICOM_SUFFIXES, is_dicom
 from fedmed_transforms.loading.nifti import NIFTI_SUFFIXES
 from fedmed_transforms.loading.picture_files import PICTURE_SUFFIXES
@@ -66,16 +69,32 @@ def _is_voxel_file(path: Path) -> bool:
 
 
 def _is_series(folder: Path) -> bool:
-    """Checks whether a folder holds DICOM files of one series and nothing else."""
+    """Checks whether a folder holds DICOM files of one series, and besides only what accompanies it.
+
+    A single image is a series only where nothing lies beside it: else each file may be an image of its own.
+    """
     files = [path for path in folder.iterdir() if not is_ignored(path)]
     if not files or not all(path.is_file() and is_dicom(path) for path in files):
         return False
-    return len({_series_uid(path) for path in files}) == 1
+    groups: dict[str, list[Dataset]] = {}
+    for path in files:
+        header = _read_header(path)
+        groups.setdefault(str(header.get("SeriesInstanceUID", path)), []).append(header)
+    if len(groups) == 1:
+        return True
+    images = {uid: headers for uid, headers in groups.items() if any(header.get("Rows") for header in headers)}
+    left = [images[uid] for uid in images.keys() - accompanying_series(images).keys()]
+    return len(left) == 1 and (len(left[0]) > 1 or frame_count(left[0][0]) > 1)
+
+
+def _read_header(file: Path) -> Dataset:
+    """Reads the elements by which a series is told from what accompanies it."""
+    wanted = ["SeriesInstanceUID", "SOPClassUID", "ImageType", "Rows", "NumberOfFrames"]
+    return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=wanted, force=True)
 
 
 def _series_uid(file: Path) -> str:
-    header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"], force=True)
-    return str(header.get("SeriesInstanceUID", file))
+    return str(_read_header(file).get("SeriesInstanceUID", file))
 
 
 def first_file(path: Path) -> Path:

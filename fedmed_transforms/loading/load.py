@@ -44,6 +44,7 @@ def load_image(path: PathLike | Sequence[PathLike], device: str | torch.device =
     - A folder, DICOMDIR or zip holds one DICOM series, or the rule ``series`` chooses one.
     - The slices of a DICOM series have one orientation and one spacing, with no missing and no duplicate slice, or a
       rule says how to correct them.
+    - A DICOM series or file holds one volume, or the rule ``volume`` chooses one of several or makes them channels.
     - The slices of a DICOM series state position, orientation and pixel spacing, or the rule ``assume_spacing`` does.
     - A NIfTI file has at most four axes longer than 1, real numbers or colours as voxels, and an invertible affine.
 

@@ -10,7 +10,10 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.valuerep import DA, TM
 
+from fedmed_transforms.dicom.dicom_file import PATIENT
 from fedmed_transforms.dicom.geometry.frame_stack import missing_elements
+from fedmed_transforms.dicom.headers.decimal_commas import mend_decimal_commas
+from fedmed_transforms.dicom.headers.same_patient import check_same_patient
 from fedmed_transforms.dicom.planes import FramePlane, frame_elements, read_planes, readable_plane
 from fedmed_transforms.dicom.series import is_dicom
 from fedmed_transforms.dicom.silenced_parsers import silenced_parsers, without_parser_texts
@@ -42,7 +45,7 @@ def read_sources(sources: Sources) -> list[Dataset]:
     ------
     ValueError
         There is no image, a file is no DICOM image, an element is missing that a result refers to, or the images are
-        of several series; the message names the file.
+        of several series or patients; the message names the file.
     """
     given = [sources] if isinstance(sources, (str, Path)) else list(sources)
     with silenced_parsers():
@@ -56,13 +59,30 @@ def read_sources(sources: Sources) -> list[Dataset]:
                     f"{source_name(header, number)}: expected a DICOM image, found no {', '.join(missing)}"
                 )
             _complete(header, source_name(header, number))
-        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "Rows", "Columns"):
-            found = len({header[keyword].value for header in headers})
-            if found > 1:
-                raise ValueError(
-                    f"{source_name(headers[0], 1)}: expected images of one series, found {found} values of {keyword}"
-                )
+        _check_one_series(headers)
     return headers
+
+
+def _check_one_series(headers: list[Dataset]) -> None:
+    """Refuses images of several series or patients, and completes elements that only some images state.
+
+    All images of a series have one patient and one frame of reference (PS3.3, C.7.1.1, C.7.4.1), so that an image that
+    leaves out such an element has the value of the others.
+    """
+    named = [(source_name(header, number), header) for number, header in enumerate(headers, start=1)]
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "Rows", "Columns", FRAME_OF_REFERENCE):
+        found = len({str(value) for header in headers if (value := header.get(keyword)) not in (None, "")})
+        if found > 1:
+            raise ValueError(f"{named[0][0]}: expected images of one series, found {found} values of {keyword}")
+    try:
+        check_same_patient(named)
+    except ValueError as error:
+        raise ValueError(f"{named[0][0]}: {error}") from error
+    for keyword in (*PATIENT, FRAME_OF_REFERENCE):
+        stated = next((header[keyword] for header in headers if header.get(keyword)), None)
+        for header in headers if stated is not None else ():
+            if not header.get(keyword):
+                header[keyword] = stated
 
 
 def _complete(header: Dataset, name: str) -> None:
@@ -102,7 +122,9 @@ def _read(path: Path) -> Dataset:
     if not path.is_file() or not is_dicom(path):
         raise ValueError(f"{path}: expected a DICOM image")
     with without_parser_texts(path, "a DICOM image"):
-        return pydicom.dcmread(path, stop_before_pixels=True)
+        header = pydicom.dcmread(path, stop_before_pixels=True, force=True)  # some archives leave the preamble out
+        mend_decimal_commas(header)
+    return header
 
 
 def source_planes(headers: Sequence[Dataset]) -> list[FramePlane] | None:
@@ -125,7 +147,7 @@ def source_planes(headers: Sequence[Dataset]) -> list[FramePlane] | None:
         with silenced_parsers(), readable_plane(name):
             found = read_planes(frame_elements(header))
         for plane in found:
-            _check_placed(plane, header, name)
+            _check_placed(plane, name)
         planes += found
     unplaced = sum(plane.position is None for plane in planes)
     if not unplaced:
@@ -138,9 +160,8 @@ def source_planes(headers: Sequence[Dataset]) -> list[FramePlane] | None:
     )
 
 
-def _check_placed(plane: FramePlane, header: Dataset, name: str) -> None:
+def _check_placed(plane: FramePlane, name: str) -> None:
     """Refuses a position without the elements that belong to it."""
-    frame_of_reference = [] if header.get(FRAME_OF_REFERENCE) else [FRAME_OF_REFERENCE]
-    missing = missing_elements(plane) + frame_of_reference
+    missing = missing_elements(plane)
     if plane.position is not None and missing:
         raise ValueError(f"{name}: expected {', '.join(missing)} besides ImagePositionPatient, found none")

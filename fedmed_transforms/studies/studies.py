@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 from fedmed_transforms.dicom.series_rules import SeriesRules
 from fedmed_transforms.studies.result_names import name_results
-from fedmed_transforms.studies.series_choice import Instance, Rule, choose_series
+from fedmed_transforms.studies.series_choice import Choice, Instance, Rule, choose_series
 from fedmed_transforms.studies.study_files import StudyFiles, find_study_files
 
 logger = logging.getLogger(__name__)
@@ -83,13 +84,18 @@ def _studies(files: StudyFiles, rule: Rule) -> list[Item]:
     studies: dict[str, list[Instance]] = {}
     for instance in files.instances:
         studies.setdefault(instance.study, []).append(instance)
-    return [_study(uid, studies[uid], rule, files.damaged) for uid in studies]
+    places = {uid: {(it.path.parent, it.series) for it in instances} for uid, instances in studies.items()}
+    shared = {place for place, count in Counter(place for own in places.values() for place in own).items() if count > 1}
+    return [_study(uid, studies[uid], rule, files.damaged, shared) for uid in studies]
 
 
-def _study(uid: str, instances: Sequence[Instance], rule: Rule, damaged: Mapping[Path, str]) -> Item:
+def _study(
+    uid: str, instances: Sequence[Instance], rule: Rule, damaged: Mapping[Path, str], shared: Set[tuple[Path, str]]
+) -> Item:
     try:
         choice = choose_series(instances, rule)
         _check_neighbours(choice.files, damaged)
+        _check_one_study(choice, shared)
     except ValueError as error:
         folder = _common([instance.path for instance in instances])
         return {"path": folder, "study": uid, ERROR: f"{folder}: {error}"}
@@ -106,6 +112,13 @@ def _check_neighbours(files: Sequence[Path], damaged: Mapping[Path, str]) -> Non
     for folder in {path.parent for path in files} if len(files) > 1 else ():
         if folder in damaged:
             raise ValueError(f"expected all slices, found a damaged file beside them: {damaged[folder]}")
+
+
+def _check_one_study(choice: Choice, shared: Set[tuple[Path, str]]) -> None:
+    """Refuses a series that has files of another study beside it: each study would hold a part of the volume."""
+    for file in choice.files:
+        if (file.parent, choice.series) in shared:
+            raise ValueError(f"{file}: expected one StudyInstanceUID in its series, found others beside it")
 
 
 def _common(paths: Sequence[Path]) -> str:

@@ -125,7 +125,7 @@ def _copy_app(folder: Path) -> Path:
 
 def main() -> None:
     """Runs the command."""
-    parser = argparse.ArgumentParser(prog="python -m fedmed_workflows label_server", description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundles", nargs="*", type=Path, help="folders of trained bundles")
     parser.add_argument("--studies", required=True, help="folder of the images, or the URL of a DICOMweb server")
     parser.add_argument("--app", type=Path, default=Path("runs/label"), help="where MONAI Label's application is kept")

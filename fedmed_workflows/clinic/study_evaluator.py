@@ -10,7 +10,7 @@ from ignite.engine import EventEnum, Events
 from monai.engines import SupervisedEvaluator
 
 from fedmed_transforms.studies.studies import ERROR
-from fedmed_workflows.errors import refusal
+from fedmed_workflows.errors import RefusedInputsError, refusal
 
 
 class StudyEvents(EventEnum):  # type: ignore[misc]
@@ -52,8 +52,10 @@ class StudyEvaluator(SupervisedEvaluator):  # type: ignore[misc]
 
     Raises
     ------
-    ValueError
+    RefusedInputsError
         At the end of a run with refused studies; the message has their number and the reason of the first one.
+    ValueError
+        All studies were refused.
     """
 
     def __init__(self, *args: Any, event_names: Sequence[Any] | None = None, **kwargs: Any) -> None:
@@ -70,7 +72,8 @@ class StudyEvaluator(SupervisedEvaluator):  # type: ignore[misc]
     def finish(self) -> None:
         """Raises an error if a study was refused."""
         if self.state.refused:
-            raise ValueError(
+            some = self.state.refused < self.state.iteration
+            raise (RefusedInputsError if some else ValueError)(
                 f"{self.state.refused} of {self.state.iteration} studies and images were refused; the first: "
                 f"{self.state.first_refusal.error}"
             )

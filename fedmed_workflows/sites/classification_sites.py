@@ -171,7 +171,7 @@ class ClassificationSites(FederationSites):
 
     def __init__(
         self,
-        dataset_dir: str,
+        dataset_dir: str | None,
         sites: Sequence[str] | None = None,
         unseen_site: str | None = None,
         class_names: Sequence[str] | None = None,

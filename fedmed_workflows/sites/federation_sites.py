@@ -86,13 +86,13 @@ class FederationSites(ABC):
 
     def __init__(
         self,
-        dataset_dir: str,
+        dataset_dir: str | None,
         sites: Sequence[str] | None = None,
         unseen_site: str | None = None,
         shifts: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         named = [sites] if isinstance(sites, str) else sites
-        self.elsewhere = dataset_dir == NOWHERE
+        self.elsewhere = dataset_dir in (None, NOWHERE)
         root, present = _present(dataset_dir, named, unseen_site)
         turning = unseen_site == ALL
         if turning and ALL in present:
@@ -162,10 +162,10 @@ class FederationSites(ABC):
 
 
 def _present(
-    dataset_dir: str, named: Sequence[str] | None, unseen_site: str | None
+    dataset_dir: str | None, named: Sequence[str] | None, unseen_site: str | None
 ) -> tuple[Path | str, dict[str, Path]]:
     """Returns the folder of the sites, or its name in error messages, and the path of each site."""
-    if dataset_dir != NOWHERE:
+    if dataset_dir not in (None, NOWHERE):
         return Path(dataset_dir), _sites_in(Path(dataset_dir))
     if not named or unseen_site == ALL:
         raise ValueError(

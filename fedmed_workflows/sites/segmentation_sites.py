@@ -139,7 +139,7 @@ class SegmentationSites(FederationSites):
 
     def __init__(
         self,
-        dataset_dir: str,
+        dataset_dir: str | None,
         sites: Sequence[str] | None = None,
         unseen_site: str | None = None,
         channels: Mapping[str, Values] | Sequence[Values] = ("nonzero",),

@@ -12,6 +12,7 @@ import torch
 from monai.bundle import ConfigParser, create_workflow
 from safetensors.torch import load_file
 
+from fedmed_workflows.errors import refusal
 from fedmed_workflows.federation.bundle.config import config_files
 from fedmed_workflows.federation.bundle.overlays import merged
 from fedmed_workflows.federation.in_process import build_engine
@@ -176,8 +177,12 @@ def test_an_overlay_of_another_bundle_is_refused_before_anything_is_written(
     federation_of_sam: dict[str, Any], tmp_path: Path
 ) -> None:
     foreign = ROOT / "bundles" / "facmic_classification" / "configs" / "methods"
+    with pytest.raises(RuntimeError) as unused:
+        federation_with(federation_of_sam, str(foreign / "fedavg.json"))
+    assert "setting 'facmic': nothing uses an entry of this name" in refusal(unused.value)
     with pytest.raises(FileNotFoundError, match="fedavg/train.json: no such file.*methods/fedprox/train.json'"):
-        federation_with(federation_of_sam, str(foreign / "fedavg.json")).run()
+        missing = ["configs/train.json", "configs/methods/fedavg/train.json"]
+        federation_with(federation_of_sam, train_config=missing).run()
     with pytest.raises(ValueError, match="@fedmsa` is not defined"):
         federation_with(federation_of_sam, str(ROOT / "bundles/fedmsa_segmentation/configs/methods/moon.json"))
     overlay = str(foreign / "fedavg" / "train.json")

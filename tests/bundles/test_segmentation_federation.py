@@ -174,8 +174,8 @@ def test_a_spoilt_site_ends_the_run_before_training_by_name(
     [
         ({"model_type": "vit_x"}, "model_type"),
         ({"weights": "nowhere.pth"}, "nowhere.pth"),
-        ({"window_padding": "none"}, "window_padding: expected 'sam' or 'published', found 'none'"),
-        ({"lerning_rate": 1.0}, "setting 'lerning_rate'"),
+        ({"window_padding": "none"}, "window_padding: expected 'sam' or 'published', found None"),
+        ({"lerning_rate": 1.0}, "setting 'fedmsa#lerning_rate': nothing uses an entry of this name; did you mean"),
     ],
 )
 def test_a_wrong_setting_ends_the_run_by_name(

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from fedmed_transforms.dicom.dicom_file import is_coloured
+from fedmed_transforms.dicom.folder.passed_over import LOCALIZER, image_type
 from fedmed_transforms.dicom.planes import Vector
 from fedmed_transforms.dicom.series_rules import SeriesRules
 from fedmed_transforms.dicom.slices import Slice
@@ -59,7 +60,7 @@ def _as_picture(item: Slice) -> Slice:
 
 
 def _without_localisers(slices: list[Slice], rules: SeriesRules) -> list[Slice]:
-    localisers = [item for item in slices if "LOCALIZER" in _image_type(item)]
+    localisers = [item for item in slices if LOCALIZER in image_type(item.file.header)]
     if not localisers or len(localisers) == len(slices):
         return slices
     if rules.localisers == "refuse":
@@ -67,12 +68,7 @@ def _without_localisers(slices: list[Slice], rules: SeriesRules) -> list[Slice]:
             f"{_names(localisers)}: found {len(localisers)} localisers among {len(slices)} images; the rule "
             "localisers='drop' drops them"
         )
-    return [item for item in slices if "LOCALIZER" not in _image_type(item)]
-
-
-def _image_type(item: Slice) -> list[str]:
-    value = item.file.header.get("ImageType") or []
-    return [value] if isinstance(value, str) else [str(part) for part in value]
+    return [item for item in slices if LOCALIZER not in image_type(item.file.header)]
 
 
 def _with_planes(slices: list[Slice], rules: SeriesRules) -> list[Slice]:
@@ -139,8 +135,10 @@ def _check_same(slices: list[Slice]) -> None:
     for keyword in ("Rows", "Columns", "FrameOfReferenceUID"):
         found = {str(value): item for item in slices if (value := item.file.header.get(keyword))}
         if len(found) > 1:
-            each = ", ".join(f"{value} in {item.name}" for value, item in found.items())
-            raise ValueError(f"expected slices with the same {keyword}, found {each}")
+            shown = found if keyword != "FrameOfReferenceUID" else ("one", *["another"] * (len(found) - 1))
+            each = ", ".join(f"{value} in {item.name}" for value, item in zip(shown, found.values(), strict=True))
+            rule = f"the rule `series` can choose by {keyword}"
+            raise ValueError(f"expected slices with the same {keyword}, found {each}; {rule}")
     coloured = {is_coloured(item.file): item for item in slices}
     if len(coloured) > 1:
         raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 
@@ -23,6 +24,15 @@ MOST_SAMPLES = {0xC0: 256, 0xC1: 256, 0xC3: 8}
 
 JPEG_2000 = b"\xff\x4f\xff\x51"
 """Start of a codestream, and of its size, which comes next (ITU-T T.800, A.4)."""
+
+SECOND_IMAGE = re.compile(rb"\xff\xd9\0?(?:\xff\xd8\xff|\xff\x4f\xff\x51)")
+"""The end of an image and the start of another, at once or after a pad byte; no codestream holds its own end."""
+
+RUN_LENGTH_HEADER = 64
+"""Bytes of the header of a frame of run lengths, and the offset of its first segment (PS3.5, G.5)."""
+
+JPEG_2000_CONTAINER = b"\0\0\0\x0c"
+"""Start of a JP2 file: the length of its signature box (ITU-T T.800, I.5.1)."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +61,22 @@ class Codestream:
 
 def without_container(frame: bytes) -> bytes:
     """Takes a JPEG 2000 codestream out of the JP2 container that some files put it in (PS3.5, A.4.4 wants it bare)."""
-    return frame[max(0, frame.find(JPEG_2000)) :] if frame[:4] == b"\0\0\0\x0c" else frame
+    return frame[max(0, frame.find(JPEG_2000)) :] if frame[:4] == JPEG_2000_CONTAINER else frame
+
+
+def run_length_start(segments: int) -> bytes:
+    """Returns the first bytes of a frame of run lengths in so many segments (PS3.5, G.5)."""
+    return struct.pack("<LL", segments, RUN_LENGTH_HEADER)
+
+
+def has_second_frame(frame: bytes, segments: int) -> bool:
+    """Checks whether the header of another frame follows in the bytes of a frame of run lengths."""
+    start, place = run_length_start(segments), 0
+    while (place := frame.find(start, place + 1)) > 0:
+        offsets = struct.unpack("<15L", frame[place + 4 : place + RUN_LENGTH_HEADER].ljust(60, b"\xff"))
+        if list(offsets[:segments]) == sorted(set(offsets[:segments])) and not any(offsets[segments:]):
+            return True
+    return False
 
 
 def read_codestream(frame: bytes) -> Codestream:
@@ -62,10 +87,12 @@ def read_codestream(frame: bytes) -> Codestream:
     Raises
     ------
     ValueError
-        The frame is none of these, or is cut off before its size or its end.
+        The frame is none of these, is cut off before its size or its end, or is followed by another.
     """
     if END_OF_IMAGE not in frame[-PADDED_END:]:  # decoders invent the missing part, or run for seconds
         raise ValueError("a codestream without an end")
+    if SECOND_IMAGE.search(frame):
+        raise ValueError("a second codestream behind the first")
     if frame[:2] == b"\xff\xd8":
         return _jpeg(frame)
     if frame[:4] == JPEG_2000:

@@ -11,7 +11,7 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.encaps import encapsulate, generate_frames
+from pydicom.encaps import encapsulate
 from pydicom.pixels import apply_color_lut, get_decoder
 from pydicom.uid import (
     JPEG2000,
@@ -27,10 +27,8 @@ from pydicom.uid import (
 from fedmed_transforms.dicom.damage import decoder_error_text, safe_code
 from fedmed_transforms.dicom.dicom_file import DicomFile, samples_of
 from fedmed_transforms.dicom.header_index import UNDEFINED_LENGTH
-from fedmed_transforms.dicom.pixels.codestream import Codestream, read_codestream, without_container
-
-LARGEST_DECODED = 2**33
-"""Bytes that the compressed frames of an image may decode to, as float32."""
+from fedmed_transforms.dicom.pixels.codestream import Codestream, has_second_frame, read_codestream, without_container
+from fedmed_transforms.dicom.pixels.pixel_format import photometric_of
 
 COMPRESSION = 2**12
 """Samples that a byte of a frame of more than ``LARGEST_BLANK`` samples may stand for."""
@@ -51,8 +49,8 @@ PARALLEL: dict[UID, Callable[[bytes], npt.NDArray[Any]]] = {
 """Decoders of greyscale frames that let other threads work meanwhile; pydicom's decode everything else."""
 
 MODULE = (
-    *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "Rows", "Columns", "BitsAllocated"),
-    *("BitsStored", "HighBit", "PixelRepresentation"),
+    *("SamplesPerPixel", "PlanarConfiguration", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit"),
+    "PixelRepresentation",
 )
 """The elements that decoders need (PS3.3, C.7.6.3)."""
 
@@ -77,16 +75,32 @@ def is_native(file: DicomFile) -> bool:
 
 
 def check_length(file: DicomFile, frame_bytes: float) -> None:
-    """Refuses native pixels that are shorter than their frames.
+    """Refuses native pixels that are shorter or longer than their frames; an odd length may have a pad byte more.
+
+    Parameters
+    ----------
+    file
+        The file.
+    frame_bytes
+        Bytes of a frame, also parts of one where a pixel is a bit.
 
     Raises
     ------
     ValueError
-        The pixels are shorter; the message states the bytes found and expected.
+        The pixels have another length; the message states the bytes found and expected.
     """
     expected = math.ceil(frame_bytes * file.frames)
-    if file.held < expected:
-        raise ValueError(f"{file.name}: expected {expected} bytes of pixels, found {file.held}")
+    if file.length == UNDEFINED_LENGTH:
+        raise ValueError(f"{file.name}: expected {expected} bytes of pixels, found fragments of compressed pixels")
+    found = file.held if file.held < expected else file.length
+    if not _is_length_of(found, expected):
+        stated = "" if "NumberOfFrames" in file.header else " and no NumberOfFrames"
+        raise ValueError(f"{file.name}: expected {expected} bytes of pixels, found {found}{stated}")
+
+
+def _is_length_of(found: int, expected: int) -> bool:
+    """Checks a length in bytes; a byte more makes the length of an element even (PS3.5, 7.1.1)."""
+    return found in (expected, expected + expected % 2)
 
 
 def read_native(file: DicomFile, frame: int, out: npt.NDArray[np.uint8]) -> None:
@@ -104,36 +118,6 @@ def read_native(file: DicomFile, frame: int, out: npt.NDArray[np.uint8]) -> None
         raise ValueError(f"{file.name}: expected {out.nbytes} bytes of frame {frame + 1}, found {found}")
 
 
-def encoded_frames(file: DicomFile) -> list[bytes]:
-    """Reads the compressed frames of a file.
-
-    Raises
-    ------
-    ValueError
-        Their number is not the header's, or they decode to more than ``LARGEST_DECODED``.
-    """
-    header = file.header
-    decoded = 4 * int(header.Rows) * int(header.Columns) * samples_of(file) * file.frames
-    if decoded > LARGEST_DECODED:
-        raise ValueError(f"{file.name}: expected at most {LARGEST_DECODED} bytes of decoded pixels, found {decoded}")
-    try:
-        frames = _split(file)
-    except Exception as error:
-        found = decoder_error_text(error)
-        raise ValueError(f"{file.name}: expected compressed frames, found damage: {found}") from error
-    if len(frames) != file.frames:
-        raise ValueError(f"{file.name}: expected {file.frames} frames, found {len(frames)}")
-    return frames
-
-
-def _split(file: DicomFile) -> list[bytes]:
-    offsets = file.header.get("ExtendedOffsetTable"), file.header.get("ExtendedOffsetTableLengths")
-    with file.open() as opened:
-        content: Any = opened if file.length == UNDEFINED_LENGTH else opened.read(file.length)
-        extended: Any = offsets if all(offsets) else None
-        return list(generate_frames(content, number_of_frames=file.frames, extended_offsets=extended))
-
-
 def decode(file: DicomFile, encoded: bytes) -> Words:
     """Decodes a compressed frame to words, (rows, columns) or (rows, columns, 3) as RGB.
 
@@ -148,8 +132,12 @@ def decode(file: DicomFile, encoded: bytes) -> Words:
         decoder = PARALLEL.get(file.transfer_syntax)
         if decoder is not None and declared is not None and samples_of(file) == 1:
             words = decoder(encoded)
-            return words.astype(_container(file, words.dtype.kind), copy=False)
-        return _as_colours(_pydicom(_image_pixel(file, encapsulate([encoded]))), file)
+            words = words.astype(_container(file, words.dtype.kind), copy=False)
+        else:
+            words = _pydicom(_image_pixel(file, encapsulate([encoded]), photometric_of(file.header)))
+        if declared is not None and has_more_bits(file, declared) and words.max() >> int(file.header.BitsStored):
+            raise ValueError(f"pixels of up to {words.max()}, its header BitsStored {file.header.BitsStored}")
+        return _as_colours(words, file)
     except Exception as error:  # decoders raise any kind of error
         syntax = file.transfer_syntax.name
         syntax = safe_code(syntax) if syntax == file.transfer_syntax else syntax
@@ -162,13 +150,17 @@ def decode_native(file: DicomFile, frame: int) -> Words:
     if header.BitsAllocated == 1:
         return _single_bits(file, frame)
     bits = int(header.BitsAllocated) * samples_of(file) * int(header.Rows) * int(header.Columns)
-    if header.get("PhotometricInterpretation") == "YBR_FULL_422":
-        bits = bits // 3 * 2
+    photometric = photometric_of(header)
+    if photometric == "YBR_FULL_422":
+        if _is_length_of(file.length, math.ceil(bits * file.frames / 8)):
+            photometric = "YBR_FULL"  # three samples a pixel are stored, so the chrominance is not subsampled
+        else:
+            bits = bits // 3 * 2
     content = _bytes_with(file, frame, bits)
     try:
         if frame * bits % (8 if file.transfer_syntax.is_little_endian else 16):
             raise ValueError("frames that begin within a word")
-        return _as_colours(_pydicom(_image_pixel(file, content + b"\0" * (len(content) % 2))), file)
+        return _as_colours(_pydicom(_image_pixel(file, content + b"\0" * (len(content) % 2), photometric)), file)
     except Exception as error:
         raise ValueError(f"{file.name}: the frame does not decode: {decoder_error_text(error)}") from error
 
@@ -193,6 +185,12 @@ def _bytes_with(file: DicomFile, frame: int, bits: int) -> bytes:
         return opened.read(last - first + (last - first) % 2)  # the order of bytes may be of words
 
 
+def has_more_bits(file: DicomFile, declared: Codestream) -> bool:
+    """Checks whether a codestream states more bits than the header stores, fewer than it allocates, and no sign."""
+    bits = int(file.header.get("BitsStored") or 0), int(file.header.BitsAllocated)
+    return 0 < bits[0] < declared.precision < bits[1] and not file.header.get("PixelRepresentation")
+
+
 def check_declared(file: DicomFile, encoded: bytes) -> Codestream | None:
     """Refuses (ValueError) a compressed frame that contradicts its header or is too short, before memory is taken."""
     header = file.header
@@ -202,6 +200,8 @@ def check_declared(file: DicomFile, encoded: bytes) -> Codestream | None:
         needed = pixels * int(header.BitsAllocated) // 8
         if needed > RLE_RATIO * len(encoded):
             raise ValueError(f"{len(encoded)} bytes of run lengths cannot hold {needed} bytes of pixels")
+        if has_second_frame(encoded, samples_of(file) * int(header.BitsAllocated) // 8):
+            raise ValueError("a second frame of run lengths behind the first")
         return None
     declared = read_codestream(encoded)
     most = declared.most_samples * len(encoded) or max(LARGEST_BLANK, COMPRESSION * len(encoded))
@@ -220,17 +220,21 @@ def _container(file: DicomFile, kind: str) -> npt.DTypeLike:
 
 
 def _pydicom(image: Dataset) -> Words:
-    return get_decoder(image.file_meta.TransferSyntaxUID).as_array(image, index=0)[0]
+    """Decodes a frame; bits that do not count stay as they are, because they show whether the HighBit is true."""
+    return get_decoder(image.file_meta.TransferSyntaxUID).as_array(image, index=0, correct_unused_bits=False)[0]
 
 
-def _image_pixel(file: DicomFile, content: bytes) -> Dataset:
-    """Builds an image of one frame."""
+def _image_pixel(file: DicomFile, content: bytes, photometric: str) -> Dataset:
+    """Builds an image of one frame; colours of no stated order lie pixel by pixel, as other readers take them too."""
     image = Dataset()
     image.file_meta = FileMetaDataset()
     image.file_meta.TransferSyntaxUID = file.transfer_syntax
     for keyword in MODULE:
         if keyword in file.header:
             image[keyword] = file.header[keyword]
+    image.PhotometricInterpretation = photometric
+    if samples_of(file) > 1 and image.get("PlanarConfiguration") is None:
+        image.PlanarConfiguration = 0
     image.PixelData = content
     image["PixelData"].VR = file.value_representation
     image["PixelData"].is_undefined_length = file.transfer_syntax.is_encapsulated
@@ -239,5 +243,5 @@ def _image_pixel(file: DicomFile, content: bytes) -> Dataset:
 
 def _as_colours(words: Words, file: DicomFile) -> Words:
     if file.header.get("PhotometricInterpretation") == "PALETTE COLOR":
-        return apply_color_lut(words, file.header)
+        return apply_color_lut(words & (2 ** int(file.header.BitsStored) - 1), file.header)
     return words

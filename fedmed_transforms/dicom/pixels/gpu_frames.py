@@ -15,7 +15,7 @@ from pydicom.uid import UID, HTJ2KLossless, HTJ2KLosslessRPCL, JPEG2000Lossless,
 
 from fedmed_transforms.dicom.dicom_file import samples_of
 from fedmed_transforms.dicom.pixels.codestream import Codestream
-from fedmed_transforms.dicom.pixels.frames import check_declared
+from fedmed_transforms.dicom.pixels.frames import check_declared, has_more_bits
 from fedmed_transforms.dicom.slices import Slice
 
 logger = logging.getLogger(__name__)
@@ -88,7 +88,9 @@ def _is_decodable(frame: bytes, item: Slice) -> bool:
         declared = check_declared(item.file, frame)
     except ValueError:
         return False  # the CPU's decoder names the file
-    return declared is not None and is_trusted(item.file.transfer_syntax, declared)
+    if declared is None or has_more_bits(item.file, declared):
+        return False  # the CPU looks at the pixels
+    return is_trusted(item.file.transfer_syntax, declared)
 
 
 def _contained(word: torch.Tensor, container: torch.dtype) -> torch.Tensor:

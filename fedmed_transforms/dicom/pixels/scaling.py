@@ -7,6 +7,7 @@ work on torch's tensors. Every function here takes either.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,6 +18,9 @@ Array: TypeAlias = Any
 
 EXACT = 2**24
 """Integers up to this are exact in float32."""
+
+EXACT_DOUBLE = 2**53
+"""Integers up to this are exact in float64."""
 
 
 def empty_values(shape: Sequence[int], device: torch.device) -> torch.Tensor:
@@ -51,6 +55,59 @@ def scale_into(out: Array, words: Array, slope: float = 1.0, intercept: float = 
         scaled = cast(words, "float64") * slope
         scaled += intercept
         out[...] = scaled
+
+
+def rounded_numbers(
+    out: Array, words: Array, slope: float = 1.0, intercept: float = 0.0, replaced: float = inf
+) -> str:
+    """Describes whole numbers that float32 rounds, as two label values become one; empty where there are none.
+
+    Numbers with decimals are measurements and may be rounded.
+
+    Parameters
+    ----------
+    out
+        The values that :func:`scale_into` wrote, with either sign.
+    words
+        The integers or floats that they come from.
+    replaced
+        A value in ``out`` that stands for no number.
+    """
+    if words.itemsize < 4 or words.dtype in (np.float32, torch.float32) or not len(words):
+        return ""
+    if not (float(slope).is_integer() and float(intercept).is_integer()):
+        return ""
+    slope, intercept = int(slope), int(intercept)
+    ends = [end * slope + intercept for end in _ends(words)]
+    largest = max(map(abs, ends))
+    if largest <= EXACT:
+        return ""
+    exact = cast(words, "float64") * slope + intercept
+    values = cast(out, "float64")
+    rounded = (abs(values) != abs(exact)) & (values != replaced)
+    if not _whole(words) or not (rounded.any() or largest > EXACT_DOUBLE):
+        return ""
+    return (
+        f"whole numbers from {int(min(ends))} to {int(max(ends))}, expected at most {EXACT} (2^24), or numbers that "
+        "float32 holds exactly"
+    )
+
+
+def _ends(words: Array) -> list[float]:
+    """Finds the lowest and the highest number, integers exactly."""
+    if isinstance(words, np.ndarray):
+        return [words.min().item(), words.max().item()]
+    ends = (words.long() if words.dtype == torch.uint32 else words).aminmax()
+    return [ends.min.item(), ends.max.item()]
+
+
+def _whole(words: Array) -> bool:
+    """Checks whether all numbers are whole; of floats, whether they are not so large that all of them are."""
+    if isinstance(words, np.ndarray):
+        return words.dtype.kind != "f" or bool((np.rint(words) == words).all() and np.abs(words).max() <= EXACT_DOUBLE)
+    if not words.dtype.is_floating_point:
+        return True
+    return bool((words.round() == words).all() and words.abs().max() <= EXACT_DOUBLE)
 
 
 def swap_bytes(raw: Array, size: int) -> Array:

@@ -11,52 +11,13 @@ import numpy as np
 import torch
 from pydicom.dataset import Dataset
 
-from fedmed_transforms.dicom.damage import Damaged, safe_code
-from fedmed_transforms.dicom.pixels.scaling import Array, cast, put, scale_into, swap_bytes, view
+from fedmed_transforms.dicom.damage import Damaged
+from fedmed_transforms.dicom.pixels.pixel_format import PixelFormat, check_high_bit, stored_bits, whole_words
+from fedmed_transforms.dicom.pixels.scaling import Array, cast, put, rounded_numbers, scale_into, swap_bytes, view
 from fedmed_transforms.dicom.slices import Slice
-
-PHOTOMETRIC = (
-    *("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"),
-)
-"""The photometric interpretations that are read (PS3.3, C.7.6.3.1.2)."""
 
 PADDED = float("inf")
 """The value of a padded pixel until the lowest real value of the image is known."""
-
-
-@dataclass(frozen=True)
-class PixelFormat:
-    """The layout of a frame's pixels in memory (PS3.3, C.7.6.3; PS3.5, 8).
-
-    Attributes
-    ----------
-    rows, columns
-        Of a frame.
-    allocated, stored, high_bit
-        Bits of a word, bits of it that count, and the place of the highest of these.
-    signed, floating
-        Two's complement integers; IEEE floats.
-    """
-
-    rows: int
-    columns: int
-    allocated: int
-    stored: int
-    high_bit: int
-    signed: bool
-    floating: bool = False
-
-    @property
-    def frame_bytes(self) -> int:
-        """Bytes of a frame."""
-        return self.rows * self.columns * self.allocated // 8
-
-    @property
-    def word(self) -> str:
-        """The numpy name of a word's type; unsigned words of more than 8 bits are held in signed ones."""
-        if self.floating:
-            return f"float{self.allocated}"
-        return f"int{self.allocated}" if self.signed or self.allocated > 8 else "uint8"
 
 
 @dataclass(frozen=True)
@@ -81,45 +42,6 @@ class Meaning:
     table_start: int = 0
     inverted: bool = False
     padding: tuple[float, float] | None = None
-
-
-def pixel_format(header: Dataset, keyword: str, native: bool) -> PixelFormat:
-    """Reads the pixel format that a header declares.
-
-    Parameters
-    ----------
-    header
-        Of the file.
-    keyword
-        Element that holds the pixels.
-    native
-        Whether they are uncompressed: decoders put the stored bits lowest and ignore the HighBit.
-
-    Raises
-    ------
-    ValueError
-        The declared bits contradict each other.
-    """
-    rows, columns = int(header.get("Rows") or 0), int(header.get("Columns") or 0)
-    if rows < 1 or columns < 1:
-        raise Damaged(f"expected Rows and Columns of at least 1, found {rows} and {columns}")
-    photometric = header.get("PhotometricInterpretation")
-    if photometric not in PHOTOMETRIC:
-        found = safe_code(photometric)
-        raise Damaged(f"expected a PhotometricInterpretation of {', '.join(PHOTOMETRIC)}, found {found}")
-    if keyword != "PixelData":
-        bits = 32 if keyword == "FloatPixelData" else 64
-        return PixelFormat(rows, columns, bits, bits, bits - 1, signed=True, floating=True)
-    allocated = int(header.get("BitsAllocated") or 0)
-    stored = int(header.get("BitsStored") or allocated)
-    high_bit = int(header.get("HighBit", stored - 1)) if native else stored - 1
-    if allocated not in (1, 8, 16, 32):
-        raise Damaged(f"expected BitsAllocated of 1, 8, 16 or 32, found {allocated}")
-    if allocated == 1:  # unpacked to bytes of 0 and 1, whatever the PixelRepresentation: one bit has no sign
-        return PixelFormat(rows, columns, 8, 1, 0, signed=False)
-    if not 1 <= stored <= high_bit + 1 <= allocated:
-        raise Damaged(f"expected BitsStored <= HighBit + 1 <= BitsAllocated, found {stored}, {high_bit}, {allocated}")
-    return PixelFormat(rows, columns, allocated, stored, high_bit, bool(header.get("PixelRepresentation")))
 
 
 def meaning_of(item: Slice, keep_padding: bool) -> Meaning:
@@ -149,8 +71,15 @@ def words_of(raw: Array, pixels: PixelFormat, swap: bool) -> Array:
 
 
 def fill_values(out: Array, words: Array, pixels: PixelFormat, meaning: Meaning) -> None:
-    """Writes the values of words into ``out``, float32 of the same shape; padded pixels become ``PADDED``."""
-    stored = words if pixels.floating else _significant(words, pixels)
+    """Writes the values of words into ``out``, float32 of the same shape; padded pixels become ``PADDED``.
+
+    Raises
+    ------
+    Damaged
+        Words contradict the HighBit, or float32 does not hold an integer; the message does not name the file.
+    """
+    stored = words if pixels.floating else stored_bits(words, pixels)
+    check_high_bit(words, pixels)
     if meaning.table:
         index = (cast(stored, "int64") - meaning.table_start).clip(0, len(meaning.table) - 1)
         out[...] = _like(meaning.table, out)[index]
@@ -160,6 +89,10 @@ def fill_values(out: Array, words: Array, pixels: PixelFormat, meaning: Meaning)
         out *= -1
     if meaning.padding is not None and _fits(meaning.padding, pixels):
         put(out, _is_padding(words, pixels, meaning.padding), PADDED)
+    if meaning.table or pixels.allocated <= 16:
+        return
+    if found := rounded_numbers(out, stored, meaning.slope, meaning.intercept, PADDED):
+        raise Damaged(found)
 
 
 def resolve_padding(values: Array, lowest: float) -> None:
@@ -173,7 +106,7 @@ def _is_padding(words: Array, pixels: PixelFormat, padding: tuple[float, float])
     low, high = sorted(_of_words(int(end), pixels) for end in padding)
     least = -(2 ** (pixels.stored - 1)) if pixels.signed else 0
     counted = least <= low and high < least + 2**pixels.stored  # else the padding lies in the bits that do not count
-    numbers = _significant(words, pixels) if counted else _whole(words, pixels)
+    numbers = stored_bits(words, pixels) if counted else whole_words(words, pixels)
     return numbers == low if low == high else (numbers >= low) & (numbers <= high)
 
 
@@ -191,24 +124,6 @@ def _of_words(value: int, pixels: PixelFormat) -> int:
 def _like(table: tuple[float, ...], out: Array) -> Array:
     values = np.asarray(table, dtype=np.float32)
     return values if isinstance(out, np.ndarray) else torch.from_numpy(values).to(out.device)
-
-
-def _significant(words: Array, pixels: PixelFormat) -> Array:
-    """Takes the stored bits of each word as numbers; the other bits may hold anything (PS3.5, 8.1.1)."""
-    low = pixels.high_bit + 1 - pixels.stored
-    if pixels.signed:
-        above = pixels.allocated - pixels.high_bit - 1
-        return words if above + low == 0 else (words << above) >> (above + low)
-    if pixels.stored < pixels.allocated:
-        return (words >> low if low else words) & (2**pixels.stored - 1)
-    return _whole(words, pixels)
-
-
-def _whole(words: Array, pixels: PixelFormat) -> Array:
-    """Takes all bits of each word as a number."""
-    if pixels.signed or pixels.allocated == 8:
-        return words
-    return cast(view(words, "uint16"), "int32") if pixels.allocated == 16 else cast(words, "int64") & 0xFFFFFFFF
 
 
 def _padding(header: Dataset) -> tuple[float, float] | None:

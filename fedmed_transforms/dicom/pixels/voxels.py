@@ -13,25 +13,24 @@ from itertools import groupby
 import numpy as np
 import torch
 
-from fedmed_transforms.dicom.damage import error_text
+from fedmed_transforms.dicom.damage import Damaged, error_text
 from fedmed_transforms.dicom.dicom_file import DicomFile, is_coloured, samples_of
 from fedmed_transforms.dicom.pixels import gpu_frames
+from fedmed_transforms.dicom.pixels.fragments import encoded_frames
 from fedmed_transforms.dicom.pixels.frames import (
     Words,
     check_length,
     decode,
     decode_native,
-    encoded_frames,
     is_native,
     read_native,
 )
+from fedmed_transforms.dicom.pixels.pixel_format import PixelFormat, is_as_stored, pixel_format
 from fedmed_transforms.dicom.pixels.scaling import Array, empty_values
 from fedmed_transforms.dicom.pixels.stored_values import (
     Meaning,
-    PixelFormat,
     fill_values,
     meaning_of,
-    pixel_format,
     resolve_padding,
     words_of,
 )
@@ -113,7 +112,7 @@ def fill_here(out: torch.Tensor, frames: list[Frame]) -> None:
 
     def fill(index: int) -> None:
         frame = frames[index]
-        fill_values(values[index], words_of(_raw(frame), frame.pixels, frame.swap), frame.pixels, frame.meaning)
+        _fill(values[index], words_of(_raw(frame), frame.pixels, frame.swap), frame)
 
     in_turn(fill, range(len(frames)))
     _resolve(values, frames)
@@ -133,9 +132,27 @@ def fill_on_device(out: torch.Tensor, frames: list[Frame]) -> None:
             )
             if words is None:
                 words = words_of(_upload(part, out.device), first.pixels, first.swap)
-            fill_values(out[start : start + len(part)], words, first.pixels, first.meaning)
+            _fill_together(out[start : start + len(part)], words, part)
             start += len(part)
     _resolve(out, frames)
+
+
+def _fill(out: Array, words: Array, frame: Frame) -> None:
+    """Fills (rows, columns) with the values of a frame's words; an error names the frame."""
+    try:
+        fill_values(out, words, frame.pixels, frame.meaning)
+    except Damaged as error:
+        raise ValueError(f"{frame.item.name}: found {error}") from error
+
+
+def _fill_together(out: Array, words: Array, part: list[Frame]) -> None:
+    """Fills (frames, rows, columns) with the values of frames of one kind; an error names the first frame it is in."""
+    try:
+        fill_values(out, words, part[0].pixels, part[0].meaning)
+    except Damaged:
+        for index, frame in enumerate(part):
+            _fill(out[index], words[index], frame)
+        raise
 
 
 def _resolve(values: Array, frames: list[Frame]) -> None:
@@ -182,10 +199,15 @@ def _parts(group: list[Frame]) -> Iterator[list[Frame]]:
 
 
 def _colours(frame: Frame, device: torch.device) -> torch.Tensor:
+    """Reads a frame of colours, (rows, columns, 3) in [0, 1]; the stored bits must be the lowest of a word."""
+    pixels = frame.pixels
     words = _decoded(frame)
     palette = samples_of(frame.item.file) == 1
-    full = np.iinfo(words.dtype).max if palette else 2.0**frame.pixels.stored - 1
-    whole = words.astype(np.int32 if words.dtype.itemsize < 4 else np.int64)
+    full = np.iinfo(words.dtype).max if palette else 2**pixels.stored - 1
+    if pixels.high_bit != pixels.stored - 1:
+        found = f"HighBit {pixels.high_bit} and BitsStored {pixels.stored}"
+        raise ValueError(f"{frame.item.name}: expected a HighBit of BitsStored - 1 for colours, found {found}")
+    whole = words.astype(np.int32 if words.dtype.itemsize < 4 else np.int64) & full  # other bits may hold anything
     return (torch.from_numpy(whole).to(device).double() / float(full)).float()
 
 
@@ -202,10 +224,13 @@ def _bytes_of(item: Slice, encoded: dict[int, list[bytes]]) -> bytes:
 def _frame(item: Slice, keep_padding: bool, encoded: dict[int, list[bytes]]) -> Frame:
     native = is_native(item.file)
     try:
-        pixels = pixel_format(item.file.header, item.file.keyword, native)
+        encoded_frame = _bytes_of(item, encoded)
+        pixels = pixel_format(item.file.header, item.file.keyword, is_as_stored(item.file, encoded_frame))
         meaning = meaning_of(item, keep_padding)
+    except Damaged as error:
+        raise ValueError(f"{item.file.name}: {error}") from error
     except Exception as error:  # an element of several values, or of none
         found = error_text(error)
         raise ValueError(f"{item.file.name}: expected readable elements of its pixels, found {found}") from error
     swap = native and not item.file.transfer_syntax.is_little_endian
-    return Frame(item, pixels, meaning, native, swap, _bytes_of(item, encoded))
+    return Frame(item, pixels, meaning, native, swap, encoded_frame)

@@ -18,7 +18,7 @@ from pydicom.uid import JPEG2000Lossless, JPEGLossless, JPEGLosslessSV1, JPEGLSL
 
 from fedmed_transforms import SeriesRules, load_image
 from fedmed_transforms.dicom.pixels.codestream import Codestream, read_codestream
-from fedmed_transforms.dicom.pixels.frames import encoded_frames
+from fedmed_transforms.dicom.pixels.fragments import encoded_frames
 from fedmed_transforms.dicom.pixels.gpu_frames import is_trusted
 from fedmed_transforms.dicom.pixels.voxels import fill_here, fill_on_device, plan
 from fedmed_transforms.dicom.series import read_series

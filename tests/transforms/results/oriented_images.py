@@ -48,9 +48,11 @@ def rounded(cosines: Vector, decimals: int) -> Vector:
 
 
 def accepted(cosines: Vector) -> bool:
-    """Tells if cosines are of unit length and perpendicular within a thousandth, as the loader accepts them."""
+    """Tells if cosines are of unit length to a hundredth and perpendicular to a thousandth, as the loader accepts them.
+    """
     lengths = np.linalg.norm(cosines, axis=1)
-    return bool((abs(lengths - 1) <= 1e-3).all() and abs(cosines[0] @ cosines[1]) <= 1e-3)
+    unit = cosines / lengths[:, None]
+    return bool((abs(lengths - 1) <= 1e-2).all() and abs(unit[0] @ unit[1]) <= 1e-3)
 
 
 def write_images(folder: Path, orientation: str, decimals: int, kind: str) -> Path:

@@ -144,7 +144,7 @@ def test_a_folder_where_a_process_runs_is_refused(federated: dict[str, Any]) -> 
         ({"rounds": 0}, "rounds: expected a whole number of at least 1, found 0"),
         ({"min_sites": 3}, "min_sites: found 3, expected at most the 2 sites"),
         ({"engine": "carrier pigeon"}, "engine: found 'carrier pigeon'"),
-        ({"facmic": {"lerning_rate": 1}}, "setting 'lerning_rate'"),
+        ({"facmic": {"lerning_rate": 1}}, "setting 'facmic#lerning_rate'"),
         (
             {"facmic": {"batch_size": 21}},
             "site_a: found 20 training images after the split, expected at least one batch of 21",
@@ -169,8 +169,8 @@ def test_bad_settings_are_refused_before_training(
 
 
 def test_a_start_that_bad_input_ended_does_not_block_the_folder(federated: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="lerning_rate"):
-        federation(federated, facmic={"lerning_rate": 1}).run()
+    with pytest.raises((ValueError, RuntimeError), match="nowhere.pt"):
+        federation(federated, facmic={**federated["facmic"], "weights": "nowhere.pt"}).run()
     assert federation(federated).run()["final"]
 
 

@@ -1,0 +1,1 @@
+"""Recognises DICOM files, mends decimal commas, and compares the headers of a series."""
