@@ -21,7 +21,6 @@ from benchmarks import facmic_round, sam_inference, sam_step
 from benchmarks.gpu.part import PartRun, expect
 from benchmarks.gpu.parts.sites import CLIP, SAM
 
-
 WORKERS = 8
 """Processes that read pictures for open_clip; this project reads with one thread."""
 
