@@ -12,6 +12,7 @@ from .loading.load import load_image as load_image
 from .loading.nifti import NiftiReader as NiftiReader
 from .loading.picture_files import PictureReader as PictureReader
 from .loading.prefetch import Prefetched as Prefetched
+from .patients.cleaning.folder import clean_folder as clean_folder
 from .patients.identifiers import CheckIdentifiersd as CheckIdentifiersd
 from .preprocessing.clip import ClipPreprocess as ClipPreprocess
 from .preprocessing.clip import ClipPreprocessd as ClipPreprocessd

@@ -24,13 +24,13 @@ FACES = {
         LoraCLIP LoraSAM OnnxNetwork TorchScriptNetwork ZeroShotCLIP
     """,
     "fedmed_transforms": """
-        AcquisitionShift ChannelsToLabels ChannelsToLabelsd CheckIdentifiersd ClipPreprocess ClipPreprocessd
-        DicomReader find_studies LabelsToChannels LabelsToChannelsd LabelStyle load_image LoadMedicalImaged
-        MatchedLabeld NiftiReader open_studies PictureReader Prefetched read_report read_segmentation ResultFormatd
-        SamLabels SamLabelsd SamPostprocess SamPostprocessd SamPreprocess SamPreprocessd SaveSegmentationd
-        ScaleToUnit ScaleToUnitd Segment SegmentationToLabelsd SeriesRules SiteShiftd SlicesToVolume SlicesToVolumed
-        ToPictures ToPicturesd ToUptake ToUptaked VolumeToSlices VolumeToSlicesd Window Windowd write_report
-        write_segmentation
+        AcquisitionShift ChannelsToLabels ChannelsToLabelsd CheckIdentifiersd clean_folder ClipPreprocess
+        ClipPreprocessd DicomReader find_studies LabelsToChannels LabelsToChannelsd LabelStyle load_image
+        LoadMedicalImaged MatchedLabeld NiftiReader open_studies PictureReader Prefetched read_report
+        read_segmentation ResultFormatd SamLabels SamLabelsd SamPostprocess SamPostprocessd SamPreprocess
+        SamPreprocessd SaveSegmentationd ScaleToUnit ScaleToUnitd Segment SegmentationToLabelsd SeriesRules
+        SiteShiftd SlicesToVolume SlicesToVolumed ToPictures ToPicturesd ToUptake ToUptaked VolumeToSlices
+        VolumeToSlicesd Window Windowd write_report write_segmentation
     """,
     "fedmed_workflows": """
         AdaptationInferer AdversarialInferer ClassificationFiles ClassificationMetrics ClassificationSite

@@ -105,8 +105,8 @@ def _folded(
     height, width, length = rows.shape[2], columns.shape[2], value.shape[2]
     filling = -(length + height + width) % 8  # the kernels of accelerators require multiples of 8
     queries = functional.pad(torch.cat([query * length**-0.5, rows, columns], dim=2), (0, filling))
-    # torch.eye would fix the device in a traced network
-    of_row = key.new_ones(height).diag().repeat_interleave(width, dim=0)  # (N, H)
+    # torch.eye would fix the device in a traced network, and so would repeat_interleave with a traced number
+    of_row = key.new_ones(height).diag().unsqueeze(1).expand(-1, width, -1).flatten(0, 1)  # (N, H)
     of_column = key.new_ones(width).diag().repeat(height, 1)  # (N, W)
     places = functional.pad(torch.cat([of_row, of_column], dim=1), (0, filling))
     keys = torch.cat([key, places.expand(key.shape[0], -1, -1)], dim=2)

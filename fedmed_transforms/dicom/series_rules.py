@@ -51,8 +51,10 @@ class SeriesRules:
         Pixels that the file declares as padding: set them to the ``"lowest"`` real value, or ``"keep"`` theirs.
     assume_spacing
         Millimetres along x, y and z, used only where no file of the series states them. Slices without positions are
-        stacked in the order of their InstanceNumber, from the origin, along their own normal if they state their
-        orientation and at their SpacingBetweenSlices if they state that; without an orientation they are axial.
+        stacked in the order of their InstanceNumber, from the origin or from the position of the first frame if the
+        file states it, along their own normal if they state their orientation and at their SpacingBetweenSlices if they
+        state that; without an orientation they are axial. Slices without an orientation whose positions are not those
+        of axial slices are refused.
 
     Raises
     ------

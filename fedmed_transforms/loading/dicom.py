@@ -35,6 +35,7 @@ from fedmed_transforms.image_metadata import (
     Loaded,
     metadata_of,
 )
+from fedmed_transforms.loading.real_world_values import note_real_world_values
 from fedmed_transforms.loading.refusing_reader import RefusingReader
 
 ELEMENTS = (
@@ -103,6 +104,7 @@ def _load(path: Path, device: torch.device, rules: SeriesRules, known: Sequence[
     if files[0].header.get("SOPClassUID") == SegmentationStorage:
         return _load_segmentation(path, files, device)
     slices = [item for file in files for item in read_slices(file)]
+    note_real_world_values(slices[0])
     pictures = choose_pictures(slices, rules)
     flat = bool(pictures) or len(slices) == 1 and not has_position(slices[0]) and rules.assume_spacing is None
     volumes = _volumes(slices, pictures, rules)

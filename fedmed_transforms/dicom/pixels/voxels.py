@@ -15,6 +15,7 @@ import torch
 
 from fedmed_transforms.dicom.damage import Damaged, error_text
 from fedmed_transforms.dicom.dicom_file import DicomFile, is_coloured, samples_of
+from fedmed_transforms.dicom.mosaic.read_tiles import read_tiles
 from fedmed_transforms.dicom.pixels import gpu_frames
 from fedmed_transforms.dicom.pixels.fragments import encoded_frames
 from fedmed_transforms.dicom.pixels.frames import (
@@ -64,6 +65,8 @@ def read_voxels(slices: list[Slice], rules: SeriesRules, device: torch.device) -
     ValueError
         A frame is missing, damaged or contradicts its header; the message names the file.
     """
+    if slices[0].tile is not None:
+        return read_tiles(slices, lambda pictures: read_voxels(pictures, rules, device))
     frames = plan(slices, rules)
     if is_coloured(slices[0].file):
         return torch.stack([_colours(frame, device) for frame in frames])

@@ -70,7 +70,10 @@ class SiteState:
         state: dict[str, Any] = {"epoch": 0, "iteration": 0, "parts": self._begun}
         if kept:
             state = _read(self.file(kept[-1]), device)
-            trainer.optimizer.load_state_dict(_with_steps_on_cpu(state["optimizer"]))
+            for tensors in state["optimizer"]["state"].values():
+                if "step" in tensors:  # torch would read a step on a GPU from there for every tensor in every step
+                    tensors["step"] = tensors["step"].cpu()
+            trainer.optimizer.load_state_dict(state["optimizer"])
         self._load(state["parts"])
         trainer.state.epoch, trainer.state.iteration = state["epoch"], state["iteration"]
 
@@ -95,14 +98,6 @@ class SiteState:
     def file(self, round_number: int) -> Path:
         """Returns the path of the state of a round."""
         return self.folder / f"round_{round_number:05d}.pt"
-
-
-def _with_steps_on_cpu(optimizer: dict[str, Any]) -> dict[str, Any]:
-    """Moves the counts of steps to the CPU, where torch's optimizers keep them: each step reads all of them."""
-    for entries in optimizer["state"].values():
-        if isinstance(entries.get("step"), torch.Tensor):
-            entries["step"] = entries["step"].cpu()
-    return optimizer
 
 
 def _read(file: Path, device: torch.device, mmap: bool = False) -> dict[str, Any]:

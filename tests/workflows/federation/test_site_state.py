@@ -11,9 +11,8 @@ from ignite.engine import Engine
 from monai.engines import SupervisedTrainer
 from monai.engines.utils import IterationEvents
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
-from fedmed_workflows.federation.site.site_state import SiteState, _with_steps_on_cpu
+from fedmed_workflows.federation.site.site_state import SiteState
 
 
 class Attracted:
@@ -109,15 +108,3 @@ def test_between_rounds_it_lies_on_the_disk_alone(tmp_path: Path) -> None:
     assert site.handler.steps == [] and site.loss.scale == 2
     kept = torch.load(site.state.file(1), weights_only=True)["parts"]
     assert len(kept) == 2 and len(kept[0]["steps"]) == 2 and kept[1]["scale"] != 2
-
-
-def test_steps_are_counted_on_the_cpu_whatever_the_device() -> None:
-    """torch's optimizers would wait for a GPU in every step if they had to read their counts from it."""
-    with FakeTensorMode():
-        weight = torch.nn.Parameter(torch.zeros(2, device="cuda"))
-        optimizer = torch.optim.Adam([weight])
-        moments = {"exp_avg": torch.zeros(2, device="cuda"), "exp_avg_sq": torch.zeros(2, device="cuda")}
-        state = {0: {"step": torch.tensor(3.0, device="cuda"), **moments}}
-        optimizer.load_state_dict(_with_steps_on_cpu({**optimizer.state_dict(), "state": state}))
-        found = {name: value.device.type for name, value in optimizer.state[weight].items()}
-    assert found == {"step": "cpu", "exp_avg": "cuda", "exp_avg_sq": "cuda"}
