@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from segment_anything.modeling.image_encoder import Attention
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
 TILE = 1 << 21
@@ -110,5 +113,15 @@ def _folded(
     if value.device.type == "cpu":
         value = functional.pad(value, (0, height + width + filling))
     # with three dimensions torch would select the kernel that keeps all scores
-    answer = functional.scaled_dot_product_attention(queries[:, None], keys[:, None], value[:, None], scale=1.0)
+    with _kernels(value.device):
+        answer = functional.scaled_dot_product_attention(queries[:, None], keys[:, None], value[:, None], scale=1.0)
     return answer[:, 0, :, :length]
+
+
+def _kernels(device: torch.device) -> AbstractContextManager[Any]:
+    """Selects the kernels that take values shorter than keys, with gradients.
+
+    Without it torch tries cuDNN's kernel first on some GPUs, which is not made for all such lengths.
+    """
+    kernels = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+    return sdpa_kernel(kernels) if device.type == "cuda" else nullcontext()

@@ -77,7 +77,8 @@ TRANSFORMS: dict[type[Transform], Callable[[torch.Tensor], torch.Tensor]] = {
     SamLabels: lambda image: SamLabels(32)(ToPictures()(image)),
     SamPostprocess: lambda image: SamPostprocess(32)(image[:, :5].permute(3, 0, 1, 2)[..., :5, :5], (31, 20)),
     ClipPreprocess: lambda image: ClipPreprocess(16)(ToPictures()(image / 999)),
-    AcquisitionShift: lambda image: AcquisitionShift(**SHIFT)(ToPictures()(image / 999)),
+    # the bits of the pictures are its seed: a GPU divides by 999 with another last bit
+    AcquisitionShift: lambda image: AcquisitionShift(**SHIFT)(ToPictures()(image / 1024)),
     LabelStyle: lambda image: LabelStyle(**STYLE)(ToPictures()(image) > 500),
     SiteShiftd: lambda image: with_entry(
         SiteShiftd("image", {"noise": 0.02, "label_style": STYLE}, label_key="label"), image / 999, image > 500, "label"
