@@ -25,9 +25,10 @@ FACES = {
     """,
     "fedmed_transforms": """
         AcquisitionShift ChannelsToLabels ChannelsToLabelsd CheckIdentifiersd ClipPreprocess ClipPreprocessd
-        DicomReader find_studies LabelsToChannels LabelsToChannelsd LabelStyle load_image LoadMedicalImaged
-        MatchedLabeld NiftiReader open_studies PictureReader Prefetched read_report read_segmentation ResultFormatd
-        SamLabels SamLabelsd SamPostprocess SamPostprocessd SamPreprocess SamPreprocessd SaveSegmentationd
+        DicomReader find_studies LabelsToChannels LabelsToChannelsd LabelStyle load_image load_label
+        LoadMedicalImaged MatchedLabeld MetaImageReader NiftiReader NrrdReader open_studies PictureReader Prefetched
+        read_report read_segmentation ResultFormatd SamLabels SamLabelsd SamPostprocess SamPostprocessd SamPreprocess
+        SamPreprocessd SaveSegmentationd
         ScaleToUnit ScaleToUnitd Segment SegmentationToLabelsd SeriesRules SiteShiftd SlicesToVolume SlicesToVolumed
         ToPictures ToPicturesd ToUptake ToUptaked VolumeToSlices VolumeToSlicesd Window Windowd write_report
         write_segmentation

@@ -1,7 +1,8 @@
-"""Rules for a DICOM series that is no regular volume: it is refused, unless a rule states how to load it."""
+"""Rules for an image that is refused by default, such as a DICOM series that is no regular volume."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -45,7 +46,13 @@ class SeriesRules:
     assume_spacing
         Millimetres along x, y and z, used only where no file of the series states them. Slices without positions are
         stacked in the order of their InstanceNumber, from the origin, along their own normal if they state their
-        orientation and at their SpacingBetweenSlices if they state that; without an orientation they are axial.
+        orientation and at their SpacingBetweenSlices if they state that; without an orientation they are axial. The
+        same holds for a NRRD or MetaImage file that lacks a part of its geometry.
+    nan
+        The number to put in the place of voxels that are no finite number; None refuses them. Labels stay refused.
+    full_scale
+        The largest value that the scanner gives in pictures of more than 8 bits (4095 for 12 bits in a 16-bit PNG);
+        None takes the largest value of the file format.
 
     Raises
     ------
@@ -67,6 +74,8 @@ class SeriesRules:
     tilt: str = "refuse"
     padding: str = "lowest"
     assume_spacing: Sequence[float] | None = None
+    nan: float | None = None
+    full_scale: float | None = None
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -79,6 +88,8 @@ class SeriesRules:
             and all(isinstance(value, (int, float)) and 0 < value < 1e6 for value in spacing)
         ):
             raise ValueError(f"assume_spacing: expected millimetres along x, y and z, found {spacing!r}")
+        for name, least in (("nan", -math.inf), ("full_scale", 0.0)):
+            _check_number(name, getattr(self, name), least)
         _check_series(self.series)
 
     @classmethod
@@ -95,6 +106,13 @@ class SeriesRules:
         if unknown:
             raise ValueError(f"expected the rules {', '.join(known)}, found {', '.join(unknown)}")
         return cls(**rules)
+
+
+def _check_number(name: str, value: Any, least: float) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if value is not None and not (number and math.isfinite(value) and value > least):
+        above = "" if least == -math.inf else f" above {least:g}"
+        raise ValueError(f"{name}: expected a number{above}, found {value!r}")
 
 
 def _check_series(series: Any) -> None:

@@ -1,0 +1,189 @@
+"""Reads the header of a NRRD file (.nrrd, or .nhdr with its voxels in another file).
+
+Source: the NRRD file format, teem.sourceforge.net/nrrd/format.html.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from fedmed_transforms.dicom.damage import Damaged
+from fedmed_transforms.loading.formats.volume_header import (
+    LARGEST_HEADER,
+    VolumeHeader,
+    check_size,
+    data_file,
+    lengths,
+    numbers,
+)
+
+NRRD_SUFFIXES = (".nrrd", ".nhdr")
+
+MAGIC = b"NRRD000"
+
+TYPES = {
+    1: ("signed char", "int8", "int8_t", "uchar", "unsigned char", "uint8", "uint8_t"),
+    2: (
+        *("short", "short int", "signed short", "signed short int", "int16", "int16_t"),
+        *("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"),
+    ),
+    4: ("int", "signed int", "int32", "int32_t", "uint", "unsigned int", "uint32", "uint32_t", "float"),
+    8: (
+        *("longlong", "long long", "long long int", "signed long long", "signed long long int", "int64", "int64_t"),
+        *("ulonglong", "unsigned long long", "unsigned long long int", "uint64", "uint64_t", "double"),
+    ),
+}
+"""Names of the types of voxels by their bytes."""
+
+SPACES = (
+    *("left-posterior-superior", "lps", "right-anterior-superior", "ras", "left-anterior-superior", "las"),
+    *("left-posterior-superior-time", "lpst"),
+)
+"""Names of the spaces whose axes have a direction in the patient, and which SimpleITK converts to LPS."""
+
+COLOURS = ("rgb-color", "rgba-color", "3-color", "4-color")
+
+IN_SPACE = ("domain", "space", "time")
+"""Kinds of an axis with a direction; the fourth such axis, of times, becomes channels."""
+
+CHANNELS = (*COLOURS, "list", "vector", "covariant-vector", "3-vector", "point", "scalar", "stub", "none", "???")
+"""Kinds of an axis that become channels."""
+
+DATA = ("data file", "datafile")
+
+
+def read_nrrd_header(path: Path) -> VolumeHeader:
+    """Reads the header of a NRRD file, and checks the size of its voxels.
+
+    Raises
+    ------
+    ValueError
+        The header is damaged, or states something that is not read: the message names the field.
+    """
+    fields, start = read_nrrd_fields(path)
+    shape = lengths(_field(fields, "sizes"), "sizes")
+    if len(shape) != int(numbers(_field(fields, "dimension"), "dimension", 1)[0]) or not 2 <= len(shape) <= 4:
+        raise Damaged(f"sizes {shape}, expected 2 to 4 axes, as many as `dimension` says")
+    in_space = _axes_in_space(fields, len(shape))
+    axes = min(3, sum(in_space))
+    _check_units(fields)
+    _check_directions(fields)
+    itemsize = _itemsize(fields)
+    _check_voxels(path, fields, start, math.prod(shape) * itemsize)
+    colours = any(kind in COLOURS for kind in _kinds(fields)) and itemsize == 1
+    spaced = bool(fields.get("space directions")) or _states_spacings(fields, in_space)
+    return VolumeHeader(shape, axes, _unstated(fields, axes), spaced, colours)
+
+
+def read_nrrd_fields(path: Path) -> tuple[dict[str, str], int]:
+    """Reads the fields of a header by their names in lower case, and the place where the header ends."""
+    with path.open("rb") as file:
+        content = file.read(LARGEST_HEADER)
+    if not content.startswith(MAGIC):
+        raise Damaged("a file that begins as no NRRD header")
+    end = re.search(rb"\r?\n\r?\n", content)
+    lines = content[: end.start() if end else len(content)].decode("latin-1").splitlines()[1:]
+    pairs = (re.match(r"([^#:][^:]*): (.*)", line) for line in lines)
+    fields = {pair.group(1).strip().lower(): pair.group(2).strip() for pair in pairs if pair}
+    if not end and not any(name in fields for name in DATA):
+        raise Damaged("a header without an end, expected an empty line before the voxels")
+    return fields, end.end() if end else len(content)
+
+
+def _field(fields: Mapping[str, str], name: str) -> str:
+    if not fields.get(name):
+        raise Damaged(f"no field `{name}`")
+    return fields[name]
+
+
+def _itemsize(fields: Mapping[str, str]) -> int:
+    kind = " ".join(_field(fields, "type").lower().split())
+    size = next((size for size, names in TYPES.items() if kind in names), 0)
+    if not size:
+        raise Damaged("a `type` that is no integer or float")
+    return size
+
+
+def _kinds(fields: Mapping[str, str]) -> list[str]:
+    return fields.get("kinds", "").lower().split()
+
+
+def _directions(fields: Mapping[str, str]) -> list[str]:
+    return re.findall(r"none|\([^)]*\)", fields.get("space directions", "").lower())
+
+
+def _axes_in_space(fields: Mapping[str, str], dimension: int) -> list[bool]:
+    """Tells for each axis whether it lies in space; an axis of channels does not."""
+    kinds, directions = _kinds(fields), _directions(fields)
+    if (kinds and len(kinds) != dimension) or (directions and len(directions) != dimension):
+        raise Damaged(f"{len(kinds)} kinds and {len(directions)} space directions, expected {dimension} of each")
+    unknown = [kind for kind in kinds if kind not in (*IN_SPACE, *CHANNELS)]
+    if unknown:
+        raise Damaged(f"`kinds` that are not read, expected some of {', '.join((*IN_SPACE, *CHANNELS))}")
+    by_kind = [kind in IN_SPACE for kind in kinds]
+    by_direction = [direction != "none" for direction in directions]
+    if by_kind and by_direction and by_kind != by_direction:
+        raise Damaged("`kinds` and `space directions` that contradict each other")
+    if not by_kind and not all(by_direction):
+        raise Damaged("no `kinds`, expected the kind of the axis that has no direction")
+    found = by_direction or by_kind or [True] * dimension
+    if sum(found) < 2 or dimension - sum(found) > 1:
+        raise Damaged(f"{sum(found)} axes in space of {dimension}, expected at least 2 and at most one other")
+    return found
+
+
+def _check_directions(fields: Mapping[str, str]) -> None:
+    """Refuses vectors that are not finite, or of another length than there are vectors."""
+    vectors = [direction for direction in _directions(fields) if direction != "none"]
+    found = [numbers(vector[1:-1].replace(",", " "), "space directions", len(vectors)) for vector in vectors]
+    if fields.get("space origin"):
+        found.append(numbers(fields["space origin"].strip("()").replace(",", " "), "space origin"))
+    if not all(math.isfinite(value) for vector in found for value in vector):
+        raise Damaged("space directions or a space origin that are not finite")
+
+
+def _check_units(fields: Mapping[str, str]) -> None:
+    for name in ("space units", "units"):
+        stated = {unit.strip().lower() for unit in re.findall(r'"([^"]*)"', fields.get(name, ""))}
+        if not stated <= {"mm", "millimeter", "millimetre", "millimeters", "millimetres", "", "???", "s", "sec", "ms"}:
+            raise Damaged(f"`{name}` other than mm, expected mm")
+
+
+def _unstated(fields: Mapping[str, str], axes: int) -> tuple[str, ...]:
+    """Lists the parts of the geometry that a volume's header does not state; a picture of two axes needs none."""
+    if axes == 2:
+        return ()
+    space = " ".join(fields.get("space", "").lower().split())
+    found = [name for name in ("space directions", "space origin") if not fields.get(name)]
+    if space not in SPACES:
+        found.append("space")
+    return tuple(found)
+
+
+def _states_spacings(fields: Mapping[str, str], in_space: list[bool]) -> bool:
+    if "spacings" not in fields:
+        return False
+    stated = numbers(fields["spacings"], "spacings", len(in_space))
+    found = tuple(value for value, wanted in zip(stated, in_space, strict=True) if wanted)
+    if all(math.isnan(value) for value in found):
+        return False
+    if not all(0 < value < math.inf for value in found):
+        raise Damaged(f"spacings {found}, expected numbers above 0")
+    return True
+
+
+def _check_voxels(path: Path, fields: Mapping[str, str], start: int, needed: int) -> None:
+    encoding = _field(fields, "encoding").lower()
+    name = next((fields[name] for name in DATA if name in fields), "")
+    file = data_file(path, name) if name else path
+    available = file.stat().st_size - (0 if name else start)
+    if encoding in ("txt", "text", "ascii"):
+        return
+    if encoding not in ("raw", "gz", "gzip", "hex"):
+        raise Damaged("an `encoding` that is not read, expected raw, gzip, hex or ascii")
+    skipped = any(fields.get(field, "0") != "0" for field in ("line skip", "lineskip", "byte skip", "byteskip"))
+    size = needed * 2 if encoding == "hex" else needed
+    check_size(available, size, encoding.startswith("gz"), exact=encoding == "raw" and not skipped)
