@@ -29,7 +29,7 @@ from fedmed_transforms.dicom.pixels.workers import threads
 from fedmed_transforms.dicom.series_rules import SeriesRules
 from fedmed_transforms.image_metadata import Loaded
 from fedmed_transforms.loading.dicom import is_dicom_path, load_dicom
-from fedmed_transforms.loading.formats.content import other_content
+from fedmed_transforms.loading.formats.content import other_content, unnamed_content
 from fedmed_transforms.loading.formats.itk_volume import load_meta_image, load_nrrd
 from fedmed_transforms.loading.formats.meta_image import META_IMAGE_SUFFIXES
 from fedmed_transforms.loading.formats.nrrd import NRRD_SUFFIXES
@@ -116,9 +116,9 @@ def load_label(path: PathLike | Sequence[PathLike], device: str | torch.device =
     >>> from PIL import Image
     >>> from fedmed_transforms import load_label
     >>> with TemporaryDirectory() as folder:
-    ...     Image.new("P", (3, 2), 7).save(Path(folder, "label.png"))
+    ...     Image.new("P", (3, 2), 1).save(Path(folder, "label.png"))
     ...     load_label(Path(folder, "label.png")).unique()
-    metatensor([7.])
+    metatensor([1.])
     """
     return _load(path, torch.device(device), SeriesRules.of(rules), label=True)
 
@@ -142,7 +142,7 @@ def _load_path(path: Path, device: torch.device, rules: SeriesRules, label: bool
     if load is not None and path.is_file():
         return load(path, device, rules, label)
     if not is_dicom_path(path):
-        found = other_content(path, ("gzip",)) or "neither a suffix nor content of these"
+        found = unnamed_content(path) or "neither a suffix nor content of these"
         raise ValueError(f"{path}: expected a jpg, png, bmp, TIFF, NIfTI, NRRD, MetaImage or DICOM, found {found}")
     try:
         return load_dicom(path, device, rules)

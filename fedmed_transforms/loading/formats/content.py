@@ -70,3 +70,9 @@ def other_content(path: Path, expected: tuple[str, ...]) -> str:
         return ""
     advice = f"; give the file the ending {ENDINGS[found]}" if found in ENDINGS else ""
     return f"{found} content under another format's name{advice}"
+
+
+def unnamed_content(path: Path) -> str:
+    """Describes the content of a file whose name says nothing; an empty text for a format that is not read."""
+    found = content_of(path)
+    return f"{found} content; give the file the ending {ENDINGS[found]}" if found in ENDINGS else ""
