@@ -47,7 +47,10 @@ def read_nifti_header(path: Path) -> Any:
     start = read_start(file_of_pair(path, "header"), 540)
     for kind in HEADERS[0 if single else 1]:
         if kind.may_contain_header(start):
-            header = kind(start[: kind.template_dtype.itemsize])
+            content = start[: kind.template_dtype.itemsize]
+            header = kind(content, check=False)
+            offset_of(header)
+            kind(content)  # nibabel's checks, which would replace numbers that cannot be meant by others
             if 3000 <= int(header["intent_code"]) < 3100:
                 raise Damaged("a CIFTI file, expected an image")
             if not 1 <= int(header["dim"][0]) <= MOST_AXES:
@@ -76,10 +79,10 @@ def offset_of(header: Any) -> int:
     ValueError
         The place is no whole number, is negative, or lies inside the header of a single file.
     """
-    offset, least = float(header["vox_offset"]), header.template_dtype.itemsize if header.is_single else 0
+    offset, least = float(header["vox_offset"]), header.single_vox_offset if header.is_single else 0
     if not (math.isfinite(offset) and offset == int(offset) and offset >= least):
-        inside = f"expected {header.single_vox_offset} or more: the voxels cannot begin inside the header"
-        raise Damaged(f"vox_offset {offset:g}, {inside if header.is_single else 'expected 0 or more'}")
+        inside = ": the voxels cannot begin inside the header" if header.is_single else ""
+        raise Damaged(f"vox_offset {offset:g}, expected {least} or more{inside}")
     return int(offset)
 
 

@@ -29,7 +29,7 @@ LOADS = (
     "example4d.nii.gz",
     "example_nifti2.nii.gz",
     "functional.nii",
-    "resl*_anat_moved.nii",
+    "reoriented_anat_moved.nii",
     "sta*.gz",
 )
 NOT_FINITE = ("resampled_anat_moved.nii",)
