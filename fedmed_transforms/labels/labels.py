@@ -65,7 +65,8 @@ class LabelsToChannels(Transform):
     def __call__(self, label: torch.Tensor) -> torch.Tensor:
         """Converts whole numbers (1, X, Y) or (1, X, Y, Z) of any type -> float32 (n, X, Y) or (n, X, Y, Z)."""
         if label.ndim not in (3, 4) or label.shape[0] != 1:
-            raise ValueError(f"{file_of(label)}: expected labels (1, X, Y) or (1, X, Y, Z), found {tuple(label.shape)}")
+            expected = "expected labels (1, X, Y) or (1, X, Y, Z)"
+            raise ValueError(f"{file_of(label)}: {expected}, found {tuple(label.shape)}{_advice(label)}")
         values = plain_tensor(label).float()
         self._check(label, values)
         return with_metadata_of(label, torch.cat([_is_in(values, rule) for rule in self.rules]).float())
@@ -80,7 +81,10 @@ class LabelsToChannels(Transform):
             shown = ", ".join(f"{value:g}" for value in found[:MOST_VALUES_SHOWN])
             more = f" and {len(found) - MOST_VALUES_SHOWN} more" if len(found) > MOST_VALUES_SHOWN else ""
             above = " and above" if NONZERO in self.rules else ""
-            raise ValueError(f"{file_of(label)}: found the label values {shown}{more}, expected {self.known}{above}")
+            advice = _advice(label)
+            raise ValueError(
+                f"{file_of(label)}: found the label values {shown}{more}, expected {self.known}{above}{advice}"
+            )
 
 
 class LabelsToChannelsd(MapTransform):
@@ -161,6 +165,13 @@ class ChannelsToLabelsd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Converts the masks of every key to a label map."""
         return {**data, **{key: self.to_labels(data[key]) for key in self.key_iterator(data)}}
+
+
+def _advice(label: torch.Tensor) -> str:
+    """Returns the advice for a picture that was loaded as it looks: its file may store other numbers."""
+    if not file_of(label).lower().endswith((".png", ".bmp", ".tif", ".tiff")):
+        return ""
+    return "; the numbers that a picture stores are loaded by load_label, or under the label_keys of LoadMedicalImaged"
 
 
 def _is_rule(values: Any) -> bool:

@@ -8,6 +8,7 @@ LENGTH = 1024
 """Number of first bytes that are read."""
 
 MAGICS = (
+    (128, b"DICM", "DICOM"),  # first, as the 128 bytes before may begin like another format
     (0, b"\x89PNG\r\n\x1a\n", "PNG"),
     (0, b"\xff\xd8\xff", "JPEG"),
     (0, b"BM", "BMP"),
@@ -20,7 +21,6 @@ MAGICS = (
     (4, b"jP  \r\n", "JPEG 2000"),
     (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
     (0, b"NRRD0", "NRRD"),
-    (128, b"DICM", "DICOM"),
     (344, b"n+1\0", "NIfTI"),
     (344, b"ni1\0", "NIfTI"),
     (4, b"n+2\0\r\n\x1a\n", "NIfTI"),

@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from fedmed_transforms.dicom.damage import Damaged
 from fedmed_transforms.loading.formats.volume_header import (
     LARGEST_HEADER,
@@ -54,6 +56,9 @@ CHANNELS = (*COLOURS, "list", "vector", "covariant-vector", "3-vector", "point",
 
 DATA = ("data file", "datafile")
 
+TEXT = ("txt", "text", "ascii")
+"""Encodings as decimal numbers."""
+
 
 def read_nrrd_header(path: Path) -> VolumeHeader:
     """Reads the header of a NRRD file, and checks the size of its voxels.
@@ -72,6 +77,8 @@ def read_nrrd_header(path: Path) -> VolumeHeader:
     _check_units(fields)
     _check_directions(fields)
     itemsize = _itemsize(fields)
+    if itemsize > 1 and "endian" not in fields and fields.get("encoding", "").lower() not in TEXT:
+        raise Damaged("no field `endian`, expected the order of the bytes of a voxel")
     _check_voxels(path, fields, start, math.prod(shape) * itemsize)
     colours = any(kind in COLOURS for kind in _kinds(fields)) and itemsize == 1
     spaced = bool(fields.get("space directions")) or _states_spacings(fields, in_space)
@@ -143,6 +150,8 @@ def _check_directions(fields: Mapping[str, str]) -> None:
         found.append(numbers(fields["space origin"].strip("()").replace(",", " "), "space origin"))
     if not all(math.isfinite(value) for vector in found for value in vector):
         raise Damaged("space directions or a space origin that are not finite")
+    if vectors and abs(np.linalg.det(found[: len(vectors)])) == 0:
+        raise Damaged("space directions that lie in one plane")
 
 
 def _check_units(fields: Mapping[str, str]) -> None:
@@ -180,7 +189,7 @@ def _check_voxels(path: Path, fields: Mapping[str, str], start: int, needed: int
     name = next((fields[name] for name in DATA if name in fields), "")
     file = data_file(path, name) if name else path
     available = file.stat().st_size - (0 if name else start)
-    if encoding in ("txt", "text", "ascii"):
+    if encoding in TEXT:
         return
     if encoding not in ("raw", "gz", "gzip", "hex"):
         raise Damaged("an `encoding` that is not read, expected raw, gzip, hex or ascii")

@@ -134,7 +134,9 @@ def _without_transparency(image: Image.Image) -> Image.Image:
     if shown.getextrema()[3] != (255, 255):
         raise Damaged(TRANSPARENT)
     image.info.pop("transparency", None)
-    return image.convert("L") if image.mode in ("LA", "La") else shown.convert("RGB") if image.mode != "P" else image
+    if image.mode in ("1", "L", "P", "RGB"):
+        return image
+    return image.convert("L") if image.mode in ("LA", "La") else shown.convert("RGB")
 
 
 def _check_key(image: Image.Image) -> None:
