@@ -1,4 +1,7 @@
-"""Loads NRRD and MetaImage files: SimpleITK reads the values and the geometry that the header states."""
+"""Loads NRRD and MetaImage files, with the geometry that SimpleITK reads of their headers.
+
+SimpleITK does not read the voxels, because it returns a file that is damaged or too short without an error.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from fedmed_transforms.image_metadata import FULL_SCALE, LPS_FROM_RAS, Loaded, m
 from fedmed_transforms.loading.formats.content import other_content
 from fedmed_transforms.loading.formats.meta_image import META_IMAGE_SUFFIXES, read_meta_image_header
 from fedmed_transforms.loading.formats.nrrd import NRRD_SUFFIXES, read_nrrd_header
-from fedmed_transforms.loading.formats.stored_picture import opaque
+from fedmed_transforms.loading.formats.stored_picture import TRANSPARENT
 from fedmed_transforms.loading.formats.volume_header import VolumeHeader
 from fedmed_transforms.loading.formats.voxel_checks import check_exact, replace_not_finite
 
@@ -73,7 +76,10 @@ def _load(
     try:
         header = read_header(path)
         _check_stated(header, rules)
-        values, affine = _read(path, reader, header, rules)
+        affine = LPS_FROM_RAS @ _geometry(path, reader, header, rules)
+        samples = _channel_first(header)
+        check_exact(samples)
+        values = np.ascontiguousarray(samples, dtype=np.float32)
         replace_not_finite(values, None if label else rules.nan)
     except MemoryError:
         raise
@@ -94,51 +100,39 @@ def _check_stated(header: VolumeHeader, rules: SeriesRules) -> None:
         )
 
 
-def _read(
-    path: Path, reader: str, header: VolumeHeader, rules: SeriesRules
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
-    """Reads the values, channel first, and the affine, (4, 4), voxels to mm, RAS."""
+def _geometry(path: Path, reader: str, header: VolumeHeader, rules: SeriesRules) -> npt.NDArray[np.float64]:
+    """Returns the affine, (4, 4), voxels to mm, LPS; of two axes the third is 1 mm along the patient's axis."""
     import SimpleITK as sitk  # 0.2 s, which only these formats need
 
     sitk.ProcessObject.SetGlobalWarningDisplay(False)  # its warnings quote the file
     file = sitk.ImageFileReader()
     file.SetImageIO(reader)
     file.SetFileName(str(path))
-    image = file.Execute()
-    affine = LPS_FROM_RAS @ _geometry(image, header, rules)
-    samples = _channel_first(sitk.GetArrayViewFromImage(image), image, header)
-    check_exact(samples)
-    return np.array(samples, dtype=np.float32, order="C"), affine  # a copy: the view ends with the image
-
-
-def _geometry(image: Any, header: VolumeHeader, rules: SeriesRules) -> npt.NDArray[np.float64]:
-    """Returns the affine, (4, 4), voxels to mm, LPS; of two axes the third is 1 mm along the patient's axis."""
-    axes, affine, dimension = header.axes, np.eye(4), image.GetDimension()
-    whole = np.reshape(image.GetDirection(), (dimension, dimension))
-    direction, origin = whole[:axes, :axes], np.asarray(image.GetOrigin())[:axes]
-    spacing = np.asarray(image.GetSpacing() if header.spaced or axes < 3 else rules.assume_spacing)[:axes]
-    affine[:axes, :axes], affine[:axes, 3] = direction * spacing, origin
+    file.ReadImageInformation()
+    axes, affine, dimension = header.axes, np.eye(4), file.GetDimension()
+    in_space = [length for place, length in enumerate(header.shape) if place != header.channel_axis]
+    if list(file.GetSize()[:axes]) != in_space:
+        raise Damaged(f"axes {file.GetSize()} by SimpleITK and {in_space} by the header, expected the same")
+    whole = np.reshape(file.GetDirection(), (dimension, dimension))
+    spacing = np.asarray(file.GetSpacing() if header.spaced or axes < 3 else rules.assume_spacing)[:axes]
+    affine[:axes, :axes], affine[:axes, 3] = whole[:axes, :axes] * spacing, np.asarray(file.GetOrigin())[:axes]
     coupled = bool(whole[axes:, :axes].any() or whole[:axes, axes:].any())
-    if coupled or not np.isfinite(affine).all() or abs(np.linalg.det(direction)) < 1e-6:
+    if coupled or not np.isfinite(affine).all() or abs(np.linalg.det(whole[:axes, :axes])) < 1e-6:
         raise Damaged("directions that cannot be inverted, expected one for each axis in space")
     return affine
 
 
-def _channel_first(samples: npt.NDArray[Any], image: Any, header: VolumeHeader) -> npt.NDArray[Any]:
-    """Returns ([T,] [Z,] Y, X[, C]) as (C, X, Y[, Z])."""
-    several = image.GetNumberOfComponentsPerPixel() > 1
-    extra = image.GetDimension() - header.axes
-    if samples.dtype.kind not in "iuf" or extra not in (0, 1) or (several and extra):
-        raise Damaged(f"voxels {samples.dtype} of shape {samples.shape}, expected numbers with one axis of channels")
-    if not several and not extra:
-        return samples.T[None]
-    if extra:
-        return samples.transpose(0, *range(header.axes, 0, -1))
-    if header.colours and samples.shape[-1] == 4:
-        samples = _without_alpha(samples)
-    return samples.transpose(header.axes, *range(header.axes - 1, -1, -1))
+def _channel_first(header: VolumeHeader) -> npt.NDArray[Any]:
+    """Reads the samples, (C, X, Y[, Z])."""
+    samples = header.voxels.read().reshape(header.shape[::-1]).T  # the fastest axis first
+    if header.channel_axis is None:
+        return samples[None]
+    samples = np.moveaxis(samples, header.channel_axis, 0)
+    return _without_alpha(samples) if header.colours and len(samples) == 4 else samples
 
 
 def _without_alpha(samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Returns colours ([Z,] Y, X, 4) without their alpha channel, which must be opaque everywhere."""
-    return opaque(samples.reshape(-1, *samples.shape[-2:]), OPAQUE).reshape(*samples.shape[:-1], 3)
+    """Returns colours (4, X, Y[, Z]) without their alpha channel, which must be opaque everywhere."""
+    if bool((samples[3] != OPAQUE).any()):
+        raise Damaged(TRANSPARENT)
+    return samples[:3]

@@ -9,27 +9,21 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from fedmed_transforms.dicom.damage import Damaged
-from fedmed_transforms.loading.formats.volume_header import (
-    LARGEST_HEADER,
-    VolumeHeader,
-    check_size,
-    data_file,
-    lengths,
-    numbers,
-)
+from fedmed_transforms.loading.formats.stored_voxels import RAW, TEXT, ZLIB, StoredVoxels
+from fedmed_transforms.loading.formats.volume_header import LARGEST_HEADER, VolumeHeader, data_file, lengths, numbers
 
 META_IMAGE_SUFFIXES = (".mha", ".mhd")
 
 DATA = "ElementDataFile"
 
 TYPES = {
-    1: ("MET_CHAR", "MET_UCHAR"),
-    2: ("MET_SHORT", "MET_USHORT"),
-    4: ("MET_INT", "MET_UINT", "MET_FLOAT"),
-    8: ("MET_LONG_LONG", "MET_ULONG_LONG", "MET_DOUBLE"),
+    **{"MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4"},
+    **{"MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8", "MET_FLOAT": "f4", "MET_DOUBLE": "f8"},
 }
-"""Names of the types of voxels by their bytes; MET_LONG has 4 or 8 bytes, by the program that wrote it."""
+"""Types of voxels by numpy's letters; MET_LONG has 4 or 8 bytes, by the program that wrote it."""
 
 GEOMETRY = {
     "TransformMatrix": ("TransformMatrix", "Orientation", "Rotation"),
@@ -40,7 +34,7 @@ GEOMETRY = {
 
 
 def read_meta_image_header(path: Path) -> VolumeHeader:
-    """Reads the header of a MetaImage file, and checks the size of its voxels.
+    """Reads the header of a MetaImage file.
 
     Raises
     ------
@@ -52,15 +46,16 @@ def read_meta_image_header(path: Path) -> VolumeHeader:
     if len(shape) != int(numbers(_entry(entries, "NDims"), "NDims", 1)[0]) or not 2 <= len(shape) <= 4:
         raise Damaged(f"DimSize {shape}, expected 2 to 4 axes, as many as NDims says")
     channels = lengths(entries.get("ElementNumberOfChannels", "1"), "ElementNumberOfChannels")[0]
+    if channels > 1 and len(shape) == 4:
+        raise Damaged(f"{channels} channels of four axes, expected one axis of channels")
     _check_meaning(entries)
-    itemsize = _itemsize(entries)
-    _check_voxels(path, entries, start, math.prod(shape) * channels * itemsize)
+    voxels = _voxels(path, entries, start, math.prod(shape) * channels)
     stated = {name: next((entries[key] for key in keys if key in entries), "") for name, keys in GEOMETRY.items()}
-    axes = min(len(shape), 3)
-    unstated = tuple(name for name, text in stated.items() if not text) if axes == 3 else ()
     _check_numbers(stated, len(shape))
-    colours = channels in (3, 4) and entries["ElementType"] == "MET_UCHAR"
-    return VolumeHeader((*shape, channels), axes, unstated, bool(stated["ElementSpacing"]), colours)
+    unstated = tuple(name for name, text in stated.items() if not text) if len(shape) > 2 else ()
+    colours = channels in (3, 4) and voxels.dtype == np.uint8
+    whole, axis = ((channels, *shape), 0) if channels > 1 else (shape, 3 if len(shape) == 4 else None)
+    return VolumeHeader(whole, axis, unstated, bool(stated["ElementSpacing"]), colours, voxels)
 
 
 def read_meta_image_entries(path: Path) -> tuple[dict[str, str], int]:
@@ -84,14 +79,6 @@ def _entry(entries: Mapping[str, str], name: str) -> str:
     return entries[name]
 
 
-def _itemsize(entries: Mapping[str, str]) -> int:
-    kind = _entry(entries, "ElementType")
-    size = next((size for size, names in TYPES.items() if kind in names), 0)
-    if not size:
-        raise Damaged("an ElementType that is not read, expected integers or floats of a fixed size")
-    return size
-
-
 def _check_meaning(entries: Mapping[str, str]) -> None:
     """Refuses entries that change the meaning of values or lengths and that readers pass over."""
     if entries.get("DistanceUnits", "mm").lower() not in ("mm", "?"):
@@ -110,12 +97,22 @@ def _check_numbers(stated: Mapping[str, str], axes: int) -> None:
         raise Damaged(f"ElementSpacing {found['ElementSpacing']}, expected numbers above 0")
 
 
-def _check_voxels(path: Path, entries: Mapping[str, str], start: int, needed: int) -> None:
-    name = entries[DATA]
-    file = path if name.upper() == "LOCAL" else data_file(path, name)
-    available = file.stat().st_size - (start if file == path else 0)
-    if entries.get("BinaryData", "True").lower() in ("false", "f", "0"):
-        return
-    skipped = entries.get("HeaderSize", "0") not in ("0",)
-    packed = entries.get("CompressedData", "False").lower() in ("true", "t", "1")
-    check_size(available, needed, packed, exact=not skipped)
+def _voxels(path: Path, entries: Mapping[str, str], start: int, count: int) -> StoredVoxels:
+    letters = TYPES.get(_entry(entries, "ElementType"))
+    if letters is None:
+        raise Damaged("an ElementType that is not read, expected integers or floats of a fixed size")
+    big = any(_is_true(entries.get(name, "False")) for name in ("BinaryDataByteOrderMSB", "ElementByteOrderMSB"))
+    encoding = ZLIB if _is_true(entries.get("CompressedData", "False")) else RAW
+    if not _is_true(entries.get("BinaryData", "True")):
+        encoding = TEXT
+    file = path if entries[DATA].upper() == "LOCAL" else data_file(path, entries[DATA])
+    skip = numbers(entries.get("HeaderSize", "0"), "HeaderSize", 1)[0]
+    if skip != int(skip) or (skip != 0 and (encoding != RAW or file == path)):
+        raise Damaged("a HeaderSize that is no number of bytes before raw voxels in a file of their own")
+    begin = start if file == path else int(skip)
+    return StoredVoxels(file, begin, encoding, np.dtype((">" if big else "<") + letters), count)
+
+
+def _is_true(text: str) -> bool:
+    """Checks whether an entry is true; MetaIO looks at the first letter."""
+    return text[:1] in ("T", "t", "1")

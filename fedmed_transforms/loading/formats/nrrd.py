@@ -9,36 +9,35 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fedmed_transforms.dicom.damage import Damaged
-from fedmed_transforms.loading.formats.volume_header import (
-    LARGEST_HEADER,
-    VolumeHeader,
-    check_size,
-    data_file,
-    lengths,
-    numbers,
-)
+from fedmed_transforms.loading.formats.stored_voxels import GZIP, HEX, RAW, TEXT, StoredVoxels
+from fedmed_transforms.loading.formats.volume_header import LARGEST_HEADER, VolumeHeader, data_file, lengths, numbers
 
 NRRD_SUFFIXES = (".nrrd", ".nhdr")
 
 MAGIC = b"NRRD000"
 
 TYPES = {
-    1: ("signed char", "int8", "int8_t", "uchar", "unsigned char", "uint8", "uint8_t"),
-    2: (
-        *("short", "short int", "signed short", "signed short int", "int16", "int16_t"),
-        *("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"),
-    ),
-    4: ("int", "signed int", "int32", "int32_t", "uint", "unsigned int", "uint32", "uint32_t", "float"),
-    8: (
-        *("longlong", "long long", "long long int", "signed long long", "signed long long int", "int64", "int64_t"),
-        *("ulonglong", "unsigned long long", "unsigned long long int", "uint64", "uint64_t", "double"),
-    ),
+    "i1": ("signed char", "int8", "int8_t"),
+    "u1": ("uchar", "unsigned char", "uint8", "uint8_t"),
+    "i2": ("short", "short int", "signed short", "signed short int", "int16", "int16_t"),
+    "u2": ("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"),
+    "i4": ("int", "signed int", "int32", "int32_t"),
+    "u4": ("uint", "unsigned int", "uint32", "uint32_t"),
+    "i8": ("longlong", "long long", "long long int", "signed long long", "signed long long int", "int64", "int64_t"),
+    "u8": ("ulonglong", "unsigned long long", "unsigned long long int", "uint64", "uint64_t"),
+    "f4": ("float",),
+    "f8": ("double",),
 }
-"""Names of the types of voxels by their bytes."""
+"""Names of the types of voxels, by numpy's letters."""
+
+ENCODINGS = {"raw": RAW, "gz": GZIP, "gzip": GZIP, "hex": HEX, "txt": TEXT, "text": TEXT, "ascii": TEXT}
+
+BYTE_ORDERS = {"little": "<", "big": ">"}
 
 SPACES = (
     *("left-posterior-superior", "lps", "right-anterior-superior", "ras", "left-anterior-superior", "las"),
@@ -56,12 +55,9 @@ CHANNELS = (*COLOURS, "list", "vector", "covariant-vector", "3-vector", "point",
 
 DATA = ("data file", "datafile")
 
-TEXT = ("txt", "text", "ascii")
-"""Encodings as decimal numbers."""
-
 
 def read_nrrd_header(path: Path) -> VolumeHeader:
-    """Reads the header of a NRRD file, and checks the size of its voxels.
+    """Reads the header of a NRRD file.
 
     Raises
     ------
@@ -73,16 +69,14 @@ def read_nrrd_header(path: Path) -> VolumeHeader:
     if len(shape) != int(numbers(_field(fields, "dimension"), "dimension", 1)[0]) or not 2 <= len(shape) <= 4:
         raise Damaged(f"sizes {shape}, expected 2 to 4 axes, as many as `dimension` says")
     in_space = _axes_in_space(fields, len(shape))
-    axes = min(3, sum(in_space))
+    channel_axis = in_space.index(False) if False in in_space else 3 if len(shape) == 4 else None
     _check_units(fields)
     _check_directions(fields)
-    itemsize = _itemsize(fields)
-    if itemsize > 1 and "endian" not in fields and fields.get("encoding", "").lower() not in TEXT:
-        raise Damaged("no field `endian`, expected the order of the bytes of a voxel")
-    _check_voxels(path, fields, start, math.prod(shape) * itemsize)
-    colours = any(kind in COLOURS for kind in _kinds(fields)) and itemsize == 1
+    voxels = _voxels(path, fields, start, math.prod(shape))
+    colours = any(kind in COLOURS for kind in _kinds(fields)) and voxels.dtype == np.uint8
     spaced = bool(fields.get("space directions")) or _states_spacings(fields, in_space)
-    return VolumeHeader(shape, axes, _unstated(fields, axes), spaced, colours)
+    unstated = _unstated(fields) if len(shape) - (channel_axis is not None) > 2 else ()
+    return VolumeHeader(shape, channel_axis, unstated, spaced, colours, voxels)
 
 
 def read_nrrd_fields(path: Path) -> tuple[dict[str, str], int]:
@@ -104,14 +98,6 @@ def _field(fields: Mapping[str, str], name: str) -> str:
     if not fields.get(name):
         raise Damaged(f"no field `{name}`")
     return fields[name]
-
-
-def _itemsize(fields: Mapping[str, str]) -> int:
-    kind = " ".join(_field(fields, "type").lower().split())
-    size = next((size for size, names in TYPES.items() if kind in names), 0)
-    if not size:
-        raise Damaged("a `type` that is no integer or float")
-    return size
 
 
 def _kinds(fields: Mapping[str, str]) -> list[str]:
@@ -161,10 +147,8 @@ def _check_units(fields: Mapping[str, str]) -> None:
             raise Damaged(f"`{name}` other than mm, expected mm")
 
 
-def _unstated(fields: Mapping[str, str], axes: int) -> tuple[str, ...]:
-    """Lists the parts of the geometry that a volume's header does not state; a picture of two axes needs none."""
-    if axes == 2:
-        return ()
+def _unstated(fields: Mapping[str, str]) -> tuple[str, ...]:
+    """Lists the parts of the geometry that a volume's header does not state."""
     space = " ".join(fields.get("space", "").lower().split())
     found = [name for name in ("space directions", "space origin") if not fields.get(name)]
     if space not in SPACES:
@@ -184,15 +168,35 @@ def _states_spacings(fields: Mapping[str, str], in_space: list[bool]) -> bool:
     return True
 
 
-def _check_voxels(path: Path, fields: Mapping[str, str], start: int, needed: int) -> None:
-    encoding = _field(fields, "encoding").lower()
-    name = next((fields[name] for name in DATA if name in fields), "")
-    file = data_file(path, name) if name else path
-    available = file.stat().st_size - (0 if name else start)
-    if encoding in TEXT:
-        return
-    if encoding not in ("raw", "gz", "gzip", "hex"):
+def _voxels(path: Path, fields: Mapping[str, str], start: int, count: int) -> StoredVoxels:
+    encoding = ENCODINGS.get(_field(fields, "encoding").lower())
+    if encoding is None:
         raise Damaged("an `encoding` that is not read, expected raw, gzip, hex or ascii")
-    skipped = any(fields.get(field, "0") != "0" for field in ("line skip", "lineskip", "byte skip", "byteskip"))
-    size = needed * 2 if encoding == "hex" else needed
-    check_size(available, size, encoding.startswith("gz"), exact=encoding == "raw" and not skipped)
+    dtype = _dtype(fields, encoding)
+    name = next((fields[name] for name in DATA if name in fields), "")
+    skipped = {field: fields[field] for field in ("line skip", "lineskip", "byte skip", "byteskip") if field in fields}
+    skip = sum(int(value) for value in lengths_or_end(skipped))
+    if skip and (encoding != RAW or "line" in "".join(field for field, value in skipped.items() if value != "0")):
+        raise Damaged("a `line skip`, or a `byte skip` of encoded voxels, expected voxels without it")
+    file = data_file(path, name) if name else path
+    begin = -1 if skip < 0 else skip + (0 if name else start)
+    return StoredVoxels(file, begin, encoding, dtype, count)
+
+
+def lengths_or_end(skipped: Mapping[str, str]) -> list[int]:
+    """Reads numbers of bytes or lines to skip; -1 stands for voxels at the end of the file."""
+    found = [numbers(value, field, 1)[0] for field, value in skipped.items()]
+    if not all(value >= -1 and value == int(value) and value < 2**63 for value in found):
+        raise Damaged(f"{', '.join(skipped)} that is no number of bytes")
+    return [int(value) for value in found]
+
+
+def _dtype(fields: Mapping[str, str], encoding: str) -> np.dtype[Any]:
+    kind = " ".join(_field(fields, "type").lower().split())
+    letters = next((letters for letters, names in TYPES.items() if kind in names), "")
+    if not letters:
+        raise Damaged("a `type` that is no integer or float")
+    order = BYTE_ORDERS.get(fields.get("endian", "").lower(), "")
+    if not order and letters[1] != "1" and encoding != TEXT:
+        raise Damaged("no field `endian`, expected the order of the bytes of a voxel")
+    return np.dtype(order + letters)

@@ -1,12 +1,12 @@
-"""The header of a NRRD or MetaImage file: the geometry that it states, and the file that holds its voxels."""
+"""The header of a NRRD or MetaImage file: the geometry that it states, and the place of its voxels."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedmed_transforms.dicom.archive import LARGEST_RATIO
 from fedmed_transforms.dicom.damage import Damaged
+from fedmed_transforms.loading.formats.stored_voxels import StoredVoxels
 
 LARGEST_HEADER = 2**24
 """Bytes that a header may have; a segmentation's header holds names and colours of its segments."""
@@ -19,22 +19,30 @@ class VolumeHeader:
     Attributes
     ----------
     shape
-        Lengths of all axes as the header lists them, with the axis of channels if there is one.
-    axes
-        Number of axes in space: 2 or 3.
+        Lengths of all axes in the order of the file, the fastest first.
+    channel_axis
+        The place of the axis of channels among them; None without such an axis.
     unstated
         The parts of the geometry that the header does not state, in its own words.
     spaced
         Whether the header states the spacing.
     colours
         Whether the channels are the 8-bit samples of colours.
+    voxels
+        The place of the voxels.
     """
 
     shape: tuple[int, ...]
-    axes: int
+    channel_axis: int | None
     unstated: tuple[str, ...]
     spaced: bool
     colours: bool
+    voxels: StoredVoxels
+
+    @property
+    def axes(self) -> int:
+        """Number of axes in space, 2 or 3."""
+        return len(self.shape) - (self.channel_axis is not None)
 
 
 def data_file(header: Path, name: str) -> Path:
@@ -52,31 +60,8 @@ def data_file(header: Path, name: str) -> Path:
         raise Damaged("voxels in a file outside of the header's folder, expected a file beside the header")
     path = header.parent / named
     if not path.is_file():
-        raise Damaged(f"no such file {path.name}, which the header names for the voxels")
+        raise Damaged("no file of the voxels, expected the file that the header names beside the header")
     return path
-
-
-def check_size(available: int, needed: int, packed: bool, exact: bool) -> None:
-    """Refuses a file whose voxels are not all there, or are more than the header declares.
-
-    Parameters
-    ----------
-    available
-        Bytes of the voxels in the file.
-    needed
-        Bytes of the voxels by the header.
-    packed
-        Whether the voxels are compressed.
-    exact
-        Whether all bytes available must be voxels; one pad byte is passed over.
-
-    Raises
-    ------
-    ValueError
-        The sizes contradict each other.
-    """
-    if needed > available * (LARGEST_RATIO if packed else 1) or (exact and not packed and available > needed + 1):
-        raise Damaged(f"{available} bytes of voxels, expected {needed}{' after inflating' if packed else ''}")
 
 
 def numbers(text: str, field: str, count: int | None = None) -> tuple[float, ...]:
@@ -105,6 +90,6 @@ def lengths(text: str, field: str) -> tuple[int, ...]:
         The field holds other numbers; the message names the field.
     """
     found = numbers(text, field)
-    if not all(1 <= length < 2**31 and length == int(length) for length in found):
+    if not found or not all(1 <= length < 2**31 and length == int(length) for length in found):
         raise Damaged(f"{field} {found}, expected whole numbers of at least 1")
     return tuple(int(length) for length in found)
