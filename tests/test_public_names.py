@@ -36,10 +36,10 @@ FACES = {
     "fedmed_workflows": """
         AdaptationInferer AdversarialInferer ClassificationFiles ClassificationMetrics ClassificationSite
         ClassificationSites Comparison continued_network ContrastiveLoss EncodedDataset EncryptedAggregate
-        EncryptedSite FAACLIPLoss FACMICLoss FeatureInferer Federation FederationController FedProx GaussianUpdate
-        IdentifierCheck ImageDataset ImageStatistics LastAggregate LMMDLoss LossWatch MOON NamedCheckpointLoader
-        PairedLoader PairInferer PairLoss PooledInferer Preparation prepare_paired_batch Production
-        ProductionStatistics RefusedStudies RejoiningSites RestartingLauncher ScoreFile SegmentationFiles
+        EncryptedSite FAACLIPLoss FACMICLoss FeatureInferer Federation FederationController FedProx FullScaleCheck
+        GaussianUpdate IdentifierCheck ImageDataset ImageStatistics LastAggregate LMMDLoss LossWatch MOON
+        NamedCheckpointLoader PairedLoader PairInferer PairLoss PooledInferer Preparation prepare_paired_batch
+        Production ProductionStatistics RefusedStudies RejoiningSites RestartingLauncher ScoreFile SegmentationFiles
         SegmentationMetrics SegmentationSite SegmentationSites SimulatedStatistics SiteAlgo SiteExecutor
         SiteStatisticsExecutor SliceDataset SlicewiseInferer SmallCounts SmoothedFocalLoss StageSeconds
         StoredResults StudyDataset StudyEvaluator StudyEvents StudyLedger target_dataset TargetPreparation

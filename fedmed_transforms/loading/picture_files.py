@@ -12,7 +12,7 @@ from fedmed_transforms.dicom.damage import Damaged
 from fedmed_transforms.dicom.series_rules import SeriesRules
 from fedmed_transforms.image_metadata import FULL_SCALE, Loaded, metadata_of
 from fedmed_transforms.loading.formats.content import other_content
-from fedmed_transforms.loading.formats.stored_picture import StoredPicture, read_picture
+from fedmed_transforms.loading.formats.stored_picture import StoredPicture, may_be_deep, read_picture
 from fedmed_transforms.loading.formats.voxel_checks import check_exact, replace_not_finite
 from fedmed_transforms.loading.refusing_reader import RefusingReader
 
@@ -69,6 +69,25 @@ def load_picture(
         raise ValueError(f"{path}: expected a readable picture, found {found}") from error
     meta = metadata_of(path, np.eye(4), values.shape[1:])
     return torch.from_numpy(values).to(device), meta if scale is None else {**meta, FULL_SCALE: scale}
+
+
+def deep_picture_maximum(path: Path, rules: SeriesRules) -> tuple[float, float] | None:
+    """Measures the largest value of a picture of more than 8 bits.
+
+    Returns
+    -------
+    tuple or None
+        The largest value and the full scale by which it is divided; None for another file, for 8 bits, and for a
+        picture that is refused.
+    """
+    try:
+        if not path.is_file() or not may_be_deep(path):
+            return None
+        values, meta = load_picture(path, torch.device("cpu"), rules)
+    except ValueError:  # its dataset refuses it with the reason
+        return None
+    scale = meta.get(FULL_SCALE, EIGHT_BITS)
+    return None if scale <= EIGHT_BITS else (float(values.max()), scale)
 
 
 def picture_size(path: Path) -> tuple[int, int]:

@@ -73,6 +73,12 @@ def read_picture(path: Path, label: bool = False) -> StoredPicture:
         return StoredPicture(turn_upright(samples, orientation_of(image.getexif())), scale)
 
 
+def may_be_deep(path: Path) -> bool:
+    """Checks by its first bytes whether a file may be a picture of more than 8 bits."""
+    content = content_of(path)
+    return content == "TIFF" or (content == "PNG" and sample_bits(path) > 8)
+
+
 def opaque(samples: npt.NDArray[Any], full_scale: float | None) -> npt.NDArray[Any]:
     """Returns grey or colours without their alpha channel, which must be opaque everywhere.
 

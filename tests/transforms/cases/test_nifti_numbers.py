@@ -133,7 +133,8 @@ def test_a_scaling_that_is_no_number_scales_nothing(tmp_path: Path, slope: float
 )  # fmt: skip
 def test_numbers_that_cannot_be_meant_are_refused(tmp_path: Path, fields: Any, reason: str) -> None:
     path = write(tmp_path / "v.nii", **fields)
-    with pytest.raises(ValueError, match=f"^{re.escape(str(path))}: expected a readable NIfTI, found (ValueError: )?({reason})"):
+    found = f"^{re.escape(str(path))}: expected a readable NIfTI, found (ValueError: )?({reason})"
+    with pytest.raises(ValueError, match=found):
         load_image(path)
 
 

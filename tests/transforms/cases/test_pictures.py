@@ -133,7 +133,8 @@ TRANSPARENT: list[tuple[str, Callable[[Path], Path]]] = [
     ("grey key", lambda path: write_png(path, [b"\7\1"], 2, 8, GREY, KEY)),
     ("grey key of 16 bits", lambda path: write_png(path, [b"\0\7\0\1"], 2, 16, GREY, KEY)),
     ("colour key", lambda path: write_png(path, [b"\1\2\3"], 1, 8, COLOURS, (b"tRNS", b"\0\1\0\2\0\3"))),
-    ("colour key of 16 bits", lambda path: write_png(path, [b"\0\1\0\2\0\3"], 1, 16, COLOURS, (b"tRNS", b"\0\1\0\2\0\3"))),
+    ("colour key of 16 bits",
+     lambda path: write_png(path, [b"\0\1\0\2\0\3"], 1, 16, COLOURS, (b"tRNS", b"\0\1\0\2\0\3"))),
 ]  # fmt: skip
 
 

@@ -35,13 +35,18 @@ def write(path: Path, samples: Any, **options: Any) -> Path:
 
 @given
 def test_a_public_case_of_two_pages_is_refused() -> None:
-    with pytest.raises(ValueError, match="multi.tif: .*found 2 pages, expected one; save each page as a file of its own"):
+    with pytest.raises(ValueError, match="multi.tif: .*found 2 pages, expected one; save each page as a file"):
         load_image(CASES / "tiff_picture" / "multi.tif")
 
 
 @pytest.mark.parametrize("kind", ["u1", "u2", "u4", "i1", "i2", "i4", "f2", "f4", "f8"])
-@pytest.mark.parametrize("options", [{}, {"compression": "deflate", "predictor": True}, {"bigtiff": True, "byteorder": ">"},
-                                     {"tile": (16, 16)}, {"compression": "lzw"}])  # fmt: skip
+@pytest.mark.parametrize(
+    "options",
+    [
+        {}, {"compression": "deflate", "predictor": True}, {"bigtiff": True, "byteorder": ">"}, {"tile": (16, 16)},
+        {"compression": "lzw"},
+    ],
+)  # fmt: skip
 def test_grey_of_every_type(tmp_path: Path, kind: str, options: Any) -> None:
     samples = (RANDOM.normal(scale=50, size=(6, 9)) if kind[0] != "u" else NUMBERS).astype(kind)
     if kind == "f2":
@@ -147,7 +152,7 @@ def test_smaller_copies_of_the_picture_do_not_count(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("write", "reason"),
     [
-        (lambda path: write(path, np.zeros((3, 6, 9), dtype=np.uint8), photometric="minisblack"), "3 pages, expected one"),
+        (lambda path: write(path, np.zeros((3, 6, 9), dtype=np.uint8), photometric="minisblack"), "3 pages, expected"),
         (lambda path: tifffile.imwrite(path, np.zeros((3, 6, 9), dtype=np.uint16), imagej=True), "3 pages|3 pictures"),
         (lambda path: write(path, np.zeros((16, 32, 32), np.uint8), photometric="minisblack", volumetric=True,
                             tile=(16, 16, 16)), "axes ZYX, expected rows"),
@@ -157,7 +162,7 @@ def test_smaller_copies_of_the_picture_do_not_count(tmp_path: Path) -> None:
          "5 samples a pixel, expected 1, or 1 and alpha"),
         (lambda path: write(path, np.zeros((6, 9), dtype=np.complex64)), "SampleFormat .*expected integers or floats"),
         (lambda path: write(path, np.full((6, 9), 2**24 + 1, dtype=np.uint32)), "integers from 16777217 to 16777217"),
-        (lambda path: write(path, np.full((6, 9), np.nan, dtype=np.float32)), "voxels that are no finite numbers.*the rule `nan`"),
+        (lambda path: write(path, np.full((6, 9), np.nan, dtype=np.float32)), "voxels that .*the rule `nan`"),
         (lambda path: path.write_bytes(write(path, NUMBERS).read_bytes()[:-20]), r"\d+ bytes, expected all strips"),
         (lambda path: path.write_bytes(write(path, NUMBERS).read_bytes()[:40]), "a damaged TIFF, |0 pages"),
     ],
