@@ -11,7 +11,7 @@ import pydicom
 from fedmed_transforms.dicom.series import DICOM_SUFFIXES, is_dicom
 from fedmed_transforms.loading.formats.detached import detached_of, is_detached
 from fedmed_transforms.loading.formats.itk_volume import ITK_SUFFIXES
-from fedmed_transforms.loading.nifti_header import NIFTI_SUFFIXES, SINGLE_SUFFIXES, file_of_pair
+from fedmed_transforms.loading.formats.nifti_header import NIFTI_SUFFIXES, SINGLE_SUFFIXES, file_of_pair
 from fedmed_transforms.loading.picture_files import PICTURE_SUFFIXES
 
 IGNORED_NAMES = ("thumbs.db", "desktop.ini", "dicomdir")

@@ -32,9 +32,9 @@ from fedmed_transforms.loading.dicom import is_dicom_path, load_dicom
 from fedmed_transforms.loading.formats.content import other_content, unnamed_content
 from fedmed_transforms.loading.formats.itk_volume import load_meta_image, load_nrrd
 from fedmed_transforms.loading.formats.meta_image import META_IMAGE_SUFFIXES
+from fedmed_transforms.loading.formats.nifti_header import NIFTI_SUFFIXES
 from fedmed_transforms.loading.formats.nrrd import NRRD_SUFFIXES
 from fedmed_transforms.loading.nifti import load_nifti
-from fedmed_transforms.loading.nifti_header import NIFTI_SUFFIXES
 from fedmed_transforms.loading.picture_files import PICTURE_SUFFIXES, load_picture
 
 logger = logging.getLogger(__name__)

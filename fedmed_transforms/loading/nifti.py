@@ -17,9 +17,7 @@ from fedmed_transforms.dicom.pixels.workers import in_turn
 from fedmed_transforms.dicom.series_rules import SeriesRules
 from fedmed_transforms.image_metadata import FULL_SCALE, Loaded, metadata_of
 from fedmed_transforms.loading.formats.content import other_content
-from fedmed_transforms.loading.formats.voxel_checks import replace_not_finite
-from fedmed_transforms.loading.inflate import PIECE, check_size, read_pieces
-from fedmed_transforms.loading.nifti_header import (
+from fedmed_transforms.loading.formats.nifti_header import (
     NIFTI_SUFFIXES,
     affine_of,
     offset_of,
@@ -27,6 +25,8 @@ from fedmed_transforms.loading.nifti_header import (
     scaling_of,
     voxel_file,
 )
+from fedmed_transforms.loading.formats.voxel_checks import replace_not_finite
+from fedmed_transforms.loading.inflate import PIECE, check_size, read_pieces
 from fedmed_transforms.loading.refusing_reader import RefusingReader
 
 VOXEL_TYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")

@@ -12,8 +12,8 @@ from fedmed_transforms.dicom.damage import Damaged
 from fedmed_transforms.dicom.series_rules import SeriesRules
 from fedmed_transforms.image_metadata import FULL_SCALE, Loaded, metadata_of
 from fedmed_transforms.loading.formats.content import other_content
-from fedmed_transforms.loading.formats.stored_picture import StoredPicture, may_be_deep, read_picture
 from fedmed_transforms.loading.formats.voxel_checks import check_exact, replace_not_finite
+from fedmed_transforms.loading.pictures.stored_picture import StoredPicture, may_be_deep, read_picture
 from fedmed_transforms.loading.refusing_reader import RefusingReader
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")

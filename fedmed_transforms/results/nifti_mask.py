@@ -10,7 +10,7 @@ import torch
 from monai.data import MetaTensor
 
 from fedmed_transforms.dicom.geometry.mask_grid import mask_on_planes, planes_of_volume
-from fedmed_transforms.loading.nifti_header import NIFTI_SUFFIXES, affine_of, read_nifti_header
+from fedmed_transforms.loading.formats.nifti_header import NIFTI_SUFFIXES, affine_of, read_nifti_header
 from fedmed_transforms.results.segmentation_object import binary_values
 from fedmed_transforms.whole_file import whole_file
 

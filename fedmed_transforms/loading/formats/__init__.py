@@ -1,1 +1,1 @@
-"""Reads the values and the geometry that pictures, NRRD and MetaImage files state."""
+"""Reads headers, the geometry that they state, and voxels; knows files by their content."""

@@ -19,9 +19,9 @@ from fedmed_transforms.image_metadata import FULL_SCALE, LPS_FROM_RAS, Loaded, m
 from fedmed_transforms.loading.formats.content import other_content
 from fedmed_transforms.loading.formats.meta_image import META_IMAGE_SUFFIXES, read_meta_image_header
 from fedmed_transforms.loading.formats.nrrd import NRRD_SUFFIXES, read_nrrd_header
-from fedmed_transforms.loading.formats.stored_picture import TRANSPARENT
 from fedmed_transforms.loading.formats.volume_header import VolumeHeader
 from fedmed_transforms.loading.formats.voxel_checks import check_exact, replace_not_finite
+from fedmed_transforms.loading.pictures.stored_picture import TRANSPARENT
 
 ITK_SUFFIXES = (*NRRD_SUFFIXES, *META_IMAGE_SUFFIXES)
 

@@ -105,7 +105,7 @@ def _inflate(path: Path, start: int, needed: int, gzip: bool) -> bytearray:
             while not inflater.eof and held:
                 try:
                     out += inflater.decompress(held, AT_ONCE)
-                except isal_zlib.error:
+                except Exception:  # isal raises its own kind
                     raise Damaged("deflated voxels that are damaged") from None
                 held = inflater.unconsumed_tail or (b"" if inflater.eof else file.read(AT_ONCE))
                 if len(out) > needed:

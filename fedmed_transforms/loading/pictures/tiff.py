@@ -11,7 +11,7 @@ import numpy.typing as npt
 from fedmed_transforms.dicom.archive import LARGEST_RATIO
 from fedmed_transforms.dicom.damage import Damaged
 from fedmed_transforms.dicom.silenced_parsers import silenced_parsers
-from fedmed_transforms.loading.formats.upright import ORIENTATION, turn_upright
+from fedmed_transforms.loading.pictures.upright import ORIENTATION, turn_upright
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, COLOURS, PALETTE, YCBCR = 0, 1, 2, 3, 6
 """Values of PhotometricInterpretation (TIFF 6.0, section 8)."""

@@ -12,9 +12,9 @@ from PIL import Image
 
 from fedmed_transforms.dicom.damage import Damaged
 from fedmed_transforms.loading.formats.content import content_of
-from fedmed_transforms.loading.formats.png import is_deep_colour, read_deep_colour, sample_bits
-from fedmed_transforms.loading.formats.tiff import grey_if_same, read_tiff
-from fedmed_transforms.loading.formats.upright import orientation_of, turn_upright
+from fedmed_transforms.loading.pictures.png import is_deep_colour, read_deep_colour, sample_bits
+from fedmed_transforms.loading.pictures.tiff import grey_if_same, read_tiff
+from fedmed_transforms.loading.pictures.upright import orientation_of, turn_upright
 
 PILLOW_FORMATS = ("PNG", "JPEG", "BMP")
 """Formats that Pillow reads; its format MPO is a JPEG of a camera with smaller pictures behind the first."""
