@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +12,18 @@ import numpy.typing as npt
 
 from fedmed_transforms.dicom.archive import LARGEST_RATIO
 from fedmed_transforms.dicom.damage import Damaged
+from fedmed_transforms.dicom.pixels.codestream import read_codestream
 from fedmed_transforms.dicom.silenced_parsers import silenced_parsers
 from fedmed_transforms.loading.pictures.upright import ORIENTATION, turn_upright
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, COLOURS, PALETTE, YCBCR = 0, 1, 2, 3, 6
 """Values of PhotometricInterpretation (TIFF 6.0, section 8)."""
 
-JPEG = 7
-LOSSY = (6, JPEG, 33003, 33004, 33005, 34712, 34892, 50001, 50002)
-"""Values of Compression that may change samples: JPEG, JPEG 2000, lossy DNG, WebP, JPEG XL."""
+NONE, LZW, JPEG, DEFLATE, ADOBE_DEFLATE, PACK_BITS = 1, 5, 7, 32946, 8, 32773
+"""Values of Compression that are read: each bounds the size of what it decodes to."""
+
+MOST_PAGES = 64
+"""The largest number of pages that are looked at: a picture and its smaller copies."""
 
 REDUCED = 1
 """Bit of NewSubfileType: the page is a smaller copy of another page."""
@@ -99,10 +104,14 @@ def _full_scale(samples: npt.NDArray[Any], bits: int) -> float | None:
 
 def _only_page(file: Any) -> Any:
     """Returns the only picture of a file; smaller copies of the picture do not count."""
-    pages = [page for page in file.pages if not int(page.aspage().subfiletype) & REDUCED]
+    count = len(file.pages)
+    if count > MOST_PAGES:
+        raise Damaged(f"{count} pages, expected one; save each page as a file of its own")
+    every = [file.pages[index].aspage() for index in range(count)]  # the iterator runs for ever through a circle
+    pages = [page for page in every if not int(page.subfiletype) & REDUCED]
     if len(pages) != 1:
         raise Damaged(f"{len(pages)} pages, expected one; save each page as a file of its own")
-    page = pages[0].aspage()
+    page = pages[0]
     stacked = file.series[0].size // max(1, page.size) if file.series else 1
     if stacked > 1:
         raise Damaged(f"{stacked} pictures in one page, expected one; save each as a file of its own")
@@ -112,7 +121,9 @@ def _only_page(file: Any) -> Any:
 def _check_page(page: Any, label: bool) -> None:
     """Refuses samples whose meaning is not grey, a palette, or RGB."""
     photometric, compression, count = int(page.photometric), int(page.compression), int(page.samplesperpixel)
-    if label and compression in LOSSY:
+    if compression not in (NONE, LZW, JPEG, DEFLATE, ADOBE_DEFLATE, PACK_BITS):
+        raise Damaged(f"Compression {compression}, expected none, LZW, JPEG, deflate or PackBits")
+    if label and compression == JPEG:
         raise Damaged("found a label in a lossy format, expected png, NIfTI or DICOM")
     known = photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO, COLOURS, PALETTE)
     if not known and (photometric, compression) != (YCBCR, JPEG):
@@ -132,6 +143,21 @@ def _check_size(page: Any, size: int) -> None:
     counts, offsets = page.databytecounts, page.dataoffsets
     if not counts or any(count <= 0 or start <= 0 or start + count > size for start, count in zip(offsets, counts)):
         raise Damaged(f"{size} bytes, expected all strips or tiles of the picture in them")
+    ratio = 1 if int(page.compression) == NONE else LARGEST_RATIO
     packed = int(page.size) * int(page.bitspersample) // 8
-    if packed > (sum(counts) if int(page.compression) == 1 else LARGEST_RATIO * sum(counts)):
-        raise Damaged(f"{sum(counts)} bytes of samples, expected {packed}")
+    part = math.prod(page.chunks) * int(page.bitspersample) // 8  # of a strip or a tile
+    if packed > ratio * sum(counts) or (page.is_tiled and part > ratio * max(counts)):
+        raise Damaged(f"{sum(counts)} bytes of samples, expected {max(packed, part)}")
+    if int(page.compression) == JPEG:
+        for segment in page.parent.filehandle.read_segments(offsets, counts):
+            _check_frame(segment[0], page.chunks)
+
+
+def _check_frame(frame: bytes, chunk: Sequence[int]) -> None:
+    """Refuses a strip or tile whose JPEG frame declares more rows or columns than the strip or tile has."""
+    try:
+        declared = read_codestream(frame)
+    except ValueError as error:
+        raise Damaged(str(error)) from None
+    if declared.rows * declared.columns > math.prod(chunk):
+        raise Damaged(f"a JPEG frame of {declared.rows} x {declared.columns} pixels in a part of {tuple(chunk)}")

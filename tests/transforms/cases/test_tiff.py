@@ -183,3 +183,16 @@ def test_names_in_a_damaged_file_are_not_quoted(tmp_path: Path, caplog: pytest.L
         except ValueError as error:
             assert str(tmp_path) in str(error) and "Mustermann" not in str(error)
     assert "Mustermann" not in caplog.text
+
+
+def test_pages_in_a_circle_end(tmp_path: Path) -> None:
+    """The second directory names itself as the next one."""
+    write(tmp_path / "f.tif", np.zeros((2, 6, 9), dtype=np.uint8), photometric="minisblack")
+    with tifffile.TiffFile(tmp_path / "f.tif") as file:
+        offset, tags = file.pages[1].offset, len(file.pages[1].aspage().tags)
+    content = bytearray((tmp_path / "f.tif").read_bytes())
+    after = offset + 2 + 12 * tags
+    content[after : after + 4] = offset.to_bytes(4, "little")
+    (tmp_path / "f.tif").write_bytes(content)
+    with pytest.raises(ValueError, match="f.tif: .*found 2 pages, expected one"):
+        load_image(tmp_path / "f.tif")
