@@ -23,6 +23,7 @@ from .federation.bundle.checkpoint import NamedCheckpointLoader as NamedCheckpoi
 from .federation.bundle.checkpoint import continued_network as continued_network
 from .federation.bundle.settings.unused_entries import check_settings as check_settings
 from .federation.federation import Federation as Federation
+from .federation.preparation.full_scale import FullScaleCheck as FullScaleCheck
 from .federation.preparation.identifiers import IdentifierCheck as IdentifierCheck
 from .federation.preparation.target import Preparation as Preparation
 from .federation.preparation.target import TargetPreparation as TargetPreparation

@@ -77,7 +77,8 @@ class LabelsToChannels(Transform):
         meta = label.meta if isinstance(label, MetaTensor) else {}
         if label.ndim not in (3, 4) or label.shape[0] != 1 or STRUCTURES in meta:
             found = "a structure set" if STRUCTURES in meta else tuple(label.shape)
-            raise ValueError(f"{file_of(label)}: expected labels (1, X, Y) or (1, X, Y, Z), found {found}")
+            expected = "expected labels (1, X, Y) or (1, X, Y, Z)"
+            raise ValueError(f"{file_of(label)}: {expected}, found {found}{_advice(label)}")
         _check_padding(label, meta)
         values, covered, regions = _comparable(plain_tensor(label)), covered_voxels(label), regions_of(meta)
         chosen = [rule.select(regions, file_of(label)) for rule in self.rules]
@@ -105,8 +106,8 @@ class LabelsToChannels(Transform):
             found = unknown[~unknown.isnan()].unique().tolist() + [float("nan")] * bool(unknown.isnan().any())
             shown = ", ".join(_shown(value) for value in found[:MOST_VALUES_SHOWN])
             more = f" and {len(found) - MOST_VALUES_SHOWN} more" if len(found) > MOST_VALUES_SHOWN else ""
-            above = " and above" if NONZERO in chosen else ""
-            raise ValueError(f"{file_of(label)}: found the label values {shown}{more}, expected {known}{above}")
+            above, advice = " and above" if NONZERO in chosen else "", _advice(label)
+            raise ValueError(f"{file_of(label)}: found the label values {shown}{more}, expected {known}{above}{advice}")
 
 
 class LabelsToChannelsd(MapTransform):
@@ -195,6 +196,13 @@ def _stacked(masks: Sequence[torch.Tensor]) -> torch.Tensor:
         return torch.stack(list(masks))
     axes = range(masks[0].ndim)[::-1]
     return torch.stack([mask.permute(*axes) for mask in masks]).permute(0, *(axis + 1 for axis in axes))
+
+
+def _advice(label: torch.Tensor) -> str:
+    """Returns the advice for a picture that was loaded as it looks: its file may store other numbers."""
+    if not file_of(label).lower().endswith((".png", ".bmp", ".tif", ".tiff")):
+        return ""
+    return "; the numbers that a picture stores are loaded by load_label, or under the label_keys of LoadMedicalImaged"
 
 
 def _check_padding(label: torch.Tensor, meta: Mapping[str, Any]) -> None:

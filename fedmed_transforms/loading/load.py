@@ -22,17 +22,32 @@ import torch
 from monai.config import KeysCollection, PathLike
 from monai.data import ImageReader, MetaTensor
 from monai.transforms import LoadImaged
+from monai.utils import CommonKeys, ensure_tuple
 
 from fedmed_transforms.dicom.pixels.gpu_frames import is_available
 from fedmed_transforms.dicom.pixels.workers import threads
 from fedmed_transforms.dicom.series_rules import SeriesRules
 from fedmed_transforms.dicom.structures.structure_set import structure_set_file
+from fedmed_transforms.image_metadata import Loaded
 from fedmed_transforms.loading.dicom import is_dicom_path, load_dicom
-from fedmed_transforms.loading.nifti import NIFTI_SUFFIXES, load_nifti
+from fedmed_transforms.loading.formats.content import other_content, unnamed_content
+from fedmed_transforms.loading.formats.itk_volume import load_meta_image, load_nrrd
+from fedmed_transforms.loading.formats.meta_image import META_IMAGE_SUFFIXES
+from fedmed_transforms.loading.formats.nifti_header import NIFTI_SUFFIXES
+from fedmed_transforms.loading.formats.nrrd import NRRD_SUFFIXES
+from fedmed_transforms.loading.nifti import load_nifti
 from fedmed_transforms.loading.picture_files import PICTURE_SUFFIXES, load_picture
 from fedmed_transforms.loading.structures import load_structures
 
 logger = logging.getLogger(__name__)
+
+LOADERS = (
+    (PICTURE_SUFFIXES, load_picture),
+    (NIFTI_SUFFIXES, load_nifti),
+    (NRRD_SUFFIXES, load_nrrd),
+    (META_IMAGE_SUFFIXES, load_meta_image),
+)
+"""Functions that load files by the ending of their names."""
 
 
 def load_image(path: PathLike | Sequence[PathLike], device: str | torch.device = "cpu", **rules: Any) -> MetaTensor:
@@ -48,17 +63,20 @@ def load_image(path: PathLike | Sequence[PathLike], device: str | torch.device =
       rule says how to correct them.
     - A DICOM series or file holds one volume, or the rule ``volume`` chooses one of several or makes them channels.
     - The slices of a DICOM series state position, orientation and pixel spacing, or the rule ``assume_spacing`` does.
-    - A NIfTI file has at most four axes longer than 1, real numbers or colours as voxels, and an invertible affine.
+    - A NIfTI, NRRD or MetaImage file has at most four axes longer than 1, real numbers or colours as voxels, and an
+      invertible affine that it states in full, or the rule ``assume_spacing`` does.
+    - Voxels are finite numbers, or the rule ``nan`` gives a number in their place.
+    - A picture is the only one of its file and has no transparent pixels.
 
     Parameters
     ----------
     path
-        A DICOM file, a folder with all folders below it, a DICOMDIR, a zip, a NIfTI file, a jpg, png or bmp; or a list
-        of the DICOM files of one series.
+        A DICOM file, a folder with all folders below it, a DICOMDIR, a zip, a NIfTI, NRRD or MetaImage file, a jpg,
+        png, bmp or TIFF; or a list of the DICOM files of one series.
     device
         The device of the tensor; the values are the same on every device.
     **rules
-        Rules for a DICOM series that is no regular volume: keywords of :class:`fedmed_transforms.SeriesRules`.
+        Rules for what is refused without them: keywords of :class:`fedmed_transforms.SeriesRules`.
 
     Returns
     -------
@@ -84,8 +102,36 @@ def load_image(path: PathLike | Sequence[PathLike], device: str | torch.device =
     return _load(path, torch.device(device), SeriesRules.of(rules))
 
 
+def load_label(path: PathLike | Sequence[PathLike], device: str | torch.device = "cpu", **rules: Any) -> MetaTensor:
+    """Loads a label file as :func:`load_image` does, with the numbers that a picture stores instead of its colours.
+
+    A palette gives its indices, (1, X, Y), and grey of 1, 2 or 4 bits the stored numbers. The rules ``nan`` and
+    ``full_scale`` have no effect.
+
+    Raises
+    ------
+    ValueError
+        As :func:`load_image`, or the picture has a lossy format.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from PIL import Image
+    >>> from fedmed_transforms import load_label
+    >>> with TemporaryDirectory() as folder:
+    ...     Image.new("P", (3, 2), 1).save(Path(folder, "label.png"))
+    ...     load_label(Path(folder, "label.png")).unique()
+    metatensor([1.])
+    """
+    return _load(path, torch.device(device), SeriesRules.of(rules), label=True)
+
+
 def _load(
-    source: PathLike | Sequence[PathLike], device: torch.device, rules: SeriesRules, beside_image: bool = False
+    source: PathLike | Sequence[PathLike],
+    device: torch.device,
+    rules: SeriesRules,
+    label: bool = False,
+    beside_image: bool = False,
 ) -> MetaTensor:
     _check_device(device)
     _log_device(device.type)
@@ -93,21 +139,27 @@ def _load(
         files = [_existing_path(file) for file in source]
         values, meta = load_dicom(Path(os.path.commonpath(files)), device, rules, files)
         return MetaTensor(values, meta=meta)
-    path = _existing_path(source)
-    name = path.name.lower()
-    if path.is_file() and name.endswith(PICTURE_SUFFIXES):
-        values, meta = load_picture(path, device)
-    elif path.is_file() and name.endswith(NIFTI_SUFFIXES):
-        values, meta = load_nifti(path, device)
-    elif (contours := structure_set_file(path)) is not None:
-        values, meta = load_structures(path, contours, device, beside_image)
-    elif is_dicom_path(path):
-        values, meta = load_dicom(path, device, rules)
-    else:
-        raise ValueError(
-            f"{path}: expected a jpg, png, bmp, NIfTI or DICOM, found neither a suffix nor content of these"
-        )
+    values, meta = _load_path(_existing_path(source), device, rules, label, beside_image)
     return MetaTensor(values, meta=meta)
+
+
+def _load_path(path: Path, device: torch.device, rules: SeriesRules, label: bool, beside_image: bool) -> Loaded:
+    name = path.name.lower()
+    load = next((loader for suffixes, loader in LOADERS if name.endswith(suffixes)), None)
+    if load is not None and path.is_file():
+        return load(path, device, rules, label)
+    if (contours := structure_set_file(path)) is not None:
+        return load_structures(path, contours, device, beside_image)
+    if not is_dicom_path(path):
+        found = unnamed_content(path) or "neither a suffix nor content of these"
+        raise ValueError(f"{path}: expected a jpg, png, bmp, TIFF, NIfTI, NRRD, MetaImage or DICOM, found {found}")
+    try:
+        return load_dicom(path, device, rules)
+    except ValueError as error:
+        found = other_content(path, ("DICOM", "zip")) if path.is_file() else ""
+        if not found:
+            raise
+        raise ValueError(f"{path}: expected readable DICOM, found {found}") from error
 
 
 def _existing_path(source: Any) -> Path:
@@ -160,7 +212,9 @@ class LoadMedicalImaged(LoadImaged):  # type: ignore[misc]
     allow_missing_keys
         Whether data may lack a key.
     rules
-        Rules for a DICOM series that is no regular volume: keywords of :class:`fedmed_transforms.SeriesRules`.
+        Rules for what is refused without them: keywords of :class:`fedmed_transforms.SeriesRules`.
+    label_keys
+        The keys that hold labels, which are loaded as :func:`load_label` does.
 
     Raises
     ------
@@ -182,6 +236,7 @@ class LoadMedicalImaged(LoadImaged):  # type: ignore[misc]
         device: str | torch.device = "cpu",
         allow_missing_keys: bool = False,
         rules: Mapping[str, Any] | None = None,
+        label_keys: KeysCollection = CommonKeys.LABEL,
     ) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # MONAI warns of optional readers that this loader does not use
@@ -189,6 +244,7 @@ class LoadMedicalImaged(LoadImaged):  # type: ignore[misc]
         self._loader.readers = []
         self.device = torch.device(device)
         self.rules = SeriesRules.of(rules or {})
+        self.label_keys = ensure_tuple(label_keys)
 
     def __call__(self, data: Mapping[Any, Any], reader: ImageReader | None = None) -> dict[Any, Any]:
         """Loads paths as tensors, (C, X, Y) or (C, X, Y, Z) float32; a given or registered reader loads as in MONAI."""
@@ -196,4 +252,6 @@ class LoadMedicalImaged(LoadImaged):  # type: ignore[misc]
             loaded: dict[Any, Any] = super().__call__(data, reader)
             return loaded
         keys = list(self.key_iterator(data))
-        return {**data, **{key: _load(data[key], self.device, self.rules, len(keys) > 1) for key in keys}}
+        several = len(keys) > 1
+        loaded = {key: _load(data[key], self.device, self.rules, key in self.label_keys, several) for key in keys}
+        return {**data, **loaded}

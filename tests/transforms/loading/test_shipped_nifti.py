@@ -27,9 +27,10 @@ LOADS = (
     "example4d.nii.gz",
     "example_nifti2.nii.gz",
     "functional.nii",
-    "re*_anat_moved.nii",
+    "reoriented_anat_moved.nii",
     "sta*.gz",
 )
+NOT_FINITE = ("resampled_anat_moved.nii",)
 DICOM = ("[01].dcm",)
 UNKNOWN = "found neither a suffix nor content of these"
 REFUSED = {
@@ -56,10 +57,10 @@ def matching(patterns: tuple[str, ...] | dict[str, str]) -> list[str]:
     return [name for name in FILES if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
 
 
-def check(path: Path) -> None:
-    """Equality, bit by bit, of values and affine with nibabel's."""
-    image, expected = load_image(path), nib.load(path)
-    values = expected.get_fdata()
+def check(path: Path, **rules: Any) -> None:
+    """Equality, bit by bit, of values and affine with nibabel's; NaN are the rule's number."""
+    image, expected = load_image(path, **rules), nib.load(path)
+    values = np.nan_to_num(expected.get_fdata(), nan=rules.get("nan", np.nan))
     values = values.reshape(*values.shape[:3], *(1,) * (3 - values.ndim), -1)
     np.testing.assert_array_equal(np.asarray(image), values.transpose(3, 0, 1, 2).astype(np.float32))
     np.testing.assert_array_equal(np.asarray(image.affine), expected.affine)
@@ -89,13 +90,21 @@ def write(path: Path, values: Any, order: str = "<", version: int = 1, **fields:
 
 
 def test_the_table_names_every_file_once() -> None:
-    assert sorted(matching(LOADS) + matching(DICOM) + matching(REFUSED)) == FILES
-    assert all(fnmatch.filter(FILES, pattern) for pattern in (*LOADS, *DICOM, *REFUSED))
+    assert sorted(matching(LOADS) + matching(NOT_FINITE) + matching(DICOM) + matching(REFUSED)) == FILES
+    assert all(fnmatch.filter(FILES, pattern) for pattern in (*LOADS, *NOT_FINITE, *DICOM, *REFUSED))
 
 
 @pytest.mark.parametrize("name", matching(LOADS))
 def test_shipped_files_load_exactly(name: str) -> None:
     check(ROOT / name)
+
+
+@pytest.mark.parametrize("name", matching(NOT_FINITE))
+def test_shipped_files_with_nan_load_exactly_by_the_rule(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{re.escape(name)}: .*no finite numbers.* the rule `nan` .* as nan=0"):
+        load_image(ROOT / name)
+    check(ROOT / name, nan=0)
+    check(ROOT / name, nan=-1024.5)
 
 
 @pytest.mark.parametrize("name", matching(DICOM))
