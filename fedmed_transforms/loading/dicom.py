@@ -15,6 +15,7 @@ from fedmed_transforms.dicom.damage import error_text
 from fedmed_transforms.dicom.dicom_file import DicomFile, text_of
 from fedmed_transforms.dicom.geometry.grid import Grid, build_grid
 from fedmed_transforms.dicom.geometry.stack import has_position
+from fedmed_transforms.dicom.pixels.real_world_values import note_real_world_values
 from fedmed_transforms.dicom.segmentation import SEGMENTATIONS, read_segments
 from fedmed_transforms.dicom.series import DICOM_SUFFIXES, DIRECTORY_NAME, is_archive, is_dicom, read_series
 from fedmed_transforms.dicom.series_rules import SeriesRules
@@ -36,7 +37,6 @@ from fedmed_transforms.image_metadata import (
     Loaded,
     metadata_of,
 )
-from fedmed_transforms.loading.real_world_values import note_real_world_values
 from fedmed_transforms.loading.refusing_reader import RefusingReader
 
 ELEMENTS = (

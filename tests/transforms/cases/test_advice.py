@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from monai.data import MetaTensor
 from pydicom.uid import UltrasoundImageStorage, generate_uid
@@ -63,6 +64,29 @@ def doubled(folder: Path, **changes: Any) -> Path:
     if changes:
         for path in folder.glob("second*"):
             path.write_bytes(path.read_bytes()[:-40] + bytes(40))
+    return folder
+
+
+def numbered(folder: Path) -> Path:
+    """The series twice, the second time with other numbers."""
+    for path in doubled(folder).glob("second*"):
+        dicom = pydicom.dcmread(path)
+        dicom.InstanceNumber += 10
+        dicom.save_as(path)
+    return folder
+
+
+def copied(folder: Path) -> Path:
+    """The series and a slice of it once more, with the same UID and another header."""
+    dicom = pydicom.dcmread(write(folder) / "2.dcm")
+    dicom.StationName = "other"
+    dicom.save_as(folder / "copy.dcm")
+    return folder
+
+
+def short(folder: Path) -> Path:
+    """Two echoes; one slice of the second is missing."""
+    (doubled(folder, EchoNumbers=2) / "second2.dcm").unlink()
     return folder
 
 
@@ -134,16 +158,41 @@ CASES = {
     "the same twice": Case(
         doubled, "the rule duplicates='drop' drops those with the same pixels", {"duplicates": "drop"}
     ),
+    "two kernels": Case(
+        lambda folder: doubled(folder, EchoNumbers=1, ContrastBolusAgent="none"),
+        "drops those with the same pixels, `series` chooses",
+        {"series": {"ContrastBolusAgent": "()"}},
+    ),
+    "two kernels, to be dropped": Case(
+        lambda folder: doubled(folder, EchoNumbers=1, ContrastBolusAgent="none"),
+        "of them with different pixels; the rule `series` can choose by elements",
+        {"series": {"ContrastBolusAgent": "()"}},
+        also={"duplicates": "drop"},
+    ),
     "two echoes": Case(
         lambda folder: doubled(folder, EchoNumbers=2),
-        "drops those with the same pixels, `series` chooses",
-        {"series": {"EchoNumbers": "1"}},
+        "the rule volume='first' takes the first, volume={} the last of them",
+        {"volume": "first"},
     ),
-    "two echoes, to be dropped": Case(
+    "two echoes as channels": Case(
         lambda folder: doubled(folder, EchoNumbers=2),
-        "of them with different pixels; the rule `series` can choose by elements",
+        ", volume='channels' makes each a channel",
+        {"volume": "channels"},
+    ),
+    "a copy with another header": Case(
+        lambda folder: copied(folder),
+        "as their contents differ, found {}; the rule duplicates='drop' drops it if its pixels are the same",
+        {"duplicates": "drop"},
+    ),
+    "two numbers": Case(
+        lambda folder: numbered(folder),
+        "; the rule duplicates='drop' drops slices with the same pixels",
+        {"duplicates": "drop"},
+    ),
+    "two echoes, one of them short": Case(
+        lambda folder: short(folder),
+        "; the rule `series` can choose by {}",
         {"series": {"EchoNumbers": "1"}},
-        also={"duplicates": "drop"},
     ),
     "tilted": Case(
         lambda folder: write(folder, plane="tilted", table=np.array([0, 0, 1.0])),
