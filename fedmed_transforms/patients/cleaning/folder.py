@@ -101,6 +101,18 @@ def clean_folder(source: str | Path, target: str | Path, key: bytes | None = Non
         The folders or the key are not as described, or the copy would still hold identifiers.
 
     Source: DICOM PS3.15, Annex E.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from fedmed_transforms import clean_folder
+    >>> from pydicom.data import get_testdata_file
+    >>> with TemporaryDirectory() as folder:
+    ...     data = Path(folder, "data")
+    ...     data.mkdir()
+    ...     _ = Path(data, "ct.dcm").write_bytes(Path(get_testdata_file("CT_small.dcm")).read_bytes())
+    ...     clean_folder(data, Path(folder, "cleaned"))
+    []
     """
     source, target = Path(source), Path(target)
     _check(source, target)

@@ -15,7 +15,7 @@ import SimpleITK
 from pydicom.dataset import Dataset
 
 from fedmed_transforms import load_image
-from fedmed_transforms.loading import real_world_values
+from fedmed_transforms.dicom.pixels import real_world_values
 from tests.transforms.cases.mosaic_files import FIRST, PLANES, dataset, save
 
 STORED = np.arange(1, 49, dtype=np.uint16).reshape(6, 8)

@@ -83,7 +83,7 @@ def test_pictures(tmp_path: Path, name: str, picture: Image.Image, options: dict
         assert ours.getexif().get(0x0112, 1) == theirs.getexif().get(0x0112, 1)
         pages = [[np.asarray(page.copy()) for page in ImageSequence.Iterator(image)] for image in (ours, theirs)]
     assert len(pages[0]) == len(pages[1]) and all(np.array_equal(*pair) for pair in zip(*pages, strict=True))
-    if not name.endswith(".tif"):
+    if not name.endswith(".tif") and picture is not CLEAR and "transparency" not in options:
         assert np.array_equal(load_image(source / name).numpy(), load_image(copy).numpy())
 
 
