@@ -17,6 +17,7 @@ from monai.bundle.utils import ID_SEP_KEY
 from fedmed_workflows.errors import end_with_cause
 from fedmed_workflows.federation.bundle.config import config_files
 from fedmed_workflows.federation.bundle.setting_values import check_values, without_none
+from fedmed_workflows.json_file import read_configuration
 
 STANDARD = {"initialize", "run", "finalize", "evaluate", "train", "validate", "test", "imports", "_meta_"}
 """Entries that MONAI or an inference server asks for by name."""
@@ -93,7 +94,7 @@ def unused_entries(content: Mapping[str, Any], known: Sequence[str]) -> list[str
 
 
 def _entries_of(file: Path) -> list[str]:
-    return [*ConfigParser.load_config_file(file)] if file.is_file() else []
+    return [*read_configuration(file)] if file.is_file() else []
 
 
 def _running_workflow() -> ConfigWorkflow | None:
