@@ -33,6 +33,26 @@ RESAMPLED = "resampled"
 SOURCE_FILES = "source_files"
 """Entry of an image's metadata with the paths of the voxels' DICOM files as JSON; empty for a zip."""
 
+SOURCE_FRAMES = "source_frames"
+"""Entry of an image's metadata with the numbers of the voxels' frames, from 1, by SOPInstanceUID as JSON, for files of
+which not all frames are the voxels'; empty where all are."""
+
+SEGMENTS = "segments"
+"""Entry of the metadata of a DICOM segmentation with the number and the label of each channel's segment, as JSON."""
+
+STRUCTURES = "structures"
+"""Entry of the metadata of an RTSTRUCT, which has no voxels, with its structures and their contours."""
+
+REGIONS = "regions"
+"""Entry of a label map's metadata with the regions that it was made of, as JSON."""
+
+STORED_TYPE = "stored_type"
+"""Entry of an image's metadata with numpy's name of the type of the file's voxels, set by readers of files that may
+hold whole numbers that float32 rounds: an image may have them, a label may not."""
+
+PADDING_REPLACED = "padding_replaced"
+"""Entry of an image's metadata: "yes" for a DICOM image whose padded pixels were given the lowest other value."""
+
 FULL_SCALE = "full_scale"
 """Entry of an image's metadata with the largest value of its file format, set by readers of pictures."""
 
@@ -84,6 +104,13 @@ def source_files(image: torch.Tensor) -> list[Path]:
     """Lists the DICOM files of an image's voxels, bottom slice first; an empty list if the files are unknown."""
     text = image.meta.get(SOURCE_FILES) if isinstance(image, MetaTensor) else None
     return [Path(name) for name in json.loads(text)] if text else []
+
+
+def source_frames(image: torch.Tensor) -> dict[str, list[int]]:
+    """Returns the numbers of an image's frames, from 1, by SOPInstanceUID, for files of which not all are the image's.
+    """
+    text = image.meta.get(SOURCE_FRAMES) if isinstance(image, MetaTensor) else None
+    return dict(json.loads(text)) if text else {}
 
 
 def required(image: torch.Tensor, keyword: str, purpose: str) -> str:

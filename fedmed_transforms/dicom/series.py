@@ -12,6 +12,8 @@ from pathlib import Path
 from fedmed_transforms.dicom.archive import dicom_members
 from fedmed_transforms.dicom.damage import safe_code
 from fedmed_transforms.dicom.dicom_file import DicomFile, read_dicom_file, text_of
+from fedmed_transforms.dicom.folder.copies import without_copies
+from fedmed_transforms.dicom.folder.passed_over import accompanying_series, say_once, without_captures
 from fedmed_transforms.dicom.header_index import tags_of
 from fedmed_transforms.dicom.headers.file_start import START, is_dicom_content
 from fedmed_transforms.dicom.headers.same_patient import check_same_patient
@@ -26,10 +28,13 @@ def read_series(
     series: str | Mapping[str, str] | None = None,
     elements: Sequence[str] | None = None,
     known: Sequence[Path] | None = None,
+    keep_differing: bool = False,
 ) -> list[DicomFile]:
     """Reads the files of one series from a file, a folder with all below it, a DICOMDIR or a zip.
 
-    Files that are no DICOM, and DICOM files without an image, are passed over unless the path names one.
+    Files that are no DICOM, and DICOM files without an image, are passed over unless the path names one. So are
+    secondary captures and series of localisers beside the images of a series, and files that hold an instance a second
+    time. A log line says once what a path's reading passed over.
 
     Parameters
     ----------
@@ -41,6 +46,9 @@ def read_series(
         Keywords that are needed besides what every image and the rule need, which is faster; None for whole headers.
     known
         The files to read, where they are known; else all files in the path.
+    keep_differing
+        Whether files of one SOPInstanceUID with different content stay, as in
+        :func:`fedmed_transforms.dicom.folder.copies.without_copies`.
 
     Returns
     -------
@@ -56,7 +64,8 @@ def read_series(
     rule = list(series) if isinstance(series, Mapping) else []
     wanted = None if elements is None else tags_of([*elements, *rule])
     with _uncollected():
-        found = find_files(path, wanted) if known is None else (read_dicom_file(it, str(it), wanted) for it in known)
+        read = find_files(path, wanted) if known is None else (read_dicom_file(it, str(it), wanted) for it in known)
+        found = list(read)
         files = [file for file in found if file.keyword and file.header.get("Rows")]
     if not files:
         raise ValueError(f"{path}: found no DICOM image, expected a file, folder, DICOMDIR or zip with at least one")
@@ -64,15 +73,39 @@ def read_series(
     if isinstance(series, Mapping):
         chosen = [file for file in files if not unmatched(file, series)]
     groups = group_by_series(chosen)
+    groups, passed_over = _without_accompanying(groups, series)
     if isinstance(series, str) and groups:
         largest = max(groups, key=lambda uid: (sum(file.frames for file in groups[uid]), uid))
         groups = {uid: group for uid, group in groups.items() if uid == (largest if series == "largest" else series)}
     if len(groups) != 1:
         expected = "expected one; choose with the rule `series`" if len(groups) > 1 else f"none matches {series!r}"
         raise ValueError(f"{path}: {expected}; found {list_series(group_by_series(files))}")
-    (found_series,) = groups.values()
-    check_same_patient((file.name, file.header) for file in found_series)
-    return found_series
+    (group,) = groups.values()
+    check_same_patient((file.name, file.header) for file in group)
+    images = without_captures(group)
+    kept = without_copies(images, keep_differing)
+    _say(path, passed_over, (len(found) - len(files), len(group) - len(images), len(images) - len(kept)))
+    return kept
+
+
+def _without_accompanying(
+    groups: dict[str, list[DicomFile]], series: str | Mapping[str, str] | None
+) -> tuple[dict[str, list[DicomFile]], list[str]]:
+    """Leaves out series that accompany another, unless the rule names one by its UID; lists those left out."""
+    if len(groups) < 2 or isinstance(series, str) and series != "largest":
+        return groups, []
+    headers = {uid: [file.header for file in group] for uid, group in groups.items()}
+    kinds = accompanying_series(headers, series)
+    listed = [f"a series of {kind}, {_describe_series(uid, groups[uid])}" for uid, kind in kinds.items()]
+    return {uid: group for uid, group in groups.items() if uid not in kinds}, listed
+
+
+def _say(path: Path, series: list[str], counts: tuple[int, int, int]) -> None:
+    """Says once what the reading of a path passed over; the counts are those of files."""
+    kinds = ("without an image", "of secondary captures among the images", "that hold an instance a second time")
+    parts = [f"{count} files {kind}" for count, kind in zip(counts, kinds, strict=True) if count]
+    if series or parts:
+        say_once(f"{path}: passed over {'; '.join([*series, *parts])}")
 
 
 def find_files(path: Path, wanted: frozenset[int] | None = None) -> Iterator[DicomFile]:
@@ -104,12 +137,13 @@ def group_by_series(files: list[DicomFile]) -> dict[str, list[DicomFile]]:
 
 def list_series(groups: dict[str, list[DicomFile]]) -> str:
     """Lists series in a line by UID, modality and size, without names, descriptions or identifiers of a patient."""
-    lines = []
-    for uid, group in groups.items():
-        modality, described = describe(group[0])
-        name = uid if uid == group[0].name else safe_code(uid)
-        lines.append(f"{name} ({modality}, {len(group)} files, {described})")
-    return f"{len(lines)} series: " + "; ".join(lines)
+    return f"{len(groups)} series: " + "; ".join(_describe_series(uid, group) for uid, group in groups.items())
+
+
+def _describe_series(uid: str, group: Sequence[DicomFile]) -> str:
+    modality, described = describe(group[0])
+    name = uid if uid == group[0].name else safe_code(uid)
+    return f"{name} ({modality}, {len(group)} files, {described})"
 
 
 def describe(file: DicomFile) -> tuple[str, str]:

@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydicom.dataset import Dataset
-from pydicom.uid import SegmentationStorage
 
 from fedmed_transforms.dicom.damage import error_text
 from fedmed_transforms.dicom.dicom_file import DicomFile, text_of
-from fedmed_transforms.dicom.geometry.grid import Grid, build_grid, check_regular, duplicate_positions, select_slices
-from fedmed_transforms.dicom.geometry.regrid import make_regular
+from fedmed_transforms.dicom.geometry.grid import Grid, build_grid
 from fedmed_transforms.dicom.geometry.stack import has_position
-from fedmed_transforms.dicom.pixels.voxels import read_voxels
-from fedmed_transforms.dicom.segmentation import read_segmentation
+from fedmed_transforms.dicom.pixels.real_world_values import note_real_world_values
+from fedmed_transforms.dicom.segmentation import SEGMENTATIONS, read_segments
 from fedmed_transforms.dicom.series import DICOM_SUFFIXES, DIRECTORY_NAME, is_archive, is_dicom, read_series
 from fedmed_transforms.dicom.series_rules import SeriesRules
 from fedmed_transforms.dicom.silenced_parsers import silenced_parsers
-from fedmed_transforms.dicom.slices import read_slices
+from fedmed_transforms.dicom.slices import Slice, read_slices
+from fedmed_transforms.dicom.volumes.choice import choose_volumes
+from fedmed_transforms.dicom.volumes.pictures import choose_pictures
+from fedmed_transforms.dicom.volumes.reading import read_volumes
+from fedmed_transforms.dicom.volumes.stacks import choose_stack, refuse_stacks, stacks_of
 from fedmed_transforms.image_metadata import (
     DICOM,
     FULL_SCALE,
+    PADDING_REPLACED,
     RESAMPLED,
+    SEGMENTS,
     SOURCE_FILES,
+    SOURCE_FRAMES,
     SOURCE_INSTANCES,
     Loaded,
     metadata_of,
@@ -70,7 +76,8 @@ def load_dicom(
     -------
     tuple
         (C, X, Y) for one picture without a position in the patient, (C, X, Y, Z) for everything else, float32,
-        C = 1 or 3; the metadata that MONAI's transforms need, with an affine from voxels to mm, RAS.
+        C = 1 or 3, times the number of volumes where the rule `volume` makes them channels; the metadata that MONAI's
+        transforms need, with an affine from voxels to mm, RAS.
 
     Raises
     ------
@@ -93,62 +100,80 @@ def load_dicom(
 
 
 def _load(path: Path, device: torch.device, rules: SeriesRules, known: Sequence[Path] | None) -> Loaded:
-    files = read_series(path, rules.series, (*ELEMENTS, RADIOPHARMACEUTICALS), known)
-    if files[0].header.get("SOPClassUID") == SegmentationStorage:
+    keep_differing = rules.duplicates == "drop"
+    files = read_series(path, rules.series, (*ELEMENTS, RADIOPHARMACEUTICALS), known, keep_differing)
+    if files[0].header.get("SOPClassUID") in SEGMENTATIONS:
         return _load_segmentation(path, files, device)
     slices = [item for file in files for item in read_slices(file)]
-    single = len(slices) == 1
-    grid = build_grid(slices, rules, single)
-    flat = single and not has_position(slices[0]) and rules.assume_spacing is None
-    grid, values = _read_unique(grid, rules, device)
-    values, regular = make_regular(values, grid)
+    note_real_world_values(slices[0])
+    pictures = choose_pictures(slices, rules)
+    flat = bool(pictures) or len(slices) == 1 and not has_position(slices[0]) and rules.assume_spacing is None
+    volumes = _volumes(slices, pictures, rules)
+    values, regular, resampled = read_volumes(volumes, rules, device)
     meta = _metadata(path, values, regular, flat)
-    return _channel_first(values, flat), {**meta, RESAMPLED: "" if regular is grid else "yes"}
+    meta[PADDING_REPLACED] = "yes" if rules.padding == "lowest" and _has_padding(files[0].header) else ""
+    meta[SOURCE_FRAMES] = _frames(regular.slices, slices)
+    return _channel_first(values, flat), {**meta, RESAMPLED: "yes" if resampled else ""}
+
+
+def _volumes(slices: list[Slice], pictures: list[Slice], rules: SeriesRules) -> list[Grid]:
+    """Chooses the volumes to read."""
+    if pictures:
+        return [build_grid([picture], rules, single=True) for picture in pictures]
+    stacks = stacks_of(slices)
+    if stacks and rules.volume != "refuse":
+        return choose_stack(stacks, rules)
+    refuse_stacks(stacks, rules)
+    return choose_volumes(build_grid(slices, rules, single=len(slices) == 1), rules, single=True)
+
+
+def _has_padding(header: Dataset) -> bool:
+    return any(f"{prefix}PixelPaddingValue" in header for prefix in ("", "Float", "DoubleFloat"))
 
 
 def _load_segmentation(path: Path, files: list[DicomFile], device: torch.device) -> Loaded:
-    """Loads a DICOM segmentation: one channel of 0 and 1 for each segment, on its slices from the first to the last."""
+    """Loads a DICOM segmentation: one channel for each segment, on its slices from the first to the last.
+
+    The values are 0 and 1, or the fractions in [0, 1] of a fractional segmentation.
+    """
     if len(files) > 1:
         raise ValueError(f"{path}: found {len(files)} segmentations in one series, expected one file")
-    read_slices(files[0])  # refuses a segmentation whose frames contradict each other
-    mask, affine, _ = read_segmentation(files[0].source, files[0].name)
-    values = mask.to(device=device, dtype=torch.float32)
-    meta = {**metadata_of(path, affine.numpy(), values.shape[1:]), SOURCE_FILES: _paths(files)}
+    segments = read_segments(files[0].source, files[0].name)
+    values = segments.values.to(device=device, dtype=torch.float32)
+    meta = {**metadata_of(path, segments.affine.numpy(), values.shape[1:]), SOURCE_FILES: _paths(files)}
+    meta[SOURCE_FRAMES] = ""
+    meta[SEGMENTS] = json.dumps(list(zip(segments.numbers, segments.labels, strict=True)))
     return values, _with_elements(meta, files[0].header)  # values (n, X, Y, Z)
 
 
-def _read_unique(grid: Grid, rules: SeriesRules, device: torch.device) -> tuple[Grid, torch.Tensor]:
-    """Reads the slices that the rules keep; refuses an irregular grid before any pixel is read."""
-    same = duplicate_positions(grid)
-    if not same:
-        check_regular(grid, rules)
-        return grid, read_voxels(grid.slices, rules, device)
-    names = "; ".join(", ".join(grid.slices[index].name for index in group) for group in same[:5])
-    found = f"found {len(same)} positions with more than one slice: {names}"
-    if rules.duplicates == "refuse":
-        raise ValueError(f"{found}; the rule duplicates='drop' drops those with the same pixels, `series` chooses")
-    values = read_voxels(grid.slices, rules, device)
-    differing = [group for group in same if any(not values[group[0]].equal(values[other]) for other in group[1:])]
-    if differing:
-        raise ValueError(
-            f"{found}, {len(differing)} of them with different pixels; the rule `series` can choose by elements"
-        )
-    dropped = {index for group in same for index in group[1:]}
-    kept = [index for index in range(len(grid.slices)) if index not in dropped]
-    grid = select_slices(grid, kept, rules)
-    check_regular(grid, rules)
-    return grid, values[kept]
-
-
 def _channel_first(values: torch.Tensor, flat: bool) -> torch.Tensor:
-    """Returns a view of the values with the channels first."""
-    volume = values[..., None] if values.ndim == 3 else values  # (slices, rows, columns, C)
-    volume = volume.permute(3, 2, 1, 0)  # (C, X, Y, Z)
-    return volume[..., 0] if flat else volume
+    """Returns a view of the values (volumes, slices, rows, columns[, colours]) with the channels first.
+
+    The colours of several volumes become channels volume by volume, which takes a copy.
+    """
+    if values.ndim == 5:
+        volume = values.permute(0, 4, 3, 2, 1).flatten(0, 1)
+    else:
+        volume = values.permute(0, 3, 2, 1)
+    return volume[..., 0] if flat else volume  # (C, X, Y, Z)
+
+
+def _frames(used: Sequence[Slice], slices: Sequence[Slice]) -> str:
+    """Lists as JSON the numbers of the frames used, from 1, of files of which not all are, by SOPInstanceUID."""
+    if len(used) == len(slices):
+        return ""
+    frames: dict[str, list[int]] = {}
+    held = Counter(id(item.file) for item in slices)
+    for item in sorted(used, key=lambda item: item.frame):
+        if held[id(item.file)] > 1:
+            frames.setdefault(text_of(item.file.header, "SOPInstanceUID"), []).append(item.frame + 1)
+    whole = {text_of(item.file.header, "SOPInstanceUID"): held[id(item.file)] for item in used}
+    parts = {uid: numbers for uid, numbers in frames.items() if len(numbers) < whole[uid]}
+    return json.dumps(parts) if parts else ""
 
 
 def _metadata(path: Path, values: torch.Tensor, grid: Grid, flat: bool) -> dict[str, Any]:
-    shape = values.shape[:3][::-1][: 2 if flat else 3]
+    shape = values.shape[1:4][::-1][: 2 if flat else 3]
     first = grid.slices[0].file.header
     times = [
         (text_of(item.file.header, "AcquisitionDate"), text_of(item.file.header, "AcquisitionTime"))
@@ -160,7 +185,7 @@ def _metadata(path: Path, values: torch.Tensor, grid: Grid, flat: bool) -> dict[
     meta[SOURCE_FILES] = _paths(item.file for item in grid.slices)
     earliest = min((time for time in times if all(time)), default=times[0])
     meta[DICOM].update(zip(("AcquisitionDate", "AcquisitionTime"), earliest, strict=True))
-    return {**meta, FULL_SCALE: 1.0} if values.ndim == 4 else meta
+    return {**meta, FULL_SCALE: 1.0} if values.ndim == 5 else meta
 
 
 def _paths(files: Iterable[DicomFile]) -> str:

@@ -11,7 +11,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from fedmed_transforms.dicom.series import read_series
-from fedmed_transforms.image_metadata import RESAMPLED, SOURCE_INSTANCES, dicom_of, source_files
+from fedmed_transforms.image_metadata import RESAMPLED, SOURCE_INSTANCES, dicom_of, source_files, source_frames
 from fedmed_transforms.loading.dicom import is_dicom_path
 from fedmed_transforms.loading.find import stem_of
 from fedmed_transforms.results.dicom_result import Algorithm
@@ -129,7 +129,8 @@ def write_masks(
         write_picture_masks(mask, source, outputs)
     elif is_dicom_path(source):
         sources, nearest = sources_of(mask, source), bool(mask.meta.get(RESAMPLED))
-        write_segmentation(mask, sources, outputs[0], segments, algorithm, nearest=nearest)
+        frames = source_frames(mask)
+        write_segmentation(mask, sources, outputs[0], segments, algorithm, nearest=nearest, frames=frames)
     else:
         write_mask(mask, source, outputs[0], len(segments))
 

@@ -32,8 +32,15 @@ from fedmed_transforms.results.dicom_result import (
     save_whole,
 )
 from fedmed_transforms.results.identity import ResultIdentity, frame_digests
-from fedmed_transforms.results.source_geometry import pixel_grids, with_written_geometry
+from fedmed_transforms.results.source_frames import Frames, frames_as_content, select_frames, state_frames
+from fedmed_transforms.results.source_geometry import (
+    pixel_grids,
+    with_written_geometry,
+    without_geometry,
+    without_rounding,
+)
 from fedmed_transforms.results.sources import Sources, read_sources, source_name, source_planes
+from fedmed_transforms.results.unfolded_sources import refer_to_sources, unfold_sources
 
 SERIES_NUMBER = 900
 """Far from the numbers that scanners give."""
@@ -72,6 +79,7 @@ def write_segmentation(
     algorithm: Algorithm = Algorithm(),
     affine: torch.Tensor | None = None,
     nearest: bool = False,
+    frames: Frames | None = None,
 ) -> Path:
     """Writes a mask as a binary DICOM segmentation of its source images.
 
@@ -97,6 +105,9 @@ def write_segmentation(
         (4, 4) voxel indices to mm, RAS; None for that of the mask, a MetaTensor.
     nearest
         Whether the mask is of a volume that was resampled from the sources: their pixels take its nearest voxels.
+    frames
+        Of multi-frame sources of which not all frames belong to the mask: the numbers of its frames, from 1, by
+        SOPInstanceUID. The segmentation refers to these frames alone.
 
     Returns
     -------
@@ -119,29 +130,35 @@ def write_segmentation(
     ...     write_segmentation(load_image(source) > 0, source, f"{folder}/seg.dcm", ["tissue"]).name
     'seg.dcm'
     """
-    headers = read_sources(sources)
-    name = source_name(headers[0], 1)
+    selected = frames or {}
+    originals = read_sources(sources)
+    name = source_name(originals[0], 1)
+    unfolded = unfold_sources(originals)
+    headers = select_frames(unfolded, selected)
     described = [segment if isinstance(segment, Segment) else Segment(segment) for segment in segments]
     values = binary_values(mask, len(described), name)
     planes = source_planes(headers)
     try:
+        planes = without_rounding(planes) if planes else None
         grids = pixel_grids(planes, headers[0]) if planes else None
-        frames = _frames(values, _ras_affine(mask, affine), headers[0], grids, nearest)
-        headers = with_written_geometry(headers, planes) if planes else headers
+        masks = _frames(values, _ras_affine(mask, affine), headers[0], grids, nearest)
+        headers = with_written_geometry(headers, planes) if planes else without_geometry(headers)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
     descriptions = [_description(number, *pair) for number, pair in enumerate(_with(described, algorithm), start=1)]
-    content = [[asdict(segment) for segment in described], frame_digests(frames, headers)]
+    content = [[asdict(segment) for segment in described], frame_digests(masks, headers), *frames_as_content(selected)]
     identity = ResultIdentity(headers, algorithm, content)
     with without_parser_texts(name, COPIED_HEADER):
         result = hd.seg.Segmentation(
-            source_images=headers, pixel_array=np.moveaxis(frames, 0, -1), segmentation_type="BINARY",
+            source_images=headers, pixel_array=np.moveaxis(masks, 0, -1), segmentation_type="BINARY",
             segment_descriptions=descriptions, series_instance_uid=identity.uid("series"), series_number=SERIES_NUMBER,
             sop_instance_uid=identity.uid("instance"), instance_number=1, manufacturer=MANUFACTURER,
             manufacturer_model_name=MODEL, software_versions=SOFTWARE_VERSION, device_serial_number=SOFTWARE_VERSION,
             specific_character_set=CHARACTER_SET,
         )  # fmt: skip
     result.SeriesDescription = algorithm.description
+    state_frames(result, selected)
+    refer_to_sources(result, originals, unfolded)
     if not planes:  # without a frame of reference they mean nothing, and readers need a thickness in them
         result.SharedFunctionalGroupsSequence[0].pop("PixelMeasuresSequence", None)
         result.PatientOrientation = headers[0].get("PatientOrientation") or ""  # PS3.3, C.7.6.1: there, if only empty

@@ -3,17 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset
+from pydicom.uid import UID, generate_uid
 from pydicom.valuerep import DSfloat
 
 from fedmed_transforms.dicom.dicom_file import frame_count
 from fedmed_transforms.dicom.geometry.frame_stack import shared_plane
+from fedmed_transforms.dicom.geometry.grid import UPRIGHT, is_even, is_upright
 from fedmed_transforms.dicom.geometry.mask_grid import Plane
 from fedmed_transforms.dicom.geometry.orthonormal import orthonormal
+from fedmed_transforms.dicom.geometry.rounding import fit_within_rounding
 from fedmed_transforms.dicom.planes import FramePlane
+from fedmed_transforms.results.sources import FRAME_OF_REFERENCE
+
+NEAR = 0.05
+"""Distance of a slice from its place on the grid, relative to the pixel spacing, up to which its position is written
+as it is stated; masks are put on slices within twice of it."""
+
+
+def without_rounding(planes: Sequence[FramePlane]) -> list[FramePlane]:
+    """Replaces rounded positions of evenly spaced slices by those of their fitted grid, as the loader places them.
+
+    Readers of segmentations refuse slices at uneven distances.
+
+    Parameters
+    ----------
+    planes
+        Of the frames, with position, directions and spacing.
+
+    Raises
+    ------
+    ValueError
+        The frames differ in orientation or spacing.
+    """
+    shared = shared_plane(planes)
+    directions, spacing = np.asarray(shared.directions), np.asarray(shared.spacing)
+    positions = np.array([plane.position for plane in planes])
+    order = np.argsort(positions @ shared.normal, kind="stable")
+    offsets = positions[order] - positions[order[0]]
+    distances = offsets @ shared.normal
+    if is_even(distances) and is_upright(offsets @ directions.T / spacing, distances, spacing):
+        on_grid = positions[order[0]] + np.linspace(0, 1, len(planes))[:, None] * offsets[-1]
+        near = np.linalg.norm(positions[order] - on_grid, axis=1).max() <= NEAR * spacing.min()
+        fitted = None if near else on_grid
+    else:
+        fitted = fit_within_rounding(positions[order], directions, UPRIGHT * spacing)
+    if fitted is None:
+        return list(planes)
+    return [replace(plane, position=fitted[place]) for plane, place in zip(planes, np.argsort(order), strict=True)]
 
 
 def pixel_grids(planes: Sequence[FramePlane], header: Dataset) -> list[Plane]:
@@ -49,6 +90,9 @@ def with_written_geometry(headers: Sequence[Dataset], planes: Sequence[FramePlan
     it is that distance, or of a single slice the distance between its rows: highdicom reads no segmentation without a
     thickness.
 
+    Images without a frame of reference get that of the other images of their series, or else one that is made from the
+    UID of the series: the positions of a series are those of one frame of reference, and a segmentation must state it.
+
     Parameters
     ----------
     headers
@@ -67,9 +111,38 @@ def with_written_geometry(headers: Sequence[Dataset], planes: Sequence[FramePlan
     spacing = {"PixelSpacing": np.asarray(shared.spacing)[::-1], "SliceThickness": thickness}
     measures = _item(**spacing, **({} if distance is None else {"SpacingBetweenSlices": distance}))
     cosines = _item(ImageOrientationPatient=orthonormal(np.asarray(shared.directions)).ravel())  # (2, 3) -> (6,)
+    frame_of_reference = _frame_of_reference(headers)
     left = iter(planes)
     parts = [(header, [next(left) for _ in range(frame_count(header))]) for header in headers]
-    return [_written(header, [plane.position for plane in own], measures, cosines) for header, own in parts]
+    written = [_written(header, [plane.position for plane in own], measures, cosines) for header, own in parts]
+    for copy in written:
+        copy.FrameOfReferenceUID = copy.get(FRAME_OF_REFERENCE) or frame_of_reference
+    return written
+
+
+def without_geometry(headers: Sequence[Dataset]) -> list[Dataset]:
+    """Copies the headers of a picture without a position, without the geometry that highdicom would look for in it.
+
+    Highdicom takes the measures of pixels from the shared functional groups, which an ultrasound cine has not; the
+    result leaves them out, as they mean nothing without a frame of reference.
+    """
+    copies = [header[:] for header in headers]
+    for header in copies:
+        header.pop(FRAME_OF_REFERENCE, None)
+        header.SharedFunctionalGroupsSequence = _item_of_measures()
+    return copies
+
+
+def _item_of_measures() -> list[Dataset]:
+    shared = Dataset()
+    shared.PixelMeasuresSequence = [_item(PixelSpacing=np.ones(2), SliceThickness=1.0)]
+    return [shared]
+
+
+def _frame_of_reference(headers: Sequence[Dataset]) -> UID:
+    """Finds the frame of reference of a series, or makes one, always the same, from the UID of the series."""
+    stated = next((UID(uid) for header in headers if (uid := header.get(FRAME_OF_REFERENCE))), None)
+    return stated or UID(generate_uid(entropy_srcs=["fedmed frame of reference", str(headers[0].SeriesInstanceUID)]))
 
 
 def _distance(planes: Sequence[FramePlane], shared: FramePlane) -> float | None:

@@ -11,10 +11,11 @@ from pydicom.dataset import Dataset
 from pydicom.valuerep import DA, TM
 
 from fedmed_transforms.dicom.dicom_file import PATIENT
+from fedmed_transforms.dicom.frame_positions import read_frame_planes
 from fedmed_transforms.dicom.geometry.frame_stack import missing_elements
 from fedmed_transforms.dicom.headers.decimal_commas import mend_decimal_commas
 from fedmed_transforms.dicom.headers.same_patient import check_same_patient
-from fedmed_transforms.dicom.planes import FramePlane, frame_elements, read_planes, readable_plane
+from fedmed_transforms.dicom.planes import FramePlane, frame_elements, readable_plane
 from fedmed_transforms.dicom.series import is_dicom
 from fedmed_transforms.dicom.silenced_parsers import silenced_parsers, without_parser_texts
 from fedmed_transforms.loading.find import IGNORED_NAMES
@@ -145,9 +146,9 @@ def source_planes(headers: Sequence[Dataset]) -> list[FramePlane] | None:
     for number, header in enumerate(headers, start=1):
         name = source_name(header, number)
         with silenced_parsers(), readable_plane(name):
-            found = read_planes(frame_elements(header))
+            found = read_frame_planes(frame_elements(header))
         for plane in found:
-            _check_placed(plane, header, name)
+            _check_placed(plane, name)
         planes += found
     unplaced = sum(plane.position is None for plane in planes)
     if not unplaced:
@@ -160,9 +161,8 @@ def source_planes(headers: Sequence[Dataset]) -> list[FramePlane] | None:
     )
 
 
-def _check_placed(plane: FramePlane, header: Dataset, name: str) -> None:
+def _check_placed(plane: FramePlane, name: str) -> None:
     """Refuses a position without the elements that belong to it."""
-    frame_of_reference = [] if header.get(FRAME_OF_REFERENCE) else [FRAME_OF_REFERENCE]
-    missing = missing_elements(plane) + frame_of_reference
+    missing = missing_elements(plane)
     if plane.position is not None and missing:
         raise ValueError(f"{name}: expected {', '.join(missing)} besides ImagePositionPatient, found none")

@@ -11,6 +11,7 @@ from pydicom.uid import ParametricMapStorage, RTDoseStorage, SegmentationStorage
 
 from fedmed_transforms.dicom.damage import safe_code
 from fedmed_transforms.dicom.dicom_file import DicomFile, read_dicom_file, text_of
+from fedmed_transforms.dicom.folder.passed_over import LOCALIZER, accompanies, image_type
 from fedmed_transforms.dicom.header_index import tags_of
 from fedmed_transforms.dicom.series import describe, unmatched
 
@@ -45,6 +46,8 @@ class Instance:
         The reason why the file is not used; empty for an image that matches the rule.
     localiser
         Whether ImageType declares a localiser.
+    captured
+        Whether the file is a secondary capture: a picture of a screen, or of a dose report.
     frames
         Number of images in the file.
     """
@@ -56,6 +59,7 @@ class Instance:
     description: str
     reason: str
     localiser: bool
+    captured: bool
     frames: int
 
 
@@ -94,7 +98,8 @@ def read_instance(path: Path, rule: Rule) -> Instance:
     return Instance(
         path=path, study=text_of(file.header, "StudyInstanceUID") or series, series=series, modality=modality,
         description=f"{size}{_description(file)}", reason=_reason(file, rule),
-        localiser="LOCALIZER" in text_of(file.header, "ImageType").split("\\"), frames=file.frames,
+        localiser=LOCALIZER in image_type(file.header), captured=accompanies(file.header) == "secondary captures",
+        frames=file.frames,
     )  # fmt: skip
 
 
@@ -116,7 +121,7 @@ def choose_series(instances: Sequence[Instance], rule: Rule) -> Choice:
     """Chooses the series of a study by the rule; without a rule, the study's only series.
 
     Files without an image and objects computed from images are skipped; a series of localisers is skipped too, unless
-    the rule names the series or ImageType.
+    the rule names the series or ImageType. Secondary captures are skipped where another series remains.
 
     Parameters
     ----------
@@ -134,6 +139,7 @@ def choose_series(instances: Sequence[Instance], rule: Rule) -> Choice:
     for instance in instances:
         groups.setdefault(instance.series, []).append(instance)
     reasons = {uid: _series_reason(group, rule) for uid, group in groups.items()}
+    reasons.update(_captured(groups, reasons))
     left = [uid for uid, reason in reasons.items() if not reason]
     if rule == "largest" and left:
         largest = max(left, key=lambda uid: (_frames(groups[uid]), uid))
@@ -157,6 +163,13 @@ def _series_reason(group: Sequence[Instance], rule: Rule) -> str:
         return "" if group[0].series == rule else "has another SeriesInstanceUID"
     named = isinstance(rule, Mapping) and "ImageType" in rule
     return "holds localisers" if not named and all(instance.localiser for instance in group) else ""
+
+
+def _captured(groups: Mapping[str, Sequence[Instance]], reasons: Mapping[str, str]) -> dict[str, str]:
+    """Returns the reason against series of secondary captures, where another series may be chosen."""
+    left = [uid for uid, reason in reasons.items() if not reason]
+    captured = [uid for uid in left if all(instance.captured or instance.reason for instance in groups[uid])]
+    return {uid: "holds secondary captures" for uid in captured} if len(captured) < len(left) else {}
 
 
 def _frames(group: Sequence[Instance]) -> int:

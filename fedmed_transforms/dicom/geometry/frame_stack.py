@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedmed_transforms.dicom.geometry.grid import SAME_POSITION, even_tolerance, is_upright, ras_affine
+from fedmed_transforms.dicom.geometry.rounding import LARGEST_PART, rounding_of
 from fedmed_transforms.dicom.geometry.stack import SAME_DIRECTION, SAME_SPACING
 from fedmed_transforms.dicom.planes import MOST_FRAMES, FramePlane, Vector
 
@@ -85,7 +86,9 @@ def stack_frames(planes: Sequence[FramePlane]) -> FrameStack:
         raise ValueError("expected slices above each other, found slices shifted against the first")
     count, distance = _count_slices(distances, lowest)
     from_lowest = np.rint(distances / distance).astype(int)
-    if (np.abs(distances - from_lowest * distance) > even_tolerance(distance)).any():
+    rounded = 2 * float(abs(lowest.normal) @ rounding_of(offsets + lowest.position))
+    tolerance = max(even_tolerance(distance), min(rounded, LARGEST_PART * distance))
+    if (np.abs(distances - from_lowest * distance) > tolerance).any():
         raise ValueError("expected evenly spaced slices, found distances that are no multiples of one distance")
     step = -offsets[-1] / count if count else -distance * lowest.normal
     affine = ras_affine(lowest.position + offsets[-1], lowest.directions, lowest.spacing, step)

@@ -6,10 +6,11 @@ An irregular grid is refused with the files and the measured numbers, unless a r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from fedmed_transforms.dicom.geometry.rounding import fit_within_rounding
 from fedmed_transforms.dicom.geometry.stack import one_stack
 from fedmed_transforms.dicom.planes import Vector
 from fedmed_transforms.dicom.series_rules import SeriesRules
@@ -116,9 +117,8 @@ def _measure(slices: list[Slice], heights: Vector, rules: SeriesRules, single: b
     distances = heights - heights[0]
     step = distances[-1] / (len(slices) - 1) if len(slices) > 1 else _thickness(first, rules, single)
     same = np.diff(distances) < SAME_POSITION * first.spacing.min()
-    tolerance = even_tolerance(step)
-    even = not same.any() and bool((abs(distances - step * np.arange(len(slices))) <= tolerance).all())
-    return Grid(
+    even = not same.any() and (len(slices) == 1 or is_even(distances))
+    grid = Grid(
         slices=slices,
         origin=first.position,
         directions=first.directions,
@@ -129,6 +129,23 @@ def _measure(slices: list[Slice], heights: Vector, rules: SeriesRules, single: b
         even=even,
         upright=is_upright(shifts, distances, first.spacing),
     )
+    return grid if grid.even and grid.upright or same.any() else _without_rounding(grid)
+
+
+def _without_rounding(grid: Grid) -> Grid:
+    """Fits a regular grid to positions that are rounded; other positions stay as they are."""
+    positions = np.array([item.position for item in grid.slices])
+    fitted = fit_within_rounding(positions, grid.directions, UPRIGHT * grid.spacing)
+    if fitted is None:
+        return grid
+    step = (fitted[-1] - fitted[0]) / (len(fitted) - 1)
+    return replace(grid, origin=fitted[0], step=step, even=True, upright=True)
+
+
+def is_even(distances: Vector) -> bool:
+    """Checks that slices are evenly spaced: distances from the first in mm, in order along the normal."""
+    step = distances[-1] / max(1, len(distances) - 1)
+    return bool((abs(distances - step * np.arange(len(distances))) <= even_tolerance(step)).all())
 
 
 def even_tolerance(step: float) -> float:
@@ -188,9 +205,9 @@ def duplicate_positions(grid: Grid) -> list[list[int]]:
     return [group for group in groups if len(group) > 1]
 
 
-def select_slices(grid: Grid, kept: Sequence[int], rules: SeriesRules) -> Grid:
-    """Measures the grid of the slices of these indices."""
-    return _measure([grid.slices[index] for index in kept], grid.distances[list(kept)], rules, single=False)
+def select_slices(grid: Grid, kept: Sequence[int], rules: SeriesRules, single: bool = False) -> Grid:
+    """Measures the grid of the slices of these indices; `single` is that of :func:`build_grid`."""
+    return _measure([grid.slices[index] for index in kept], grid.distances[list(kept)], rules, single)
 
 
 def _thickness(single_slice: Slice, rules: SeriesRules, single: bool) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from ignite.engine import Engine
@@ -13,9 +14,15 @@ from fedmed_transforms.whole_file import whole_file
 
 
 def save_network(network: nn.Module, path: Path) -> Path:
-    """Saves a whole network as ``{"model": state}``, the format of MONAI's and MONAI Label's loaders."""
+    """Saves a whole network as ``{"model": state}``, the format of MONAI's and MONAI Label's loaders.
+
+    The file holds tensors of the CPU, so that a network that was trained on a GPU is read by machines without one.
+    """
+    state = network.state_dict()
+    for name, value in state.items():
+        state[name] = value.cpu()
     with whole_file(path) as temporary, temporary.open("wb") as file:  # torch would write a name into the file
-        torch.save({"model": network.state_dict()}, file)
+        torch.save({"model": state}, file)
     return path
 
 
@@ -38,18 +45,34 @@ def continued_network(network: nn.Module, checkpoint: str | Path | None = None) 
         The file does not exist, or its weights are of another network; the message names the file.
     """
     if checkpoint is not None:
-        NamedCheckpointLoader(str(checkpoint), {"model": network}, map_location="cpu")(Engine(lambda *_: None))
+        NamedCheckpointLoader(str(checkpoint), {"model": network})(Engine(lambda *_: None))
     return network
 
 
 class NamedCheckpointLoader(CheckpointLoader):
     """MONAI's CheckpointLoader, with error messages that name the checkpoint.
 
+    Parameters
+    ----------
+    load_path
+        The file.
+    load_dict
+        The network under its name in the file; its tensors keep their device.
+    map_location
+        Device on which the file is read. With the CPU, the default, a machine without a GPU reads a GPU's checkpoint.
+    others
+        The other parameters of MONAI's CheckpointLoader.
+
     Raises
     ------
     ValueError
         The file does not exist, or its weights have other names, shapes or classes than the network.
     """
+
+    def __init__(
+        self, load_path: str, load_dict: dict[str, Any], map_location: Any = "cpu", **others: Any
+    ) -> None:
+        super().__init__(load_path, load_dict, map_location=map_location, **others)
 
     def __call__(self, engine: Engine) -> None:
         """Loads the checkpoint when the engine starts."""

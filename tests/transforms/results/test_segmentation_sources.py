@@ -107,7 +107,6 @@ def shipped(name: str) -> str:
 @pytest.mark.parametrize(
     ("elements", "said"),
     [
-        ({"FrameOfReferenceUID": ""}, "expected FrameOfReferenceUID besides ImagePositionPatient"),
         ({"StudyInstanceUID": ""}, "found no StudyInstanceUID"),
         ({"StudyDate": "in May, Doe^Jane"}, "expected a DICOM date or time as StudyDate"),
         ({"PatientSex": "Doe^Jane"}, "expected a header whose patient and study can be copied .* found ValueError"),

@@ -16,7 +16,7 @@ from monai.bundle.utils import ID_SEP_KEY
 
 from fedmed_workflows.errors import end_with_cause
 from fedmed_workflows.federation.bundle.config import config_files
-from fedmed_workflows.federation.bundle.setting_values import check_values, without_none
+from fedmed_workflows.federation.bundle.settings.setting_values import check_values, without_none
 from fedmed_workflows.json_file import read_configuration
 
 STANDARD = {"initialize", "run", "finalize", "evaluate", "train", "validate", "test", "imports", "_meta_"}
