@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from monai.bundle import ConfigParser
 
 
 def read_json(file: Path, expected: str) -> Any:
@@ -43,22 +40,3 @@ def read_entries(file: Path, expected: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{file}: expected {expected}, found a {type(content).__name__} in place of entries by name")
     return content
-
-
-def read_configuration(file: str | Path) -> dict[str, Any]:
-    """Reads a configuration file of MONAI, which is JSON or YAML.
-
-    Raises
-    ------
-    ValueError
-        The file cannot be read, or holds no entries by name; the message names it.
-    """
-    try:
-        content = ConfigParser.load_config_file(file)
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # the parsers of JSON and YAML raise a dozen kinds
-        raise ValueError(f"{file}: expected a configuration, found {type(error).__name__}: {error}") from error
-    if not isinstance(content, Mapping):
-        raise ValueError(f"{file}: expected a configuration, found a {type(content).__name__} in place of entries")
-    return dict(content)

@@ -11,7 +11,7 @@ from typing import Any
 from fire.parser import DefaultParseValue
 
 from fedmed_workflows.command.settings_help import settings_help
-from fedmed_workflows.json_file import read_configuration
+from fedmed_workflows.configuration_file import read_configuration
 
 BUNDLES = Path("bundles")
 """Folder of the bundles: in the working directory, and beside the packages."""

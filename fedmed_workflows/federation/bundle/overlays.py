@@ -10,9 +10,9 @@ from monai.bundle import ConfigParser
 from monai.bundle.reference_resolver import ReferenceResolver
 from monai.bundle.utils import ID_SEP_KEY, MERGE_KEY
 
+from fedmed_workflows.configuration_file import read_configuration
 from fedmed_workflows.federation.bundle.needed_packages import targets_of
 from fedmed_workflows.federation.bundle.plain_values import EVALUATED
-from fedmed_workflows.json_file import read_configuration
 
 METHOD = "configs/methods/{}.json"
 """The overlay of a method in a bundle's folder, by the method's name."""
@@ -20,7 +20,12 @@ METHOD = "configs/methods/{}.json"
 
 def merged(files: Sequence[str]) -> dict[str, Any]:
     """Merges a configuration with its overlays, as MONAI does: a later file replaces entries of an earlier one."""
-    content: dict[str, Any] = ConfigParser.load_config_files(list(files))
+    try:
+        content: dict[str, Any] = ConfigParser.load_config_files(list(files))
+    except Exception:
+        for file in files:
+            read_configuration(file)  # names the file that cannot be read
+        raise
     return content
 
 

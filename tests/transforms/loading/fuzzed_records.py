@@ -31,11 +31,11 @@ from fedmed_transforms import (
     write_report,
     write_segmentation,
 )
+from fedmed_workflows.configuration_file import read_configuration
 from fedmed_workflows.exchange.manifest import Manifest
 from fedmed_workflows.exchange.weights import get_weights
 from fedmed_workflows.federation.bundle.checkpoint import continued_network
 from fedmed_workflows.federation.run_folder import RunFolder
-from fedmed_workflows.json_file import read_configuration
 from fedmed_workflows.sites.class_folders import read_site
 from tests.transforms.cases.structure_sets import circle, write_ct, write_structures
 from tests.transforms.loading.fuzzing import damage

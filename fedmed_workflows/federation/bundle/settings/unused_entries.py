@@ -14,10 +14,10 @@ from monai.bundle.config_item import ConfigExpression
 from monai.bundle.reference_resolver import ReferenceResolver
 from monai.bundle.utils import ID_SEP_KEY
 
+from fedmed_workflows.configuration_file import read_configuration
 from fedmed_workflows.errors import end_with_cause
 from fedmed_workflows.federation.bundle.config import config_files
 from fedmed_workflows.federation.bundle.settings.setting_values import check_values, without_none
-from fedmed_workflows.json_file import read_configuration
 
 STANDARD = {"initialize", "run", "finalize", "evaluate", "train", "validate", "test", "imports", "_meta_"}
 """Entries that MONAI or an inference server asks for by name."""
