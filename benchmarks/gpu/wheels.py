@@ -42,6 +42,9 @@ CHECKS = ("flake8", "isort", "mypy")
 SERVERS = ("nvflare", "mlflow-skinny", "sqlalchemy", "alembic")
 """Packages of the extra ``test`` for tests that start servers; a GPU changes nothing in them."""
 
+LARGE = ("simpleitk",)
+"""Packages that are too large to travel; the parts leave out the files that only they read, and say so."""
+
 
 def requirements(setup: Path) -> list[Requirement]:
     """Reads what the project and its tests need, from a setup.cfg."""
@@ -50,7 +53,7 @@ def requirements(setup: Path) -> list[Requirement]:
     texts = [config["options"]["install_requires"], config["options.extras_require"]["test"]]
     lines = [line.strip() for text in texts for line in text.splitlines()]
     needed = [Requirement(line) for line in lines if line and not line.startswith("#")]
-    return [item for item in needed if canonicalize_name(item.name) not in (*CHECKS, *SERVERS)]
+    return [item for item in needed if canonicalize_name(item.name) not in (*CHECKS, *SERVERS, *LARGE)]
 
 
 def present(file: Path) -> dict[str, str]:

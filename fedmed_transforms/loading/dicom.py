@@ -124,7 +124,7 @@ def _volumes(slices: list[Slice], pictures: list[Slice], rules: SeriesRules) -> 
     if stacks and rules.volume != "refuse":
         return choose_stack(stacks, rules)
     refuse_stacks(stacks, rules)
-    return choose_volumes(build_grid(slices, rules, single=len(slices) == 1), rules, single=True)
+    return choose_volumes(build_grid(slices, rules, single=len(slices) == 1), rules)
 
 
 def _has_padding(header: Dataset) -> bool:

@@ -19,6 +19,19 @@ NAMED = re.compile(rf"\b({RULES})\s*=|`({RULES})`|\bthe rules? `?(\w+)")
 NO_ADVICE = ("expected the rules {}, found {}",)
 """Texts that speak of rules and advise none."""
 
+FOLLOWED = {
+    "the rule assume_spacing=[x, y, z] states mm where the file states none": "test_nrrd.py::"
+    "test_no_geometry_is_invented_and_the_advice_loads_it",
+    "expected numbers; the rule `nan` gives the number in their place": "test_values_in_their_place.py::"
+    "test_voxels_that_are_no_numbers_are_refused_and_the_advice_loads_them",
+    ", expected at most {}, the rule `full_scale`": "test_values_in_their_place.py::"
+    "test_twelve_bits_in_sixteen_by_the_rule",
+    "the rule padding='keep' keeps theirs": "test_segmentation_objects.py::"
+    "test_a_picture_with_padding_is_no_label_until_the_padding_is_kept",
+    "the rule `series` can choose by {}": "test_same_patient.py::test_two_values_are_refused_everywhere",
+}
+"""Parts of texts whose advice is followed by a test of its own, for what is no series of this module's cases."""
+
 
 def advice() -> set[tuple[str, str]]:
     """The rules that messages advise, each with the text of the message as it is in the code, holes as ``{}``."""
