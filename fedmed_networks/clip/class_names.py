@@ -1,7 +1,6 @@
 """Class names as a tensor of a classifier's state, so that a checkpoint names its own classes."""
 
 import json
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,13 +39,19 @@ def checkpoint_class_names(path: str | Path, missing: Sequence[str] | None = Non
         return list(missing)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{path}: not a classifier's checkpoint: {error}") from error
+    except Exception as error:  # torch raises a dozen kinds for a damaged file
+        raise ValueError(f"{path}: not a classifier's checkpoint: {type(error).__name__}: {error}") from error
     state = state.get("model", state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or CLASS_NAMES not in state:
         found = sorted(map(str, state))[:5] if isinstance(state, dict) else type(state).__qualname__
         raise ValueError(f"{path}: not a classifier's checkpoint, it has no {CLASS_NAMES}; found {found}")
-    return from_bytes(state[CLASS_NAMES])
+    try:
+        names = from_bytes(state[CLASS_NAMES])
+    except Exception as error:  # the entry is no tensor of bytes, or they are no JSON
+        raise ValueError(f"{path}: {CLASS_NAMES}: expected class names, found {type(error).__name__}") from error
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{path}: {CLASS_NAMES}: expected a list of class names, found {type(names).__name__}")
+    return names
 
 
 def to_bytes(names: Sequence[str]) -> torch.Tensor:

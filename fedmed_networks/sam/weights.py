@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
@@ -70,8 +68,8 @@ def read_state(path: Path) -> State:
             if path.suffix == ".safetensors"
             else torch.load(path, map_location="cpu", weights_only=True)
         )
-    except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError, SafetensorError) as error:
-        raise ValueError(f"{path}: not a checkpoint: {error}") from error
+    except Exception as error:  # torch raises a dozen kinds for a damaged file
+        raise ValueError(f"{path}: not a checkpoint: {type(error).__name__}: {error}") from error
     state = state.get("model", state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ValueError(f"{path}: not a checkpoint: expected tensors by name, found {type(state).__qualname__}")

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from pydicom.datadict import dictionary_VM, dictionary_VR, keyword_for_tag, tag_for_keyword
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
@@ -24,6 +24,12 @@ CONTROL = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f]|\0(?=[^\0 ])")
 
 NUMERALS = re.compile(rb"[0-9eE+. \\-]*\0?")
 """Decimal strings, several of them separated by backslashes."""
+
+PLAIN = (*TEXTS, *NUMBERS)
+"""Value representations whose bytes alone tell whether an element reads."""
+
+LONGEST = 64
+"""Bytes of a value that is remembered as one that reads."""
 
 CODE = re.compile(r"[A-Z]{2,16}|[0-9]{1,6}|[0-9]+(\.[0-9]+)+")
 """A modality, a small number, a UID: too short a part of a text or of a date to identify a person."""
@@ -67,19 +73,55 @@ def check_elements(header: Dataset, keywords: Iterable[str]) -> None:
     Damaged
         An element does not read as its kind; the message names it.
     """
-    for keyword in keywords:
-        tag, single, _ = _expected(keyword)
-        if tag not in header:
-            continue
-        if _is_torn(header, tag):
-            raise Damaged(f"{keyword} that holds no text")
-        if not single and _is_numerals(header, tag):
-            continue  # converting them takes longer than reading the rest of a header
-        try:
-            value = header[tag].value
-        except Exception as error:  # the parser raises a dozen kinds
-            raise Damaged(f"an unreadable {keyword}, {type(error).__name__}") from error
-        _check_kind(value, keyword)
+    named = _by_tag(tuple(keywords))
+    for element in list(header.values()):
+        keyword = named.get(element.tag)
+        if keyword is not None and not _is_known(element, keyword):
+            _check_element(header, keyword)
+
+
+def _is_known(element: DataElement | RawDataElement, keyword: str) -> bool:
+    """Checks whether an element that is not converted yet holds bytes that read as its kind.
+
+    The files of a series hold mostly the same bytes, and are not converted to find that out.
+    """
+    if not isinstance(element, RawDataElement) or element.VR not in PLAIN:
+        return False
+    value = element.value or b""
+    if element.VR == "DS" and not _expected(keyword)[1]:
+        return NUMERALS.fullmatch(value) is not None  # converting them takes longer than reading the rest of a header
+    return len(value) <= LONGEST and _reads(keyword, element.VR, value, element.is_little_endian)
+
+
+@lru_cache(maxsize=2**12)
+def _reads(keyword: str, representation: str, value: bytes, little: bool) -> bool:
+    """Checks whether the bytes of an element read as its kind."""
+    tag = _expected(keyword)[0]
+    element = RawDataElement(tag, representation, len(value), value, 0, False, little)
+    header = Dataset({tag: element})
+    try:
+        _check_element(header, keyword)
+    except Damaged:
+        return False
+    return True
+
+
+def _check_element(header: Dataset, keyword: str) -> None:
+    """Reads an element of a header; raises :class:`Damaged` where it does not read as its kind."""
+    tag = _expected(keyword)[0]
+    if _is_torn(header.get_item(tag)):
+        raise Damaged(f"{keyword} that holds no text")
+    try:
+        value = header[tag].value
+    except Exception as error:  # the parser raises a dozen kinds
+        raise Damaged(f"an unreadable {keyword}, {type(error).__name__}") from error
+    _check_kind(value, keyword)
+
+
+@lru_cache(maxsize=64)
+def _by_tag(keywords: tuple[str, ...]) -> dict[BaseTag, str]:
+    """Looks up the tags of keywords."""
+    return {_expected(keyword)[0]: keyword for keyword in keywords}
 
 
 @lru_cache(maxsize=None)
@@ -87,12 +129,6 @@ def _expected(keyword: str) -> tuple[BaseTag, bool, bool]:
     """Looks up a known element: its tag, whether it has one value, and whether it is a number."""
     tag = BaseTag(tag_for_keyword(keyword) or 0)
     return tag, dictionary_VM(tag) == "1", all(part in NUMBERS for part in dictionary_VR(tag).split(" or "))
-
-
-def _is_numerals(header: Dataset, tag: BaseTag) -> bool:
-    """Checks whether an element is text of several numbers that is not converted yet."""
-    raw = header.get_item(tag)
-    return isinstance(raw, RawDataElement) and raw.VR == "DS" and NUMERALS.fullmatch(raw.value or b"") is not None
 
 
 def _check_kind(value: Any, keyword: str) -> None:
@@ -110,16 +146,16 @@ def _check_kind(value: Any, keyword: str) -> None:
 
 def drop_torn(header: Dataset, keywords: Iterable[str]) -> None:
     """Removes elements that only describe the image, where they do not read as text."""
-    for keyword in keywords:
-        tag, _, _ = _expected(keyword)
-        if tag in header and _is_torn(header, tag):
-            del header[tag]
+    named = _by_tag(tuple(keywords))
+    for element in list(header.values()):
+        if element.tag in named and _is_torn(element):
+            del header[element.tag]
 
 
-def _is_torn(header: Dataset, tag: BaseTag) -> bool:
+def _is_torn(element: DataElement | RawDataElement | None) -> bool:
     """Checks, before the parser reads it, whether a text element holds bytes that no text holds."""
-    raw = header.get_item(tag)
-    if not isinstance(raw, RawDataElement) or not raw.value:
+    if not isinstance(element, RawDataElement) or not element.value:
         return False
-    representation = raw.VR or (dictionary_VR(tag) if keyword_for_tag(tag) else "UN")
-    return representation in TEXTS and CONTROL.search(raw.value) is not None
+    tag = element.tag
+    representation = element.VR or (dictionary_VR(tag) if keyword_for_tag(tag) else "UN")
+    return representation in TEXTS and CONTROL.search(element.value) is not None

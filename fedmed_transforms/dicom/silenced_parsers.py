@@ -76,8 +76,8 @@ def without_parser_texts(source: str | Path, expected: str) -> Iterator[None]:
     Raises
     ------
     ValueError
-        In place of any error in the block. The message names the file, and the kind and the place of the error; of
-        :class:`Damaged` it keeps the text.
+        In place of any error in the block. The message names the file, and the kind and the place of the error. A
+        refusal of this package keeps its text: :class:`Damaged`, and a ValueError whose text begins with the file.
     """
     try:
         with silenced_parsers():
@@ -85,6 +85,8 @@ def without_parser_texts(source: str | Path, expected: str) -> Iterator[None]:
     except Damaged as error:
         raise ValueError(f"{source}: expected {expected}, found {error}") from None
     except Exception as error:
+        if type(error) is ValueError and str(error).startswith(f"{source}: "):
+            raise
         last = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{Path(last.filename).name}, line {last.lineno}"
         raise ValueError(f"{source}: expected {expected}, found {type(error).__name__} in {place}") from None

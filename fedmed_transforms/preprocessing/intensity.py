@@ -12,7 +12,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 
-from fedmed_transforms.image_metadata import FULL_SCALE
+from fedmed_transforms.image_metadata import FULL_SCALE, with_metadata_of
 
 
 class ScaleToUnit(Transform):
@@ -53,14 +53,14 @@ class ScaleToUnit(Transform):
         if FULL_SCALE in meta:
             return image / float(meta[FULL_SCALE])
         values = image.as_tensor() if isinstance(image, MetaTensor) else image
-        if not bool(torch.isfinite(values).all()):
+        if not _is_finite(values):
             raise ValueError(f"{meta.get('filename_or_obj', 'image')}: found values that are not finite")
         low, high = quantiles(values, (self.lower, self.upper))
         if high <= low:  # nearly all of the image is one value: the other values must not be lost
             low, high = float(values.min()), float(values.max())
         if high <= low:
             return image * 0
-        return (image.clamp(low, high) - low) / (high - low)
+        return with_metadata_of(image, values.clamp(low, high).sub_(low).div_(high - low))  # one copy of the image
 
 
 class ScaleToUnitd(MapTransform):
@@ -84,6 +84,11 @@ class ScaleToUnitd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Scales the image of every key."""
         return {**data, **{key: self.scale(data[key]) for key in self.key_iterator(data)}}
+
+
+def _is_finite(values: torch.Tensor) -> bool:
+    """Checks values; on the CPU by numpy, which needs a quarter of torch's memory for it."""
+    return bool(np.isfinite(values.numpy()).all() if values.device.type == "cpu" else torch.isfinite(values).all())
 
 
 def quantiles(values: torch.Tensor, fractions: Sequence[float]) -> list[float]:

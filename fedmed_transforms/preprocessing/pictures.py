@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,17 +90,23 @@ class Cut:
     flipped: tuple[int, ...]
     order: tuple[int, int, int]
 
-    def pictures(self, volume: torch.Tensor) -> torch.Tensor:
-        """Cuts a volume (C, X, Y, Z) -> (N, C, H, W)."""
+    def pictures(self, volume: torch.Tensor, kept: Sequence[int] | None = None) -> torch.Tensor:
+        """Cuts a volume (C, X, Y, Z) -> (N, C, H, W); `kept` lists the positions of the slices to cut, None for all."""
         slices, rows, columns = (axis + 1 for axis in self.order)
-        flipped = volume.flip([axis + 1 for axis in self.flipped])
+        axes = [axis + 1 for axis in self.flipped]
+        if kept is not None:
+            last = volume.shape[slices] - 1
+            places = [last - place if slices in axes else place for place in kept]
+            volume = volume.index_select(slices, torch.tensor(places, dtype=torch.long, device=volume.device))
+            axes = [axis for axis in axes if axis != slices]
+        flipped = volume.flip(axes) if axes else volume  # a flip copies
         return flipped.permute(slices, 0, rows, columns).contiguous()  # (C, X, Y, Z) -> (N, C, H, W)
 
     def volume(self, pictures: torch.Tensor) -> torch.Tensor:
         """Puts pictures (N, C, H, W) -> (C, X, Y, Z): the inverse of :meth:`pictures`."""
         axes = [(0, 2, 3)[self.order.index(axis)] for axis in range(3)]
         volume = pictures.permute(1, *axes)  # (N, C, H, W) -> (C, X, Y, Z)
-        return volume.flip([axis + 1 for axis in self.flipped]).contiguous()
+        return (volume.flip([axis + 1 for axis in self.flipped]) if self.flipped else volume).contiguous()
 
 
 def slices_of(image: torch.Tensor) -> torch.Tensor:

@@ -60,16 +60,28 @@ class VolumeToSlices(Transform):
             is set; the message names the file.
         """
         check_slices(image, self.neighbours)
-        cut = cut_of(image)
-        pictures = cut.pictures(slices_of(image))
-        places = range(len(pictures)) if kept is None else kept
-        around = torch.tensor([[place - 1, place, place + 1] for place in places], device=pictures.device)
+        cut, values = cut_of(image), slices_of(image)
+        count = values.shape[1 + cut.order[0]]
+        places = range(count) if kept is None else kept
         if self.neighbours:
-            slices = pictures[around.clamp(0, len(pictures) - 1), 0]  # (N, 3, H, W)
+            around = [min(max(place + step, 0), count - 1) for place in places for step in (-1, 0, 1)]
+            slices = cut.pictures(values, around)[:, 0].unflatten(0, (len(places), 3))  # (3 N, 1, H, W) -> (N, 3, H, W)
         else:
-            slices = pictures if kept is None else pictures[around[:, 1]]
+            slices = cut.pictures(values, kept)
             slices = slices.expand(-1, 3, -1, -1) if len(image) == 1 else slices  # (N, 3 or C, H, W)
         return _with_record(slices, image, cut, places)
+
+    def uncut(self, image: torch.Tensor) -> MetaTensor:
+        """Describes all slices of an image for :class:`SlicesToVolume` without cutting them: (0, 3 or C, H, W).
+
+        Raises
+        ------
+        ValueError
+            As of a call.
+        """
+        cut, nothing = cut_of(image), self(image, kept=())
+        count = slices_of(image).shape[1 + cut.order[0]]
+        return _with_record(nothing.as_tensor(), image, cut, range(count))
 
 
 class VolumeToSlicesd(MapTransform):

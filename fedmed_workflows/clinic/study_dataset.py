@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import torch
 from monai.data import IterableDataset, MetaTensor
 from monai.transforms import Compose, LoadImaged
 from monai.utils.enums import CommonKeys
+from torch.utils.data import get_worker_info
 
 from fedmed_transforms.studies.studies import ERROR
 from fedmed_workflows.errors import refusal
@@ -42,6 +44,12 @@ class StudyDataset(IterableDataset):  # type: ignore[misc]
 
     def __init__(self, data: Iterable[Mapping[str, Any]], transform: Callable[..., Any]) -> None:
         super().__init__(data, _Guarded(transform))
+
+    def __iter__(self) -> Iterator[Any]:
+        """Iterates over the prepared items; MONAI's generator would hold an item while the network works on it."""
+        worker = get_worker_info()
+        first, step = (worker.id, worker.num_workers) if worker is not None else (0, 1)
+        return map(self.transform, islice(self.data, first, None, step))
 
 
 class _Guarded:

@@ -92,8 +92,8 @@ class StudyEvaluator(SupervisedEvaluator):  # type: ignore[misc]
         return self._refuse(Refusal(path, study, refusal(error, path)))
 
     def _forget(self) -> None:
-        """Frees the output of a study before the next one is read, so that memory holds one study."""
-        self.state.output = None
+        """Frees a study and its output before the next one is read, so that memory holds one study."""
+        self.state.batch = self.state.output = None
 
     def _refuse(self, refused: Refusal) -> list[Any]:
         self.logger.error("refused: %s", refused.error)

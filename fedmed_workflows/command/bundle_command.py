@@ -11,6 +11,7 @@ from typing import Any
 from fire.parser import DefaultParseValue
 
 from fedmed_workflows.command.settings_help import settings_help
+from fedmed_workflows.configuration_file import read_configuration
 
 BUNDLES = Path("bundles")
 """Folder of the bundles: in the working directory, and beside the packages."""
@@ -71,6 +72,8 @@ def run_bundle_command(name: str, arguments: Sequence[str]) -> None:
         raise ValueError(f"{usage}: found no {kind.settings[len(given)].upper()}")
     overlays = [overlay_file(root, overlay) for overlay in places[1 + len(given) :]]
     files = [str(root / "configs" / kind.configuration), *overlays]
+    for file in files:
+        read_configuration(file)  # MONAI's own errors do not name it
     settings = {"run_id": kind.run_id, "bundle_root": str(root), **dict(zip(kind.settings, given, strict=True))}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="parsing config_file")  # the user has named the bundle

@@ -12,6 +12,7 @@ from fedmed_workflows.comparison.results.compared_run import Arm, ComparedRun
 from fedmed_workflows.federation.federation import Federation
 from fedmed_workflows.federation.run_folder import check_folder
 from fedmed_workflows.federation.training import ALONE
+from fedmed_workflows.json_file import read_entries
 from fedmed_workflows.sites.federation_sites import ALL
 
 NUMBERS, PAGE, COST = "metrics.json", "report.html", "cost.json"
@@ -140,8 +141,4 @@ def check_same_data(federations: Mapping[str, Federation]) -> None:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(file.read_text("utf-8"))
-        return content
-    except ValueError as error:
-        raise ValueError(f"{file}: expected the numbers of a run, found a damaged file: {error}") from error
+    return read_entries(file, "the numbers of a run")

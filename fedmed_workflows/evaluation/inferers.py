@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -12,10 +13,14 @@ from fedmed_networks.settings import check_number
 from fedmed_transforms.image_metadata import file_of
 from fedmed_transforms.preprocessing.sam import SamPreprocess
 from fedmed_transforms.preprocessing.sam_masks import SamPostprocess
-from fedmed_transforms.preprocessing.slices import SlicesToVolume, VolumeToSlices
+from fedmed_transforms.preprocessing.slices import SLICES, SlicesToVolume, VolumeToSlices
 
 PICTURES_A_PASS = 32
 """Number of pictures of a volume in one pass of the network."""
+
+CUT_TOGETHER = 16
+"""Least number of slices that are cut from a volume at once: as many values of float32 lie in a line of a CPU's cache.
+"""
 
 
 class SlicewiseInferer(Inferer):
@@ -34,6 +39,9 @@ class SlicewiseInferer(Inferer):
         As for :class:`fedmed_transforms.VolumeToSlices`.
     slices_a_pass
         Number of slices in one pass of the network.
+    threshold
+        The least probability (sigmoid of the logit) of a pixel of a mask. With it the result is masks of 0 and 1,
+        uint8, which hold a quarter of the logits' memory; None gives the logits.
 
     Examples
     --------
@@ -45,16 +53,23 @@ class SlicewiseInferer(Inferer):
     """
 
     def __init__(
-        self, image_size: int = 1024, normalize: bool = True, neighbours: bool = False, slices_a_pass: int = 4
+        self,
+        image_size: int = 1024,
+        normalize: bool = True,
+        neighbours: bool = False,
+        slices_a_pass: int = 4,
+        threshold: float | None = None,
     ) -> None:
         super().__init__()
         check_number("slices_a_pass", slices_a_pass, least=1, whole=True)
+        if threshold is not None:
+            check_number("threshold", threshold, least=0, most=1)
         self.cut, self.put_back = VolumeToSlices(neighbours), SlicesToVolume()
         self.preprocess, self.postprocess = SamPreprocess(image_size, normalize), SamPostprocess(image_size)
-        self.slices_a_pass = slices_a_pass
+        self.slices_a_pass, self.threshold = slices_a_pass, threshold
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Computes the logits of images.
+        """Computes the logits, or the masks, of images.
 
         Parameters
         ----------
@@ -66,27 +81,43 @@ class SlicewiseInferer(Inferer):
         Returns
         -------
         torch.Tensor
-            (B, C, X, Y) or (B, C, X, Y, Z) logits, with the affine and the metadata of the inputs.
+            (B, C, X, Y) or (B, C, X, Y, Z) logits or masks, with the affine and the metadata of the inputs.
 
         Raises
         ------
         ValueError
             An image has unsupported dimensions or channels, or fewer slices than the network needs.
         """
-        volumes = [self._segment(image, network, *args, **kwargs) for image in inputs]
-        logits = torch.stack([volume.as_tensor() for volume in volumes])
-        return MetaTensor(logits).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else logits
+        volumes = [self._segment(image, network, *args, **kwargs).as_tensor() for image in inputs]
+        results = torch.stack(volumes) if len(volumes) > 1 else volumes[0][None]  # stacking one copies it
+        return MetaTensor(results).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else results
 
     def _segment(self, image: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> MetaTensor:
         if image.shape[0] not in (1, 3):
             raise ValueError(f"{file_of(image)}: found {image.shape[0]} channels, expected 1 or 3")
-        slices = self.cut(image)  # (N, 1 or 3, H, W)
+        slices, results = self.cut.uncut(image), None  # (0, 1 or 3, H, W)
         size = (int(slices.shape[2]), int(slices.shape[3]))
-        parts = [
-            self.postprocess(network(self.preprocess(part).as_tensor(), *args, **kwargs), size)
-            for part in slices.as_tensor().split(self.slices_a_pass)
-        ]
-        return self.put_back(torch.cat(parts), slices)  # (N, C, H, W) -> (C, X, Y[, Z])
+        count = len(slices.meta[SLICES]["kept"])
+        for first, part in self._parts(image, count):
+            found = self._answer(network(self.preprocess(part).as_tensor(), *args, **kwargs), size)
+            if results is None:
+                results = found.new_empty((count, *found.shape[1:]))
+            results[first : first + len(found)] = found
+        assert results is not None  # an image has a slice at least
+        return self.put_back(results, slices)  # (N, C, H, W) -> (C, X, Y[, Z])
+
+    def _parts(self, image: torch.Tensor, count: int) -> Iterator[tuple[int, torch.Tensor]]:
+        """Cuts the slices of one pass after the other; yields the position of the first slice, and the slices."""
+        together = self.slices_a_pass * max(1, CUT_TOGETHER // self.slices_a_pass)
+        for begin in range(0, count, together):
+            slices = self.cut(image, range(begin, min(begin + together, count))).as_tensor()
+            for number, part in enumerate(slices.split(self.slices_a_pass)):
+                yield begin + number * self.slices_a_pass, part
+
+    def _answer(self, logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        """Scales the logits of a pass to the slices' size, and compares them with the threshold if there is one."""
+        scaled = self.postprocess(logits, size)
+        return scaled if self.threshold is None else (scaled.sigmoid() >= self.threshold).to(torch.uint8)
 
 
 class PooledInferer(Inferer):

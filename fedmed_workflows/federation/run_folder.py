@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,6 +21,9 @@ from fedmed_workflows.aggregation import Aggregated
 from fedmed_workflows.exchange.manifest import Manifest
 from fedmed_workflows.exchange.tensor_file import TensorFile
 from fedmed_workflows.exchange.weights import FileWeights, TensorSpecs, Weights
+from fedmed_workflows.json_file import read_entries
+
+RECORD = "the record of the last round"
 
 KEPT_CHECKPOINTS = 3
 """Number of aggregates that are kept on disk, in addition to the last aggregate."""
@@ -77,8 +81,8 @@ class RunFolder:
     def history(self) -> list[dict[str, Any]]:
         """The entries of the complete rounds so far, round 0 first; empty in a new run."""
         try:
-            return list(json.loads((self.path / "checkpoints" / "last.json").read_text())["history"])
-        except (OSError, ValueError, KeyError):  # resume reports the damage
+            return _LastRound.read(self.path / "checkpoints" / "last.json").history
+        except ValueError:  # there is none yet, or resume reports the damage
             return []
 
     @property
@@ -97,18 +101,15 @@ class RunFolder:
         pointer = self.path / "checkpoints" / "last.json"
         if not pointer.is_file():
             return None
-        try:
-            last = json.loads(pointer.read_text())
-            file, history, before = pointer.parent / last["file"], last["history"], last["manifest"]
-        except (ValueError, KeyError) as error:
-            raise ValueError(f"{pointer}: expected the record of the last round, found {error!r}") from error
-        Manifest.from_json(before).check_same(manifest, f"this run, which continues from {file},")
+        last = _LastRound.read(pointer)
+        file = pointer.parent / last.file
+        last.manifest.check_same(manifest, f"this run, which continues from {file},")
         try:
             weights = load_file(file)
         except (SafetensorError, OSError) as error:
             raise ValueError(f"{file}: expected the aggregate of the last round, found: {error}") from error
         manifest.check(weights, f"checkpoint {file}")
-        return weights, history
+        return weights, last.history
 
     def file(self, number: int) -> Path:
         """Returns the path of the aggregate of a round."""
@@ -175,6 +176,28 @@ class RunFolder:
                 old.unlink()
 
 
+@dataclass(frozen=True)
+class _LastRound:
+    """The record of the last complete round: the name of the aggregate's file, the history, and the manifest."""
+
+    file: str
+    history: list[dict[str, Any]]
+    manifest: Manifest
+
+    @classmethod
+    def read(cls, pointer: Path) -> _LastRound:
+        """Reads the record of a run folder; raises a ValueError that names it where it is damaged."""
+        last = read_entries(pointer, RECORD)
+        try:
+            history, manifest = [dict(entry) for entry in last["history"]], Manifest.from_json(last["manifest"])
+            expected = f"round_{int(history[-1]['round']):05d}.safetensors"
+        except Exception as error:  # of an entry that is missing, or of another kind
+            raise ValueError(f"{pointer}: expected {RECORD}, found {type(error).__name__}: {error}") from error
+        if last.get("file") != expected:
+            raise ValueError(f"{pointer}: expected {RECORD}, in the file {expected}, found another file")
+        return cls(expected, history, manifest)
+
+
 def _tensor_file(files: ExitStack, path: Path, specs: TensorSpecs) -> TensorFile:
     temporary = files.enter_context(whole_file(path))
     return files.enter_context(TensorFile(files.enter_context(temporary.open("wb")), specs))
@@ -209,10 +232,9 @@ def check_folder(path: Path, identity: Mapping[str, Any]) -> None:
         if path.is_dir() and not all(any(entry.match(name) for name in TOLERATED) for entry in path.iterdir()):
             raise ValueError(f"output_dir {path}: expected a new or empty folder, found files of another program")
         return
-    try:
-        found = json.loads(marker.read_text())["identity"]
-    except (ValueError, KeyError) as error:
-        raise ValueError(f"{marker}: expected the mark of a run, found {type(error).__name__}: {error}") from error
+    found = read_entries(marker, "the mark of a run").get("identity")
+    if not isinstance(found, dict):
+        raise ValueError(f"{marker}: expected the mark of a run, found no entry identity with settings by name")
     differing = {key for key in {*found, *identity} if found.get(key) != identity.get(key)}
     if differing:
         listed = "; ".join(_difference(key, found.get(key), identity.get(key)) for key in sorted(differing))

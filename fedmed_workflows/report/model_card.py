@@ -14,6 +14,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from fedmed_transforms.whole_file import write_whole
+from fedmed_workflows.json_file import read_entries
 from fedmed_workflows.report.figures.curves import trained_rounds
 from fedmed_workflows.report.figures.metric_names import groups_of, metric_of
 from fedmed_workflows.report.page import by_class, exchanged
@@ -65,7 +66,7 @@ def write_bundle_card(bundle_root: str | Path) -> Path:
     if not file.is_file():
         raise ValueError(f"{file}: no such file, expected the metadata of a bundle")
     path = Path(bundle_root) / "docs" / CARD
-    write_whole(path, model_card(json.loads(file.read_text("utf-8"))))
+    write_whole(path, model_card(read_entries(file, "the metadata of a bundle")))
     return path
 
 

@@ -46,7 +46,7 @@ def read_datalist(
         file.
     """
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_text("utf-8"))
         unknown = sorted(
             key for key, value in content.items() if isinstance(value, list) and key not in (*SECTIONS, "class_names")
         )
@@ -59,7 +59,7 @@ def read_datalist(
         }
         _check_named_once(read)
         return read
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+    except Exception as error:  # entries of other kinds than expected, and the parser, raise a dozen kinds
         raise ValueError(f"{file}: expected a datalist {form}, found {type(error).__name__}: {error}") from error
 
 
@@ -68,7 +68,7 @@ def read_patients(site: Path) -> dict[str, str]:
     file = datalist_of(site)
     if file is None:
         return {}
-    content = json.loads(file.read_text())
+    content = json.loads(file.read_text("utf-8"))
     items = [item for section in SECTIONS for item in content.get(section) or ()]
     return {str(file.parent / item["image"]): str(item[PATIENT]) for item in items if item.get(PATIENT)}
 
@@ -76,7 +76,7 @@ def read_patients(site: Path) -> dict[str, str]:
 def declared_classes(site: Path) -> list[str]:
     """Returns the ``class_names`` of a site's datalist, if any. :func:`read_datalist` must have read it before."""
     file = datalist_of(site)
-    names = json.loads(file.read_text()).get("class_names") if file is not None else None
+    names = json.loads(file.read_text("utf-8")).get("class_names") if file is not None else None
     return [str(name) for name in names or ()]
 
 

@@ -11,8 +11,9 @@ import pydicom
 import requests
 from pydicom.dataset import Dataset
 
+from fedmed_transforms.dicom.damage import Damaged
 from fedmed_transforms.dicom.silenced_parsers import without_parser_texts
-from fedmed_transforms.studies.dicomweb.server import INSTANCE_UIDS, DicomWebServer, checked_uid
+from fedmed_transforms.studies.dicomweb.server import INSTANCE_UIDS, LONGEST_UID, DicomWebServer, checked_uid
 from fedmed_transforms.studies.dicomweb.unreachable import ServerUnreachable
 
 if TYPE_CHECKING:
@@ -65,11 +66,19 @@ def store_results(server: DicomWebServer, files: Sequence[str | Path]) -> list[P
     return stored
 
 
+def _uid(dicom: Dataset, keyword: str) -> str:
+    """Reads a UID of a file; the error does not quote it, as a damaged element may hold anything."""
+    try:
+        return checked_uid(dicom.get(keyword, ""), keyword)
+    except ValueError:
+        raise Damaged(f"{keyword} that is no UID of at most {LONGEST_UID} digits and dots") from None
+
+
 def _store(server: DicomWebServer, file: Path) -> bool:
     """Stores a file; returns whether the server did not have the file before."""
     with without_parser_texts(file, "a DICOM file"):
         dicom = pydicom.dcmread(file)
-        uids = [checked_uid(dicom.get(keyword, ""), keyword) for keyword in INSTANCE_UIDS]
+        uids = [_uid(dicom, keyword) for keyword in INSTANCE_UIDS]
     subject = f"study {uids[0]}, instance {uids[2]}"
     sent: list[int] = []
 

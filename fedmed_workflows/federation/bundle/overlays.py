@@ -10,6 +10,7 @@ from monai.bundle import ConfigParser
 from monai.bundle.reference_resolver import ReferenceResolver
 from monai.bundle.utils import ID_SEP_KEY, MERGE_KEY
 
+from fedmed_workflows.configuration_file import read_configuration
 from fedmed_workflows.federation.bundle.needed_packages import targets_of
 from fedmed_workflows.federation.bundle.plain_values import EVALUATED
 
@@ -19,7 +20,12 @@ METHOD = "configs/methods/{}.json"
 
 def merged(files: Sequence[str]) -> dict[str, Any]:
     """Merges a configuration with its overlays, as MONAI does: a later file replaces entries of an earlier one."""
-    content: dict[str, Any] = ConfigParser.load_config_files(list(files))
+    try:
+        content: dict[str, Any] = ConfigParser.load_config_files(list(files))
+    except Exception:
+        for file in files:
+            read_configuration(file)  # names the file that cannot be read
+        raise
     return content
 
 
@@ -39,7 +45,7 @@ def check_overlays(files: Sequence[str]) -> None:
         has; the message names the overlay, the entry and the files before.
     """
     for number, file in enumerate(files[1:], start=1):
-        before, overlay = ConfigParser(merged(files[:number])), ConfigParser.load_config_file(file)
+        before, overlay = ConfigParser(merged(files[:number])), read_configuration(file)
         misfits = sorted(_absent(overlay, before))
         whole = merged(files) if not misfits else {}
         misfits = misfits or sorted(
@@ -57,7 +63,7 @@ def check_targets(file: str) -> None:
     ValueError
         The message names the file and the entry's value.
     """
-    computed = sorted(_computed_targets(ConfigParser.load_config_file(file)))
+    computed = sorted(_computed_targets(read_configuration(file)))
     if computed:
         raise ValueError(f"{file}: {'; '.join(computed)}")
 
@@ -81,7 +87,7 @@ def check_single_method(bundle_root: str, names: Sequence[str], method: str) -> 
         method is one of the bundle's and its overlays are missing.
     """
     files = sorted(Path(bundle_root).glob(METHOD.format("*")))
-    methods = {file.stem: ConfigParser.load_config_file(file).get("+train_config", []) for file in files}
+    methods = {file.stem: read_configuration(file).get("+train_config", []) for file in files}
     theirs = {name for overlays in methods.values() for name in overlays}
     found = [name for name in names if name in theirs]
     if found != methods.get(method, found) or (found and found not in methods.values()):

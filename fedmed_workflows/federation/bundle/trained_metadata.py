@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from fedmed_workflows.federation.bundle.config import existing_files
+from fedmed_workflows.json_file import read_entries
 
 METADATA, FEDERATED = "configs/metadata.json", "configs/federated.json"
 
@@ -85,9 +85,8 @@ def _checked(bundle_root: str | Path, file: str) -> dict[str, Any]:
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """Reads a file of JSON; a file that does not exist is empty."""
-    content: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
-    return content
+    """Reads the entries of a bundle's file of JSON; a file that does not exist is empty."""
+    return read_entries(file, "JSON with entries by name") if file.is_file() else {}
 
 
 def trained_metadata(

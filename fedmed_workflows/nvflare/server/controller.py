@@ -25,6 +25,7 @@ from fedmed_workflows.exchange.privacy.gaussian_update import GaussianUpdate
 from fedmed_workflows.exchange.weights import FileWeights, weights_digest
 from fedmed_workflows.federation.rounds import Rounds
 from fedmed_workflows.federation.run_folder import RunFolder
+from fedmed_workflows.json_file import read_entries
 from fedmed_workflows.nvflare.server.returned_memory import return_freed_memory
 from fedmed_workflows.nvflare.server.site_registry import SiteRegistry
 from fedmed_workflows.nvflare.server.sites import NVFlareSites
@@ -141,7 +142,7 @@ class FederationController(Controller):  # type: ignore[misc]
 
 def _known_data(path: Path) -> dict[str, str]:
     file = path / DATA
-    known: dict[str, str] = json.loads(file.read_text()) if file.is_file() else {}
+    known: dict[str, str] = read_entries(file, "digests by site") if file.is_file() else {}
     return known
 
 

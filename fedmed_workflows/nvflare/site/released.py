@@ -9,6 +9,7 @@ from typing import Any
 
 from fedmed_transforms.whole_file import write_whole
 from fedmed_workflows.errors import SiteError
+from fedmed_workflows.json_file import read_entries
 from fedmed_workflows.sites.datasets.target import NOBODY
 
 TARGET, PLAIN_TARGETS = "target", (None, NOBODY)
@@ -49,7 +50,7 @@ def stored_files(folder: Path, site: str, files: Mapping[str, bytes], settings: 
             write_whole(own / f"{Path(name).name}.safetensors", content)
         paths = {name: str(own / f"{Path(name).name}.safetensors") for name in files}
         write_whole(record, json.dumps({**settings, **paths}))
-    known: dict[str, Any] = json.loads(record.read_text()) if record.is_file() else {}
+    known: dict[str, Any] = read_entries(record, "the settings of a site") if record.is_file() else {}
     return known
 
 

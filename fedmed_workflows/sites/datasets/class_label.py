@@ -33,7 +33,7 @@ def class_index(label: int | str, class_names: Sequence[str]) -> int:
     try:
         content = json.loads(Path(label).read_text())
         found = _best(content["prediction"]) if "prediction" in content else content["label"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # entries of other kinds than expected, and the parser, raise a dozen kinds
         raise ValueError(f"{label}: expected {FORM}, found {type(error).__name__}: {error}") from error
     names = [name.casefold() for name in class_names]
     index = found if isinstance(found, int) else names.index(found.casefold()) if _is_one(found, names) else -1

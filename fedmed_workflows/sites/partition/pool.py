@@ -151,5 +151,5 @@ def _is_segmentation(source: Path) -> bool:
         content = json.loads(datalist.read_text())
         labels = [item["label"] for section in SECTIONS for item in content.get(section) or ()]
         return any(isinstance(label, str) and (datalist.parent / label).is_file() for label in labels)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except Exception:
         return False

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from fedmed_transforms import load_image
-from fedmed_transforms.dicom.dicom_file import ALWAYS
+from fedmed_transforms.dicom.dicom_file import ALWAYS, read_dicom_file
 from fedmed_transforms.dicom.header_index import index_header
 
 SHIPPED = sorted((Path(pydicom.__file__).parent / "data" / "test_files").rglob("*"))
@@ -102,3 +103,16 @@ def test_any_element_can_choose_a_series(tmp_path: Path, save_dicom: Save, lette
             tmp_path / f"{number}.dcm", letter, number=number, position=0.0, ProtocolName=f"p{number}", SliceThickness=1
         )
     assert load_image(tmp_path, series={"ProtocolName": "p2"}).shape == (1, 12, 20, 1)
+
+
+def test_an_element_is_checked_by_its_bytes_and_stays_unconverted(tmp_path: Path, save_dicom: Save) -> None:
+    """A header's second reader converts what it needs; a damaged element is refused after thousands of good ones."""
+    path = save_dicom(tmp_path / "a.dcm", np.zeros((8, 8), dtype=np.uint16))
+    for _ in range(2):
+        header = read_dicom_file(path, str(path), ALWAYS).header
+        assert all(isinstance(header.get_item(keyword), RawDataElement) for keyword in ("Rows", "BitsStored"))
+    content = path.read_bytes()
+    place = content.index(b"\x28\x00\x10\x00US\x02\x00")  # Rows, two bytes
+    path.write_bytes(content[: place + 6] + b"\x04\x00" + content[place + 8 : place + 10] * 2 + content[place + 10 :])
+    with pytest.raises(ValueError, match=r"a\.dcm: expected a DICOM file, found a Rows that is no number"):
+        read_dicom_file(path, str(path), ALWAYS)

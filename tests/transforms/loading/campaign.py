@@ -17,14 +17,17 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fedmed_transforms import load_image
+from tests.transforms.loading import fuzzing
 from tests.transforms.loading.bombs import write_bombs
-from tests.transforms.loading.fuzzing import KINDS, make
+from tests.transforms.loading.fuzzed_records import RECORDS, make_record
+
+KINDS = (*fuzzing.KINDS, *RECORDS)
 
 BOMBS = "bombs"
 """The kind of the files that claim to be large, or inflate to be; they are the same in each campaign."""
@@ -58,10 +61,15 @@ class Loaded(NamedTuple):
         return self.outcome not in ("loaded", "refused") or slow or self.grown > HELD.get(self.kind, DAMAGED_HELD)
 
 
-def outcome(path: Path, **rules: object) -> str:
-    """Loads a file; returns ``loaded``, ``refused`` for an error that names the file, else a text about the error."""
+def make(kind: str, at: random.Random, folder: Path) -> Path:
+    """Writes a damaged file of a kind into a folder; returns its path."""
+    return make_record(kind, at, folder) if kind in RECORDS else fuzzing.make(kind, at, folder)
+
+
+def outcome(path: Path, read: Callable[..., object] = load_image, **rules: object) -> str:
+    """Reads a file; returns ``loaded``, ``refused`` for an error that names the file, else a text about the error."""
     try:
-        load_image(path, **rules)
+        read(path, **rules)
     except ValueError as error:
         return "refused" if str(path.parent) in str(error) else f"nameless: {error}"
     except BaseException as error:
@@ -95,10 +103,13 @@ def _received(receiver: Connection) -> Iterator[Loaded]:
 
 def _load(kind: str, numbers: list[int | str], folder: Path, sender: Connection) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    rules: dict[str, Any]
     for number in numbers:
         at = random.Random(f"{kind} {number}")
         if kind == BOMBS:
             path, rules = folder / str(number), {}
+        elif kind in RECORDS:
+            path, rules = make(kind, at, folder), {"read": RECORDS[kind].read}
         else:
             path = make(kind, at, folder)
             rules = {"series": "largest", "assume_spacing": at.choice((None, (1, 1, 1)))}

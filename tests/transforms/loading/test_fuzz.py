@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.transforms.loading import campaign
-from tests.transforms.loading.campaign import BOMBS, Loaded, load_apart
-from tests.transforms.loading.fuzzing import DICOM, KINDS
+from tests.transforms.loading.campaign import BOMBS, KINDS, Loaded, load_apart
+from tests.transforms.loading.fuzzed_records import RECORDS
+from tests.transforms.loading.fuzzing import DICOM
 
 ROOT = Path(__file__).parents[3]
 EACH = 120
@@ -30,7 +31,17 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> list[Loaded]:
     return lines
 
 
-@pytest.mark.parametrize("kinds", [tuple(DICOM), KINDS[len(DICOM) :]], ids=["of DICOM", "of other files"])
+OTHERS = tuple(kind for kind in KINDS if kind not in DICOM and kind not in RECORDS)
+
+
+@pytest.mark.parametrize("kind", RECORDS)
+def test_the_undamaged_file_of_a_record_loads(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / RECORDS[kind].name
+    path.write_bytes(RECORDS[kind].whole())
+    assert campaign.outcome(path, RECORDS[kind].read) == "loaded"
+
+
+@pytest.mark.parametrize("kinds", [tuple(DICOM), OTHERS, tuple(RECORDS)], ids=["of DICOM", "of other files", "records"])
 def test_damaged_files_load_or_are_refused(loaded: list[Loaded], kinds: tuple[str, ...]) -> None:
     files = [found for found in loaded if found.kind in kinds]
     assert Counter(found.kind for found in files) == dict.fromkeys(kinds, EACH)

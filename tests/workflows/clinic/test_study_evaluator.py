@@ -101,3 +101,11 @@ def test_a_stream_ends_when_it_is_told_to_and_holds_one_image_at_a_time(tmp_path
     with pytest.raises(ValueError, match="7 of 20"):
         engine.run()
     assert (len(alive), len(images), max(alive)) == (20, 13, 0)
+
+
+def test_the_dataset_does_not_hold_an_item_while_it_waits() -> None:
+    iterator = iter(StudyDataset([item(name, image=name) for name in "ab"], load))
+    image = weakref.ref(next(iterator)["image"])
+    gc.collect()
+    assert image() is None
+    assert next(iterator)["path"] == "b"

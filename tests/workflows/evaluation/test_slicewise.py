@@ -10,6 +10,9 @@ from monai.engines import SupervisedEvaluator
 from torch import nn
 from torch.nn import functional
 
+from fedmed_transforms.preprocessing.sam import SamPreprocess
+from fedmed_transforms.preprocessing.sam_masks import SamPostprocess
+from fedmed_transforms.preprocessing.slices import SlicesToVolume, VolumeToSlices
 from fedmed_workflows.evaluation.inferers import SlicewiseInferer
 
 SIZE = 64
@@ -74,6 +77,25 @@ def test_neighbours_reach_the_network() -> None:
         inferer(neighbours=True)(half_bright(32, 32)[None], Before())
 
 
+@pytest.mark.parametrize("spacing", [(1, 1, 5), (5, 1, 1), (-1, -5, 1), (1, 1, -5)])
+@pytest.mark.parametrize("options", [{}, {"neighbours": True}, {"slices_a_pass": 3}], ids=str)
+def test_masks_and_logits_are_those_of_the_whole_volume_at_once(
+    spacing: tuple[int, ...], options: dict[str, bool | int]
+) -> None:
+    affine = torch.diag(torch.tensor([*map(float, spacing), 1.0]))
+    image = MetaTensor(torch.rand(1, 20, 37, 41, generator=torch.Generator().manual_seed(0)), affine=affine)
+    slices = VolumeToSlices(bool(options.get("neighbours")))(image)
+    size = (int(slices.shape[2]), int(slices.shape[3]))
+    scaled = SamPreprocess(SIZE, normalize=False)(slices)
+    whole = SlicesToVolume()(SamPostprocess(SIZE)(Brightness()(scaled.as_tensor()), size), slices)
+    logits = inferer(**options)(image[None], Brightness())
+    masks = inferer(**options, threshold=0.5)(image[None], Brightness())  # type: ignore[arg-type]
+    assert torch.equal(logits[0].as_tensor(), whole.as_tensor())
+    assert masks.dtype == torch.uint8 and 0 < int(masks.sum()) < masks.numel()
+    assert torch.equal(masks.as_tensor().bool(), logits.as_tensor().sigmoid() >= 0.5)
+    assert torch.equal(masks[0].affine, logits[0].affine)
+
+
 def test_in_an_evaluator_the_answer_is_taken_apart_with_its_metadata() -> None:
     affine = torch.diag(torch.tensor([2.0, 2.0, 7.0, 1.0]))
     items = [
@@ -88,6 +110,11 @@ def test_in_an_evaluator_the_answer_is_taken_apart_with_its_metadata() -> None:
     evaluator.run()
     assert [answer["pred"].meta["filename_or_obj"] for answer in answers] == ["a.nii", "b.nii"]
     assert all(torch.equal(answer["pred"].affine, affine.double()) for answer in answers)
+
+
+def test_a_probability_above_one_is_refused() -> None:
+    with pytest.raises(ValueError, match="threshold: found 2"):
+        inferer(threshold=2)
 
 
 def test_nothing_a_pass_is_refused() -> None:

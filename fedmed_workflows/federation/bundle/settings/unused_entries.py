@@ -14,6 +14,7 @@ from monai.bundle.config_item import ConfigExpression
 from monai.bundle.reference_resolver import ReferenceResolver
 from monai.bundle.utils import ID_SEP_KEY
 
+from fedmed_workflows.configuration_file import read_configuration
 from fedmed_workflows.errors import end_with_cause
 from fedmed_workflows.federation.bundle.config import config_files
 from fedmed_workflows.federation.bundle.settings.setting_values import check_values, without_none
@@ -112,7 +113,7 @@ def unused_entries(content: Mapping[str, Any], known: Sequence[str]) -> list[str
 
 def entries_of(file: Path) -> list[str]:
     """Lists the entries of a configuration file; none where there is no file."""
-    return [*ConfigParser.load_config_file(file)] if file.is_file() else []
+    return [*read_configuration(file)] if file.is_file() else []
 
 
 def _running_workflow() -> ConfigWorkflow | None:
