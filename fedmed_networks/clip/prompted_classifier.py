@@ -26,7 +26,8 @@ class PromptedClassifier(nn.Module, ABC):
         The C classes, in the order of the logits. They are part of the state (``class_names_utf8``), so that the
         checkpoint of a network with other classes is refused.
     foundation
-        The CLIP; it defines the size of the pictures.
+        The CLIP; it defines the size of the pictures. The attribute ``foundation_weights`` is the record of its
+        weights.
 
     Raises
     ------
@@ -45,6 +46,7 @@ class PromptedClassifier(nn.Module, ABC):
             raise ValueError(f"class_names: expected two or more different names, found {names}")
         self.register_buffer(CLASS_NAMES, to_bytes(names))
         self.image_size = foundation.image_size
+        self.foundation_weights = foundation.weights
 
     @property
     def class_names(self) -> list[str]:
