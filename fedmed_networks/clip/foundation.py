@@ -20,6 +20,7 @@ from fedmed_networks.clip.published_weights import (
     check_activation,
     check_single_source,
     checkpoint_file,
+    load_weights,
 )
 from fedmed_networks.foundation_weights import FoundationWeights, loaded_weights, random_weights
 from fedmed_networks.weights import file_digest, plain
@@ -152,7 +153,7 @@ def _create(name: str, weights: str | None) -> tuple[Any, FoundationWeights]:
         model = open_clip.create_model(name, load_weights=False, pretrained_text=False)
         if found is None:
             return model, random_weights("CLIP", name, model, RANDOM_SEED)
-        open_clip.load_checkpoint(model, str(found[1]), weights_only=True)
+        load_weights(model, found[1])
         return model, loaded_weights("CLIP", name, model, *found)
     except Exception as error:  # open_clip and its readers of files raise errors of many kinds
         if weights is not None and Path(weights).is_file():

@@ -9,6 +9,7 @@ from torch import nn
 
 from fedmed_networks.clip.class_names import CLASS_NAMES, from_bytes, to_bytes
 from fedmed_networks.clip.foundation import FrozenClip
+from fedmed_networks.weights import NAMED
 
 PROMPT = "a picture of a {}"
 """The class prompt of FACMIC's published implementation."""
@@ -93,10 +94,18 @@ class PromptedClassifier(nn.Module, ABC):
             rows, columns = self.image_size or ("S", "S")
             raise ValueError(f"image: expected shape (B, 3, {rows}, {columns}), found {tuple(image.shape)}")
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, metadata: dict[str, Any], strict: bool, *rest: Any
+    ) -> None:
         stored = state_dict.get(f"{prefix}{CLASS_NAMES}")
         if stored is not None and from_bytes(stored) != self.class_names:
             raise ValueError(
                 f"checkpoint: its classes are {from_bytes(stored)}, this network was made for {self.class_names}"
             )
-        super()._load_from_state_dict(state_dict, prefix, *rest)
+        missing = [] if strict else sorted(name for name in self.state_dict() if f"{prefix}{name}" not in state_dict)
+        if missing:  # the rest would keep random weights; torch itself refuses it only if loading is strict
+            raise ValueError(
+                f"checkpoint: expected the whole state of a {type(self).__name__}; it lacks {missing[:NAMED]} "
+                f"({len(missing)} in all), and holds {sorted(map(str, state_dict))[:NAMED]}"
+            )
+        super()._load_from_state_dict(state_dict, prefix, metadata, strict, *rest)

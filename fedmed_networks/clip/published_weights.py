@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import open_clip
+import torch
 from open_clip.factory import _find_checkpoint_in_dir  # the file that open_clip itself would load from the folder
 from open_clip.pretrained import download_pretrained_from_hf
+from torch import nn
+
+from fedmed_networks.checkpoint_file import check_finite, own_names, read_checkpoint
 
 HUB, FOLDER = "hf-hub:", "local-dir:"
 """First characters of a CLIP's name that also stands for its weights."""
@@ -54,6 +59,28 @@ def checkpoint_file(name: str, weights: str | None) -> tuple[str, Path] | None:
     if not Path(weights).is_file():
         raise ValueError("there is no such file")
     return f"file {Path(weights).name}", Path(weights)
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Loads a file into a CLIP with open_clip's own conversions; layouts that open_clip does not know are read first.
+
+    Raises
+    ------
+    Exception
+        The file does not fit the CLIP, or holds values that are no finite numbers.
+    """
+    if path.suffix in (".npz", ".npy"):  # open_clip reads the arrays of big_vision
+        open_clip.load_checkpoint(model, str(path))
+    else:
+        found = read_checkpoint(path)
+        named = own_names(found.state, model.state_dict())
+        if found.entries in ((), ("state_dict",)) and named.keys() == found.state.keys() and not found.unread:
+            open_clip.load_checkpoint(model, str(path), weights_only=True)
+        else:
+            with tempfile.TemporaryDirectory() as folder:
+                torch.save(named, Path(folder) / "state.pt")
+                open_clip.load_checkpoint(model, str(Path(folder) / "state.pt"), weights_only=True)
+    check_finite(model.state_dict(), path)
 
 
 def check_activation(name: str, weights: str | None) -> None:

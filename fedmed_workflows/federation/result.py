@@ -54,6 +54,7 @@ def _result(settings: FederationSettings, outcome: Outcome, engine: str) -> dict
     needed = package_notes(packages) if settings.keep_network else []
     network = outcome.trained.setting("network")
     foundation: FoundationWeights | None = getattr(network, RECORD, None)
+    notes = [*_weights_notes(settings, network), *settings.notes, *settings.aggregation.notes, *outcome.notes]
     for note in needed:
         logger.warning("%s", note)
     return {
@@ -64,7 +65,7 @@ def _result(settings: FederationSettings, outcome: Outcome, engine: str) -> dict
         "versions": {**versions(), **{name: number for name, number in packages.items() if number != NO_VERSION}},
         "seed": settings.seed,
         "manifest": outcome.manifest.to_json(),
-        "notes": [*_weights_notes(settings, network), *settings.notes, *settings.aggregation.notes, *outcome.notes, *privacy, *needed],
+        "notes": [*notes, *privacy, *needed],
         "class_names": list(settings.sites.class_names),
         "key_metric": settings.sites.key_metric,
         "chance": settings.sites.chance,

@@ -9,13 +9,14 @@ from ignite.engine import Engine
 from monai.handlers import CheckpointLoader
 from torch import nn
 
+from fedmed_networks.checkpoint_file import own_names, read_state
 from fedmed_transforms.whole_file import whole_file
 
 
 def save_network(network: nn.Module, path: Path) -> Path:
-    """Saves a whole network as ``{"model": state}``, the format of MONAI's and MONAI Label's loaders."""
+    """Saves the state of a whole network, as MONAI's model zoo keeps it and all of MONAI's loaders read it."""
     with whole_file(path) as temporary, temporary.open("wb") as file:  # torch would write a name into the file
-        torch.save({"model": network.state_dict()}, file)
+        torch.save(network.state_dict(), file)
     return path
 
 
@@ -30,7 +31,7 @@ def continued_network(network: nn.Module, checkpoint: str | Path | None = None) 
     network
         The network; its weights are replaced.
     checkpoint
-        A file with ``{"model": state}`` or with a plain state.
+        A plain state, or another layout of :func:`fedmed_networks.checkpoint_file.read_checkpoint`.
 
     Raises
     ------
@@ -56,6 +57,16 @@ class NamedCheckpointLoader(CheckpointLoader):
         if not Path(self.load_path).is_file():
             raise ValueError(f"{self.load_path}: no such checkpoint; train first, or name one with --ckpt_path")
         try:
-            super().__call__(engine)
+            self._load(engine)
         except Exception as error:  # torch raises many types for a file that is no checkpoint
-            raise ValueError(f"{self.load_path}: this checkpoint does not fit the network: {error}") from error
+            cause = str(error).removeprefix(f"{self.load_path}: ")
+            raise ValueError(f"{self.load_path}: this checkpoint does not fit the network: {cause}") from error
+
+    def _load(self, engine: Engine) -> None:
+        networks = [loaded for loaded in self.load_dict.values() if isinstance(loaded, nn.Module)]
+        if len(networks) != 1 or len(self.load_dict) != 1:  # training goes on, with an optimizer and its counters
+            super().__call__(engine)
+            return
+        state = read_state(Path(self.load_path))
+        networks[0].load_state_dict(own_names(state, networks[0].state_dict()), strict=self.strict)
+        self.logger.info("Restored all variables from %s", self.load_path)
