@@ -29,7 +29,7 @@ def train(entries: dict[str, Any]) -> Path:
 def export(bundle: Path, form: str, side: int) -> None:
     """As docs/README.md of a bundle says."""
     names = {"filepath": str(bundle / "models" / FORMS[form]), "ckpt_file": str(bundle / "models" / "model.pt"),
-             "config_file": str(bundle / "configs" / "inference.json"), "net_id": "network_def", "key_in_ckpt": "model",
+             "config_file": str(bundle / "configs" / "inference.json"), "net_id": "network_def",
              "meta_file": str(bundle / "configs" / "metadata.json"), "use_trace": True}  # fmt: skip
     if form == "torchscript":
         ckpt_export(**names)
@@ -52,7 +52,7 @@ def inference(bundle: Path, form: str | None, **entries: Any) -> Any:
 def largest_difference(bundle: Path, form: str, side: int) -> float:
     """Between the logits of the exported network and of PyTorch's, of one picture and of several."""
     network, exported = (inference(bundle, name).parser.get_parsed_content("network_def") for name in (None, form))
-    network.load_state_dict(torch.load(bundle / "models" / "model.pt", weights_only=True)["model"])
+    network.load_state_dict(torch.load(bundle / "models" / "model.pt", weights_only=True))
     random = torch.Generator().manual_seed(0)
     pictures = [torch.rand(number, 3, side, side, generator=random) for number in (1, 3)]
     with torch.no_grad():

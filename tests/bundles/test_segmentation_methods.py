@@ -45,7 +45,7 @@ def run(entries: dict[str, Any]) -> dict[str, Any]:
 
 
 def state_of(file: Path) -> dict[str, torch.Tensor]:
-    state: dict[str, torch.Tensor] = torch.load(file, weights_only=True)["model"]
+    state: dict[str, torch.Tensor] = torch.load(file, weights_only=True)
     return state
 
 

@@ -34,6 +34,9 @@ of the weights' digest, so that results of two trainings differ."""
 
 INFERENCE = "configs/inference.json"
 
+CLASSES = "class_names"
+"""Entry of a configuration, and argument of a classifier: the classes in the order of the logits."""
+
 METHODS = "configs/methods/"
 """A bundle's overlays of other methods. The trained bundle of another method has none of them."""
 
@@ -109,7 +112,8 @@ def write_trained_bundle(
     -------
     Path
         The folder ``bundle/NAME``: the bundle's files with the run's entries in the configurations, the run's classes
-        and sizes in the metadata, ``docs/MODEL_CARD.md`` and ``models/model.pt``. It names no path outside itself.
+        and sizes in the metadata, ``docs/MODEL_CARD.md``, ``models/model.pt``, and the SHA-256 of network and
+        configurations in ``models/SHA256SUMS``. It names no path outside itself.
     """
     root, method = Path(bundle_root), selected_method(bundle_root, str(result["method"]))
     metadata = trained_metadata(metadata, read_json(root / INFERENCE), decided, result)
@@ -144,6 +148,14 @@ def _training(files: Sequence[str], result: Mapping[str, Any]) -> dict[str, Any]
     return {**training, **{name: settings[name] for name in training if name in settings and name not in before}}
 
 
+def _without_a_site(training: Mapping[str, Any], decided: Mapping[str, Any]) -> dict[str, Any]:
+    """Lets the network take its classes from the run, so that it can be built where there is no site."""
+    network = dict(training.get(NETWORK, {}))
+    if CLASSES in decided and CLASSES in training and network.get(CLASSES) == f"$@site.{CLASSES}":
+        network[CLASSES] = f"@{CLASSES}"
+    return {**training, **({NETWORK: network} if network else {})}
+
+
 def _files(
     bundle_root: str,
     decided: Mapping[str, Any],
@@ -162,7 +174,7 @@ def _files(
         elif name == METADATA:
             content = _json(metadata)
         elif name == TRAIN_CONFIG:
-            content = _configured(training, shared) or content
+            content = _configured(_without_a_site(training, shared), shared) or content
         elif name == FEDERATED:
             content = _configured({**json.loads(content), **({"method": method} if method else {})}, shared) or content
         elif Path(name).match("configs/*.json"):
