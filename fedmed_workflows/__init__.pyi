@@ -21,6 +21,7 @@ from .exchange.trainable import trainable_parameters as trainable_parameters
 from .exchange.weights import Update as Update
 from .federation.bundle.checkpoint import NamedCheckpointLoader as NamedCheckpointLoader
 from .federation.bundle.checkpoint import continued_network as continued_network
+from .federation.bundle.digest_list import DigestCheckpointSaver as DigestCheckpointSaver
 from .federation.bundle.settings.unused_entries import check_settings as check_settings
 from .federation.federation import Federation as Federation
 from .federation.preparation.identifiers import IdentifierCheck as IdentifierCheck

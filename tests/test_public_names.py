@@ -20,8 +20,8 @@ ROOT = Path(__file__).parents[1]
 
 FACES = {
     "fedmed_networks": """
-        checkpoint_class_names FACMIC FeatureAttention FedCLIP FedMSA FedSAM FedUNet FineTunedCLIP LinearHeadCLIP
-        LoraCLIP LoraSAM OnnxNetwork TorchScriptNetwork ZeroShotCLIP
+        check_digest checkpoint_class_names FACMIC FeatureAttention FedCLIP FedMSA FedSAM FedUNet FineTunedCLIP
+        LinearHeadCLIP LoraCLIP LoraSAM OnnxNetwork TorchScriptNetwork ZeroShotCLIP
     """,
     "fedmed_transforms": """
         AcquisitionShift ChannelsToLabels ChannelsToLabelsd CheckIdentifiersd ClipPreprocess ClipPreprocessd
@@ -34,9 +34,10 @@ FACES = {
     """,
     "fedmed_workflows": """
         AdaptationInferer AdversarialInferer ClassificationFiles ClassificationMetrics ClassificationSite
-        check_settings ClassificationSites Comparison continued_network ContrastiveLoss EncodedDataset
-        EncryptedAggregate EncryptedSite FAACLIPLoss FACMICLoss FeatureInferer Federation FederationController
-        FedProx GaussianUpdate IdentifierCheck ImageDataset ImageStatistics LastAggregate LMMDLoss LossWatch
+        check_settings ClassificationSites Comparison continued_network ContrastiveLoss DigestCheckpointSaver
+        EncodedDataset EncryptedAggregate EncryptedSite FAACLIPLoss FACMICLoss FeatureInferer Federation
+        FederationController FedProx GaussianUpdate IdentifierCheck ImageDataset ImageStatistics LastAggregate
+        LMMDLoss LossWatch
         MOON NamedCheckpointLoader PairedLoader PairInferer PairLoss PooledInferer Preparation
         prepare_paired_batch Production ProductionStatistics RefusedStudies RejoiningSites RestartingLauncher
         ScoreFile SegmentationFiles SegmentationMetrics SegmentationSite SegmentationSites SimulatedStatistics

@@ -9,7 +9,7 @@ from torch import nn
 
 from fedmed_networks.clip.class_names import CLASS_NAMES, from_bytes, to_bytes
 from fedmed_networks.clip.foundation import FrozenClip
-from fedmed_networks.weights import NAMED
+from fedmed_networks.weights import NAMED, check_state_digest
 
 PROMPT = "a picture of a {}"
 """The class prompt of FACMIC's published implementation."""
@@ -97,6 +97,7 @@ class PromptedClassifier(nn.Module, ABC):
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, metadata: dict[str, Any], strict: bool, *rest: Any
     ) -> None:
+        check_state_digest(state_dict, prefix, metadata)
         stored = state_dict.get(f"{prefix}{CLASS_NAMES}")
         if stored is not None and from_bytes(stored) != self.class_names:
             raise ValueError(

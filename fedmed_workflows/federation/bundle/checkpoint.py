@@ -10,13 +10,21 @@ from monai.handlers import CheckpointLoader
 from torch import nn
 
 from fedmed_networks.checkpoint_file import own_names, read_state
+from fedmed_networks.file_digests import check_digest
+from fedmed_networks.weights import DIGEST, state_digest
 from fedmed_transforms.whole_file import whole_file
 
 
 def save_network(network: nn.Module, path: Path) -> Path:
-    """Saves the state of a whole network, as MONAI's model zoo keeps it and all of MONAI's loaders read it."""
+    """Saves the state of a whole network, as MONAI's model zoo keeps it and all of MONAI's loaders read it.
+
+    The digest of the tensors goes into the metadata of the state, so that the network itself refuses a damaged one,
+    also where a program of another package reads the file.
+    """
+    state = network.state_dict()
+    state._metadata[""][DIGEST] = state_digest(state)  # a copy: state_dict() makes new metadata in each call
     with whole_file(path) as temporary, temporary.open("wb") as file:  # torch would write a name into the file
-        torch.save(network.state_dict(), file)
+        torch.save(state, file)
     return path
 
 
@@ -49,13 +57,15 @@ class NamedCheckpointLoader(CheckpointLoader):
     Raises
     ------
     ValueError
-        The file does not exist, or its weights have other names, shapes or classes than the network.
+        The file does not exist, is not the one that ``SHA256SUMS`` in its folder lists, or its weights have other
+        names, shapes or classes than the network.
     """
 
     def __call__(self, engine: Engine) -> None:
         """Loads the checkpoint when the engine starts."""
         if not Path(self.load_path).is_file():
             raise ValueError(f"{self.load_path}: no such checkpoint; train first, or name one with --ckpt_path")
+        check_digest(self.load_path)
         try:
             self._load(engine)
         except Exception as error:  # torch raises many types for a file that is no checkpoint

@@ -11,6 +11,7 @@ from typing import Any
 from fedmed_networks.weights import file_digest
 from fedmed_transforms.whole_file import whole_folder, write_whole
 from fedmed_workflows.federation.bundle.config import TRAIN_CONFIG, config_files
+from fedmed_workflows.federation.bundle.digest_list import write_digests
 from fedmed_workflows.federation.bundle.files import bundle_files
 from fedmed_workflows.federation.bundle.needed_packages import needed_packages, with_versions
 from fedmed_workflows.federation.bundle.overlays import merged
@@ -131,6 +132,7 @@ def write_trained_bundle(
             write_whole(folder / "docs" / CARD, card)
         (folder / "models").mkdir(exist_ok=True)
         shutil.copyfile(model, folder / "models" / "model.pt")  # no link: MONAI Label changes this file when it trains
+        write_digests(folder / "models", [folder / "models" / "model.pt", *(folder / "configs").rglob("*.json")])
     if card is not None:
         write_whole(model.parent / CARD, card)
     return path
