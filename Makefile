@@ -4,6 +4,9 @@
 #            names a folder
 # make test-all: lint, types, all tests
 # make fuzz: loads COUNT damaged files (COUNT=10000), beginning with file number FIRST=0 of each kind
+# make gpu: on a machine with a GPU, without a network: installs the wheels of make gpu-wheels, shows that everything does
+#            there what it does on the CPU, and how fast; leaves gpu.json and gpu.log in GPU_RESULTS=FOLDER
+# make gpu-wheels: collects in .gpu-wheels what such a machine lacks
 # make label: MONAI Label on http://127.0.0.1:8000 with the trained bundles (BUNDLES=FOLDERS), for STUDIES=FOLDER or a DICOMweb URL
 # make test-label: tests of the bundles in MONAI Label, with Orthanc and OHIF (docs/monai-label.md says which programs it needs)
 
@@ -15,12 +18,17 @@ LABEL = .venv-label/bin
 BUNDLES = $(patsubst %/models/model.pt,%,$(wildcard bundles/*/models/model.pt))
 PORT = 8000
 
+GPU_PYTHON ?= $(PYTHON)
+GPU_WHEELS ?= .gpu-wheels
+GPU_SITE ?= runs/gpu-site
+GPU_RESULTS ?= runs/gpu
+
 COUNT = 10000
 FIRST = 0
 PACKAGES = fedmed_networks fedmed_workflows fedmed_transforms fedmed_faces.py conftest.py
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-all lint fuzz label test-label clean
+.PHONY: demo test test-all lint fuzz gpu gpu-wheels label test-label clean
 
 demo: .venv/installed
 	$(BIN)/python -m fedmed_transforms phantoms runs/demo_data
@@ -42,6 +50,15 @@ lint: .venv/installed
 
 fuzz: .venv/installed
 	$(BIN)/python -m tests.transforms.loading.campaign $(COUNT) $(FIRST) runs/fuzz
+
+# The packages of the machine stay as they are: the wheels go into a folder of their own.
+gpu:
+	if ls $(GPU_WHEELS)/*.whl > /dev/null 2>&1; then $(GPU_PYTHON) -m pip install --quiet --no-index --no-deps \
+		--no-compile --no-cache-dir --upgrade --target $(GPU_SITE) $(GPU_WHEELS)/*.whl; fi
+	PYTHONPATH="$(GPU_SITE):." $(GPU_PYTHON) -m benchmarks.gpu $(GPU_RESULTS)
+
+gpu-wheels: .venv/installed
+	$(BIN)/python -m benchmarks.gpu.wheels .gpu-wheels
 
 # uv takes less than half of pip's time; pip installs where uv does not know the index that pip is configured for.
 .venv/installed: setup.cfg pyproject.toml

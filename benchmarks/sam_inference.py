@@ -36,7 +36,7 @@ def ours(options: argparse.Namespace, device: torch.device) -> float:
     inferer = SlicewiseInferer(options.size, slices_a_pass=options.passes)
     image = volume(options.slices)[None].to(device)
     with torch.inference_mode():
-        inferer(image[..., :1], network)
+        inferer(image[..., :1], network).cpu()  # waits for the device
         started = time.perf_counter()
         logits = inferer(image, network)
         assert logits.shape == image.shape and bool(torch.isfinite(logits).all())
@@ -66,6 +66,19 @@ def predictor(options: argparse.Namespace, device: torch.device) -> float:
 SIDES = {"ours": ours, "predictor": predictor}
 
 
+def measure(side: str, options: argparse.Namespace, device: torch.device) -> dict[str, float]:
+    """Seconds, slices a second and peak memory of one side."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    seconds = SIDES[side](options, device)
+    peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else _peak_of_process()
+    return {"seconds": seconds, "slices_a_second": options.slices / seconds, "peak_mb": peak / 1e6}
+
+
+def _peak_of_process() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1e3
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="vit_b")
@@ -76,15 +89,13 @@ def main() -> None:
     options = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if options.side:
-        seconds = SIDES[options.side](options, device)
-        print(json.dumps({"seconds": seconds, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3}))
+        print(json.dumps(measure(options.side, options, device)))
         return
     found = {}
     for side in SIDES:
         command = [sys.executable, __file__, *sys.argv[1:], "--side", side]
         printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         found[side] = json.loads(printed.splitlines()[-1])
-        found[side]["slices_a_second"] = options.slices / found[side]["seconds"]
         print(side, found[side], flush=True)
     speed = found["ours"]["slices_a_second"] / found["predictor"]["slices_a_second"]
     memory = found["ours"]["peak_mb"] / found["predictor"]["peak_mb"]

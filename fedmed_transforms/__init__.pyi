@@ -7,11 +7,15 @@ from .labels.labels import LabelsToChannelsd as LabelsToChannelsd
 from .labels.matched_label import MatchedLabeld as MatchedLabeld
 from .labels.segmentation_label import SegmentationToLabelsd as SegmentationToLabelsd
 from .loading.dicom import DicomReader as DicomReader
-from .loading.load import LoadMedicalImaged as LoadMedicalImaged
 from .loading.load import load_image as load_image
+from .loading.load import load_label as load_label
+from .loading.load_dictionary import LoadMedicalImaged as LoadMedicalImaged
 from .loading.nifti import NiftiReader as NiftiReader
 from .loading.picture_files import PictureReader as PictureReader
 from .loading.prefetch import Prefetched as Prefetched
+from .loading.volume_files import MetaImageReader as MetaImageReader
+from .loading.volume_files import NrrdReader as NrrdReader
+from .patients.cleaning.folder import clean_folder as clean_folder
 from .patients.identifiers import CheckIdentifiersd as CheckIdentifiersd
 from .preprocessing.clip import ClipPreprocess as ClipPreprocess
 from .preprocessing.clip import ClipPreprocessd as ClipPreprocessd

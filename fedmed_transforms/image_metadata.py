@@ -37,6 +37,22 @@ SOURCE_FRAMES = "source_frames"
 """Entry of an image's metadata with the numbers of the voxels' frames, from 1, by SOPInstanceUID as JSON, for files of
 which not all frames are the voxels'; empty where all are."""
 
+SEGMENTS = "segments"
+"""Entry of the metadata of a DICOM segmentation with the number and the label of each channel's segment, as JSON."""
+
+STRUCTURES = "structures"
+"""Entry of the metadata of an RTSTRUCT, which has no voxels, with its structures and their contours."""
+
+REGIONS = "regions"
+"""Entry of a label map's metadata with the regions that it was made of, as JSON."""
+
+STORED_TYPE = "stored_type"
+"""Entry of an image's metadata with numpy's name of the type of the file's voxels, set by readers of files that may
+hold whole numbers that float32 rounds: an image may have them, a label may not."""
+
+PADDING_REPLACED = "padding_replaced"
+"""Entry of an image's metadata: "yes" for a DICOM image whose padded pixels were given the lowest other value."""
+
 FULL_SCALE = "full_scale"
 """Entry of an image's metadata with the largest value of its file format, set by readers of pictures."""
 

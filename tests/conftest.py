@@ -1,4 +1,4 @@
-"""The bundle, a small CLIP, the golden numbers; and which tests need the marker `processes`."""
+"""The bundle, a small CLIP, the golden numbers, a GPU; and which tests need the marker `processes`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.devices.pretended import pretended_gpu
 from tests.orthanc_server import OrthancServer
 from tests.started_programs import needs_processes, started
 
@@ -114,6 +115,16 @@ def federated(bundle_root: Path, sites_dir: Path, small_clip: dict[str, Any], tm
             "batch_size": 8,
         },
     }  # fmt: skip
+
+
+@pytest.fixture
+def gpu() -> Iterator[torch.device]:
+    """A GPU; on a machine without one, a pretended one that refuses as CUDA does."""
+    if torch.cuda.is_available():
+        yield torch.device("cuda", 0)
+    else:
+        with pretended_gpu() as device:
+            yield device
 
 
 @pytest.fixture(scope="session")

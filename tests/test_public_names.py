@@ -24,26 +24,26 @@ FACES = {
         LinearHeadCLIP LoraCLIP LoraSAM OnnxNetwork TorchScriptNetwork ZeroShotCLIP
     """,
     "fedmed_transforms": """
-        AcquisitionShift ChannelsToLabels ChannelsToLabelsd CheckIdentifiersd ClipPreprocess ClipPreprocessd
-        DicomReader find_studies LabelsToChannels LabelsToChannelsd LabelStyle load_image LoadMedicalImaged
-        MatchedLabeld NiftiReader open_studies PictureReader Prefetched read_report read_segmentation ResultFormatd
-        SamLabels SamLabelsd SamPostprocess SamPostprocessd SamPreprocess SamPreprocessd SaveSegmentationd
-        ScaleToUnit ScaleToUnitd Segment SegmentationToLabelsd SeriesRules SiteShiftd SlicesToVolume SlicesToVolumed
-        ToPictures ToPicturesd ToUptake ToUptaked VolumeToSlices VolumeToSlicesd Window Windowd write_report
-        write_segmentation
+        AcquisitionShift ChannelsToLabels ChannelsToLabelsd CheckIdentifiersd clean_folder ClipPreprocess
+        ClipPreprocessd DicomReader find_studies LabelsToChannels LabelsToChannelsd LabelStyle load_image
+        load_label LoadMedicalImaged MatchedLabeld MetaImageReader NiftiReader NrrdReader open_studies
+        PictureReader Prefetched read_report read_segmentation ResultFormatd SamLabels SamLabelsd SamPostprocess
+        SamPostprocessd SamPreprocess SamPreprocessd SaveSegmentationd ScaleToUnit ScaleToUnitd Segment
+        SegmentationToLabelsd SeriesRules SiteShiftd SlicesToVolume SlicesToVolumed ToPictures ToPicturesd
+        ToUptake ToUptaked VolumeToSlices VolumeToSlicesd Window Windowd write_report write_segmentation
     """,
     "fedmed_workflows": """
-        AdaptationInferer AdversarialInferer ClassificationFiles ClassificationMetrics ClassificationSite
-        check_settings ClassificationSites Comparison continued_network ContrastiveLoss DigestCheckpointSaver
-        EncodedDataset EncryptedAggregate EncryptedSite FAACLIPLoss FACMICLoss FeatureInferer Federation
-        FederationController FedProx GaussianUpdate IdentifierCheck ImageDataset ImageStatistics LastAggregate
-        LMMDLoss LossWatch
-        MOON NamedCheckpointLoader PairedLoader PairInferer PairLoss PooledInferer Preparation
-        prepare_paired_batch Production ProductionStatistics RefusedStudies RejoiningSites RestartingLauncher
-        ScoreFile SegmentationFiles SegmentationMetrics SegmentationSite SegmentationSites SimulatedStatistics
-        SiteAlgo SiteExecutor SiteStatisticsExecutor SliceDataset SlicewiseInferer SmallCounts SmoothedFocalLoss
-        StageSeconds StoredResults StudyDataset StudyEvaluator StudyEvents StudyLedger target_dataset
-        TargetPreparation trainable_parameters Update Watch watch_source WatchEvaluator
+        AdaptationInferer AdversarialInferer check_settings ClassificationFiles ClassificationMetrics
+        ClassificationSite ClassificationSites Comparison continued_network ContrastiveLoss
+        DigestCheckpointSaver EncodedDataset EncryptedAggregate EncryptedSite FAACLIPLoss FACMICLoss
+        FeatureInferer Federation FederationController FedProx FullScaleCheck GaussianUpdate IdentifierCheck
+        ImageDataset ImageStatistics LastAggregate LMMDLoss LossWatch MOON NamedCheckpointLoader PairedLoader
+        PairInferer PairLoss PooledInferer Preparation prepare_paired_batch Production ProductionStatistics
+        RefusedStudies RejoiningSites RestartingLauncher ScoreFile SegmentationFiles SegmentationMetrics
+        SegmentationSite SegmentationSites SimulatedStatistics SiteAlgo SiteExecutor SiteStatisticsExecutor
+        SliceDataset SlicewiseInferer SmallCounts SmoothedFocalLoss StageSeconds StoredResults StudyDataset
+        StudyEvaluator StudyEvents StudyLedger target_dataset TargetPreparation trainable_parameters Update
+        Watch WatchEvaluator watch_source
     """,
     "fedmed_workflows.aggregation": """
         Aggregated Aggregation Before FedAdam FedAvg FedAvgM FedBN FedYogi Krum Median TrimmedMean

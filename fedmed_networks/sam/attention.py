@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from segment_anything.modeling.image_encoder import Attention
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
 TILE = 1 << 21
@@ -102,13 +105,23 @@ def _folded(
     height, width, length = rows.shape[2], columns.shape[2], value.shape[2]
     filling = -(length + height + width) % 8  # the kernels of accelerators require multiples of 8
     queries = functional.pad(torch.cat([query * length**-0.5, rows, columns], dim=2), (0, filling))
-    # torch.eye would fix the device in a traced network
-    of_row = key.new_ones(height).diag().repeat_interleave(width, dim=0)  # (N, H)
+    # torch.eye would fix the device in a traced network, and so would repeat_interleave with a traced number
+    of_row = key.new_ones(height).diag().unsqueeze(1).expand(-1, width, -1).flatten(0, 1)  # (N, H)
     of_column = key.new_ones(width).diag().repeat(height, 1)  # (N, W)
     places = functional.pad(torch.cat([of_row, of_column], dim=1), (0, filling))
     keys = torch.cat([key, places.expand(key.shape[0], -1, -1)], dim=2)
     if value.device.type == "cpu":
         value = functional.pad(value, (0, height + width + filling))
     # with three dimensions torch would select the kernel that keeps all scores
-    answer = functional.scaled_dot_product_attention(queries[:, None], keys[:, None], value[:, None], scale=1.0)
+    with _kernels(value.device):
+        answer = functional.scaled_dot_product_attention(queries[:, None], keys[:, None], value[:, None], scale=1.0)
     return answer[:, 0, :, :length]
+
+
+def _kernels(device: torch.device) -> AbstractContextManager[Any]:
+    """Selects the kernels that take values shorter than keys, with gradients.
+
+    Without it torch tries cuDNN's kernel first on some GPUs, which is not made for all such lengths.
+    """
+    kernels = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+    return sdpa_kernel(kernels) if device.type == "cuda" else nullcontext()

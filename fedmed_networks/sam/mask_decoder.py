@@ -31,8 +31,8 @@ class DensePositions(nn.Module):
         frequencies = self.pe_layer.positional_encoding_gaussian_matrix
         with torch.autocast(frequencies.device.type, enabled=False):
             # pe_layer(size) would fix the device in a traced network
-            grid = frequencies.new_ones((self.side, self.side), dtype=torch.float32)
-            centres = torch.stack([grid.cumsum(dim=1), grid.cumsum(dim=0)], dim=-1) - 0.5  # (side, side, 2)
+            grid = frequencies.new_ones((self.side, self.side), dtype=torch.long)  # of floats a GPU's sums may vary
+            centres = torch.stack([grid.cumsum(dim=1), grid.cumsum(dim=0)], dim=-1).float() - 0.5  # (side, side, 2)
             return self.pe_layer.forward_with_coords(centres, (self.side, self.side)).permute(2, 0, 1).unsqueeze(0)
 
 

@@ -22,7 +22,7 @@ from pydicom.uid import (
 )
 
 from fedmed_transforms.dicom.damage import Damaged, drop_torn, error_text
-from fedmed_transforms.dicom.header_index import PREAMBLE, index_header, tags_of
+from fedmed_transforms.dicom.header_index import PREAMBLE, UNPARSED, index_header, tags_of
 from fedmed_transforms.dicom.headers.decimal_commas import check_or_mend
 
 Source: TypeAlias = Path | bytes
@@ -57,7 +57,14 @@ FOR_PIXELS = (
 PATIENT = ("PatientID", "PatientName", "PatientBirthDate", "AccessionNumber")
 """Elements that only tell whether the files of a series are of one patient and one request."""
 
-ALWAYS = tags_of([*NEEDED, *DESCRIPTIONS, *FOR_PIXELS, *PATIENT])
+FOR_FRAMES = ("FrameIncrementPointer", "FrameTime", "FrameTimeVector", "SliceVector", "DetectorInformationSequence")
+"""Elements that say how frames follow each other, and where those of a nuclear image lie."""
+
+SIEMENS_GRID, UNITED_IMAGING_GRID = (0x00190010, 0x0019100A), (0x00650010, 0x00651050)
+"""Private elements, in their usual places: the creator, and the number of slices in a picture."""
+
+ALWAYS = tags_of([*NEEDED, *DESCRIPTIONS, *FOR_PIXELS, *FOR_FRAMES, *PATIENT])
+ALWAYS |= {*SIEMENS_GRID, *UNITED_IMAGING_GRID, *UNPARSED}
 """The tags that are read from every header."""
 
 HEADER_PEEK = 2**15

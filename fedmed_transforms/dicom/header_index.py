@@ -36,6 +36,9 @@ SHORT = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL 
 LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 """Value representations whose length has four bytes, after two reserved ones (PS3.5, 7.1.2)."""
 
+UNPARSED = frozenset([0x00409096])
+"""Sequences (RealWorldValueMappingSequence) that are kept as bytes, because reading on without them is right too."""
+
 _short = struct.Struct("<HH2sH").unpack_from
 _long = struct.Struct("<L").unpack_from
 _item = struct.Struct("<HHL").unpack_from
@@ -72,7 +75,7 @@ def index_header(content: bytes, wanted: frozenset[int]) -> tuple[Dataset, int] 
             if tag == SYNTAX:
                 syntax = content[begin:end].rstrip(b"\0 ").decode("ascii")
             if tag in wanted:
-                if representation == b"SQ" or representation == b"UN":
+                if (representation == b"SQ" and tag not in UNPARSED) or representation == b"UN":
                     return None
                 value = content[begin:end]
                 elements[BaseTag(tag)] = RawDataElement(

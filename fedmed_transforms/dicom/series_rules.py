@@ -1,7 +1,8 @@
-"""Rules for a DICOM series that is no regular volume: it is refused, unless a rule states how to load it."""
+"""Rules for an image that is refused by default, such as a DICOM series that is no regular volume."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -51,8 +52,15 @@ class SeriesRules:
         Pixels that the file declares as padding: set them to the ``"lowest"`` real value, or ``"keep"`` theirs.
     assume_spacing
         Millimetres along x, y and z, used only where no file of the series states them. Slices without positions are
-        stacked in the order of their InstanceNumber, from the origin, along their own normal if they state their
-        orientation and at their SpacingBetweenSlices if they state that; without an orientation they are axial.
+        stacked in the order of their InstanceNumber, from the origin or from the position of the first frame if the
+        file states it, along their own normal if they state their orientation and at their SpacingBetweenSlices if they
+        state that; without an orientation they are axial. Slices without an orientation whose positions are not those
+        of axial slices are refused. The rule also completes a NRRD or MetaImage file that lacks a part of its geometry.
+    nan
+        The number to put in the place of voxels that are no finite number; None refuses them. Labels stay refused.
+    full_scale
+        The largest value that the scanner gives in pictures of more than 8 bits (4095 for 12 bits in a 16-bit PNG);
+        None takes the largest value of the file format.
 
     Raises
     ------
@@ -75,6 +83,8 @@ class SeriesRules:
     tilt: str = "refuse"
     padding: str = "lowest"
     assume_spacing: Sequence[float] | None = None
+    nan: float | None = None
+    full_scale: float | None = None
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -88,6 +98,8 @@ class SeriesRules:
         ):
             raise ValueError(f"assume_spacing: expected millimetres along x, y and z, found {spacing!r}")
         _check_volume(self.volume)
+        for name, least in (("nan", -math.inf), ("full_scale", 0.0)):
+            _check_number(name, getattr(self, name), least)
         _check_series(self.series)
 
     @classmethod
@@ -109,6 +121,13 @@ class SeriesRules:
 def _check_volume(volume: Any) -> None:
     if volume not in VOLUMES and (not isinstance(volume, int) or isinstance(volume, bool) or volume < 0):
         raise ValueError(f"volume: expected one of {', '.join(VOLUMES)} or a number from 0, found {volume!r}")
+
+
+def _check_number(name: str, value: Any, least: float) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if value is not None and not (number and math.isfinite(value) and value > least):
+        above = "" if least == -math.inf else f" above {least:g}"
+        raise ValueError(f"{name}: expected a number{above}, found {value!r}")
 
 
 def _check_series(series: Any) -> None:

@@ -1,6 +1,6 @@
-"""Silences pydicom's and highdicom's logs and warnings, which quote header values.
+"""Silences the logs and warnings of pydicom, highdicom and tifffile, which quote header values.
 
-Both packages warn of an unusual value, and pydicom also logs it. The text of an error holds the value that caused it.
+These packages warn of an unusual value or log it. The text of an error holds the value that caused it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from fedmed_transforms.dicom.damage import Damaged
 
-QUOTING = ("pydicom", "highdicom")
+QUOTING = ("pydicom", "highdicom", "tifffile")
 """Packages that quote header values."""
 
 _lock = threading.Lock()

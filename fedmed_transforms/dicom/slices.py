@@ -8,13 +8,16 @@ import numpy as np
 
 from fedmed_transforms.dicom.damage import Damaged
 from fedmed_transforms.dicom.dicom_file import DicomFile
+from fedmed_transforms.dicom.frame_positions import read_frame_planes
+from fedmed_transforms.dicom.mosaic.find import find_slices
+from fedmed_transforms.dicom.mosaic.private_elements import read_whole_header
+from fedmed_transforms.dicom.mosaic.tiles import Tile
 from fedmed_transforms.dicom.planes import (
     MOST_FRAMES,
     FrameElements,
     FramePlane,
     decimals_of,
     frame_elements,
-    read_planes,
     readable_plane,
 )
 
@@ -24,16 +27,18 @@ SMALLEST, LARGEST = 2.0**-100, 2.0**90
 
 @dataclass(frozen=True, eq=False)
 class Slice(FramePlane):
-    """One frame of a file with its plane.
+    """One frame of a file with its plane, or one slice of a frame that holds several.
 
     Attributes
     ----------
     file, frame
         The file and the frame's index in it.
     number
-        InstanceNumber, or the frame's index in a file of several.
+        InstanceNumber, or the index of the frame or of the slice in a file of several.
     slope, intercept
         From stored values to the modality's.
+    tile
+        The part of the frame that shows this slice; None where it is the whole frame.
     """
 
     file: DicomFile
@@ -41,15 +46,18 @@ class Slice(FramePlane):
     number: int
     slope: float
     intercept: float
+    tile: Tile | None = None
 
     @property
     def name(self) -> str:
-        """The file, and the frame where it has several."""
+        """The file, and the frame or the slice where it has several."""
+        if self.tile is not None:
+            return f"{self.file.name} slice {self.tile.number + 1}"
         return f"{self.file.name} frame {self.frame + 1}" if self.file.frames > 1 else self.file.name
 
 
 def read_slices(file: DicomFile) -> list[Slice]:
-    """Reads the frames of a file, each with its plane.
+    """Reads the frames of a file, each with its plane; of a picture that holds the slices of a volume, each slice.
 
     Raises
     ------
@@ -61,10 +69,15 @@ def read_slices(file: DicomFile) -> list[Slice]:
         if file.frames > most:
             raise Damaged(f"a NumberOfFrames of more than {most}")
         frames = frame_elements(file.header)
-        return [_slice(file, index, *pair) for index, pair in enumerate(zip(frames, read_planes(frames), strict=True))]
+        planes = read_frame_planes(frames)
+        if len(frames) == 1:
+            tiled = find_slices(frames[0], planes[0], lambda: read_whole_header(file))
+            if tiled:
+                return [_slice(file, 0, frames[0], item.plane, item.tile) for item in tiled]
+        return [_slice(file, index, *pair) for index, pair in enumerate(zip(frames, planes, strict=True))]
 
 
-def _slice(file: DicomFile, index: int, frame: FrameElements, plane: FramePlane) -> Slice:
+def _slice(file: DicomFile, index: int, frame: FrameElements, plane: FramePlane, tile: Tile | None = None) -> Slice:
     try:
         slope, intercept = _scale(file, frame)
     except Damaged as error:
@@ -74,9 +87,10 @@ def _slice(file: DicomFile, index: int, frame: FrameElements, plane: FramePlane)
         **vars(plane),
         file=file,
         frame=index,
-        number=index if file.frames > 1 else int(number[0]) if number else 0,
+        number=tile.number if tile else index if file.frames > 1 else int(number[0]) if number else 0,
         slope=slope,
         intercept=intercept,
+        tile=tile,
     )
 
 

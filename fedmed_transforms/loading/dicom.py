@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 from pydicom.dataset import Dataset
-from pydicom.uid import SegmentationStorage
 
 from fedmed_transforms.dicom.damage import error_text
 from fedmed_transforms.dicom.dicom_file import DicomFile, text_of
 from fedmed_transforms.dicom.geometry.grid import Grid, build_grid
 from fedmed_transforms.dicom.geometry.stack import has_position
-from fedmed_transforms.dicom.segmentation import read_segmentation
+from fedmed_transforms.dicom.pixels.real_world_values import note_real_world_values
+from fedmed_transforms.dicom.segmentation import SEGMENTATIONS, read_segments
 from fedmed_transforms.dicom.series import DICOM_SUFFIXES, DIRECTORY_NAME, is_archive, is_dicom, read_series
 from fedmed_transforms.dicom.series_rules import SeriesRules
 from fedmed_transforms.dicom.silenced_parsers import silenced_parsers
@@ -28,7 +28,9 @@ from fedmed_transforms.dicom.volumes.stacks import choose_stack, refuse_stacks, 
 from fedmed_transforms.image_metadata import (
     DICOM,
     FULL_SCALE,
+    PADDING_REPLACED,
     RESAMPLED,
+    SEGMENTS,
     SOURCE_FILES,
     SOURCE_FRAMES,
     SOURCE_INSTANCES,
@@ -100,14 +102,16 @@ def load_dicom(
 def _load(path: Path, device: torch.device, rules: SeriesRules, known: Sequence[Path] | None) -> Loaded:
     keep_differing = rules.duplicates == "drop"
     files = read_series(path, rules.series, (*ELEMENTS, RADIOPHARMACEUTICALS), known, keep_differing)
-    if files[0].header.get("SOPClassUID") == SegmentationStorage:
+    if files[0].header.get("SOPClassUID") in SEGMENTATIONS:
         return _load_segmentation(path, files, device)
     slices = [item for file in files for item in read_slices(file)]
+    note_real_world_values(slices[0])
     pictures = choose_pictures(slices, rules)
     flat = bool(pictures) or len(slices) == 1 and not has_position(slices[0]) and rules.assume_spacing is None
     volumes = _volumes(slices, pictures, rules)
     values, regular, resampled = read_volumes(volumes, rules, device)
     meta = _metadata(path, values, regular, flat)
+    meta[PADDING_REPLACED] = "yes" if rules.padding == "lowest" and _has_padding(files[0].header) else ""
     meta[SOURCE_FRAMES] = _frames(regular.slices, slices)
     return _channel_first(values, flat), {**meta, RESAMPLED: "yes" if resampled else ""}
 
@@ -120,17 +124,25 @@ def _volumes(slices: list[Slice], pictures: list[Slice], rules: SeriesRules) -> 
     if stacks and rules.volume != "refuse":
         return choose_stack(stacks, rules)
     refuse_stacks(stacks, rules)
-    return choose_volumes(build_grid(slices, rules, single=len(slices) == 1), rules, single=True)
+    return choose_volumes(build_grid(slices, rules, single=len(slices) == 1), rules)
+
+
+def _has_padding(header: Dataset) -> bool:
+    return any(f"{prefix}PixelPaddingValue" in header for prefix in ("", "Float", "DoubleFloat"))
 
 
 def _load_segmentation(path: Path, files: list[DicomFile], device: torch.device) -> Loaded:
-    """Loads a DICOM segmentation: one channel of 0 and 1 for each segment, on its slices from the first to the last."""
+    """Loads a DICOM segmentation: one channel for each segment, on its slices from the first to the last.
+
+    The values are 0 and 1, or the fractions in [0, 1] of a fractional segmentation.
+    """
     if len(files) > 1:
         raise ValueError(f"{path}: found {len(files)} segmentations in one series, expected one file")
-    read_slices(files[0])  # refuses a segmentation whose frames contradict each other
-    mask, affine, _ = read_segmentation(files[0].source, files[0].name)
-    values = mask.to(device=device, dtype=torch.float32)
-    meta = {**metadata_of(path, affine.numpy(), values.shape[1:]), SOURCE_FILES: _paths(files), SOURCE_FRAMES: ""}
+    segments = read_segments(files[0].source, files[0].name)
+    values = segments.values.to(device=device, dtype=torch.float32)
+    meta = {**metadata_of(path, segments.affine.numpy(), values.shape[1:]), SOURCE_FILES: _paths(files)}
+    meta[SOURCE_FRAMES] = ""
+    meta[SEGMENTS] = json.dumps(list(zip(segments.numbers, segments.labels, strict=True)))
     return values, _with_elements(meta, files[0].header)  # values (n, X, Y, Z)
 
 

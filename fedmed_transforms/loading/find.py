@@ -12,13 +12,24 @@ from pydicom.dataset import Dataset
 from fedmed_transforms.dicom.dicom_file import frame_count
 from fedmed_transforms.dicom.folder.passed_over import accompanying_series
 from fedmed_transforms.dicom.series import DICOM_SUFFIXES, is_dicom
-from fedmed_transforms.loading.nifti import NIFTI_SUFFIXES
+from fedmed_transforms.loading.formats.detached import detached_of, is_detached
+from fedmed_transforms.loading.formats.itk_volume import ITK_SUFFIXES
+from fedmed_transforms.loading.formats.nifti_header import NIFTI_SUFFIXES, SINGLE_SUFFIXES, file_of_pair
 from fedmed_transforms.loading.picture_files import PICTURE_SUFFIXES
 
 IGNORED_NAMES = ("thumbs.db", "desktop.ini", "dicomdir")
 """Names of files that operating systems and media leave beside images, in lower case."""
 
-ENDINGS = sorted((*NIFTI_SUFFIXES, *PICTURE_SUFFIXES, *DICOM_SUFFIXES), key=len, reverse=True)
+IMAGE_SUFFIXES = (*PICTURE_SUFFIXES, *NIFTI_SUFFIXES, *ITK_SUFFIXES)
+"""Endings of files that are images by their names; DICOM is known by its content."""
+
+IMAGES = "a jpg, png, TIFF, NIfTI, NRRD, MetaImage or DICOM"
+"""The formats of images, for error messages."""
+
+SEGMENTATION_SUFFIX = ".seg.nrrd"
+"""Ending that 3D Slicer gives to segmentations."""
+
+ENDINGS = sorted((*IMAGE_SUFFIXES, *DICOM_SUFFIXES, SEGMENTATION_SUFFIX), key=len, reverse=True)
 """File endings that are no part of an image's name, longer endings first."""
 
 
@@ -39,14 +50,29 @@ def list_images(folder: Path) -> list[Path]:
         if not path.exists():
             raise ValueError(f"{path}: expected an image, found a broken link")
         if not (is_image(path) if path.is_file() else _is_series(path)):
-            raise ValueError(f"{path}: expected a jpg, png, NIfTI or DICOM image, or a folder with one DICOM series")
+            raise ValueError(f"{path}: expected {IMAGES} image, or a folder with one DICOM series")
         images.append(path)
     return images
 
 
 def is_image(path: Path) -> bool:
     """Checks whether a file is an image by its suffix, or a DICOM file by its content."""
-    return path.name.lower().endswith(PICTURE_SUFFIXES + NIFTI_SUFFIXES) or is_dicom(path)
+    return path.name.lower().endswith(IMAGE_SUFFIXES) or is_dicom(path)
+
+
+def files_of(path: Path) -> list[Path]:
+    """Lists the files that hold an image: the path itself, and the other file of a pair of header and voxels."""
+    name = path.name.lower()
+    if not path.is_file():
+        return [path]
+    if name.endswith(NIFTI_SUFFIXES) and not name.endswith(SINGLE_SUFFIXES):
+        found = {file_of_pair(path, part) for part in ("header", "image")}
+        return sorted(file for file in found if file.is_file()) or [path]
+    try:
+        voxels = detached_of(path)
+    except (OSError, ValueError):  # its loading names the damage
+        voxels = None
+    return [path] if voxels is None else [path, voxels]
 
 
 def stem_of(path: Path) -> str:
@@ -56,8 +82,9 @@ def stem_of(path: Path) -> str:
 
 
 def is_ignored(path: Path) -> bool:
-    """Checks whether a path is hidden, left behind by a system or a medium, or the voxel file of a NIfTI pair."""
-    return path.name.startswith(".") or path.name.lower() in IGNORED_NAMES or _is_voxel_file(path)
+    """Checks whether a path is hidden, left behind by a system or a medium, or the voxel file of a header."""
+    ignored = path.name.startswith(".") or path.name.lower() in IGNORED_NAMES
+    return ignored or _is_voxel_file(path) or is_detached(path)
 
 
 def _is_voxel_file(path: Path) -> bool:
@@ -134,7 +161,7 @@ def find_images(source: str | Sequence[str]) -> list[dict[str, str]]:
     paths = [Path(source)] if isinstance(source, (str, Path)) else [Path(path) for path in source]
     images = [image for path in paths for image in _images_below(path)]
     if not images:
-        raise ValueError(f"{source}: found no image, expected jpg, png, NIfTI or DICOM")
+        raise ValueError(f"{source}: found no image, expected {IMAGES}")
     return [{"image": str(image), "path": str(image)} for image in images]
 
 
@@ -149,7 +176,7 @@ def _images_below(path: Path) -> list[Path]:
     files = [entry for entry in sorted(path.iterdir()) if entry.is_file() and not is_ignored(entry)]
     unknown = [file for file in files if not is_image(file)]
     if unknown:
-        raise ValueError(f"{unknown[0]}: expected a jpg, png, NIfTI or DICOM image")
+        raise ValueError(f"{unknown[0]}: expected {IMAGES} image")
     _check_series(path, [file for file in files if is_dicom(file)])
     return files + [image for folder in folders for image in _images_below(folder)]
 

@@ -12,25 +12,39 @@ from __future__ import annotations
 
 import logging
 import os
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from monai.config import KeysCollection, PathLike
-from monai.data import ImageReader, MetaTensor
-from monai.transforms import LoadImaged
+from monai.config import PathLike
+from monai.data import MetaTensor
 
 from fedmed_transforms.dicom.pixels.gpu_frames import is_available
 from fedmed_transforms.dicom.pixels.workers import threads
 from fedmed_transforms.dicom.series_rules import SeriesRules
+from fedmed_transforms.dicom.structures.structure_set import structure_set_file
+from fedmed_transforms.image_metadata import Loaded
 from fedmed_transforms.loading.dicom import is_dicom_path, load_dicom
-from fedmed_transforms.loading.nifti import NIFTI_SUFFIXES, load_nifti
+from fedmed_transforms.loading.formats.content import other_content, unnamed_content
+from fedmed_transforms.loading.formats.itk_volume import load_meta_image, load_nrrd
+from fedmed_transforms.loading.formats.meta_image import META_IMAGE_SUFFIXES
+from fedmed_transforms.loading.formats.nifti_header import NIFTI_SUFFIXES
+from fedmed_transforms.loading.formats.nrrd import NRRD_SUFFIXES
+from fedmed_transforms.loading.nifti import load_nifti
 from fedmed_transforms.loading.picture_files import PICTURE_SUFFIXES, load_picture
+from fedmed_transforms.loading.structures import load_structures
 
 logger = logging.getLogger(__name__)
+
+LOADERS = (
+    (PICTURE_SUFFIXES, load_picture),
+    (NIFTI_SUFFIXES, load_nifti),
+    (NRRD_SUFFIXES, load_nrrd),
+    (META_IMAGE_SUFFIXES, load_meta_image),
+)
+"""Functions that load files by the ending of their names."""
 
 
 def load_image(path: PathLike | Sequence[PathLike], device: str | torch.device = "cpu", **rules: Any) -> MetaTensor:
@@ -46,17 +60,20 @@ def load_image(path: PathLike | Sequence[PathLike], device: str | torch.device =
       rule says how to correct them.
     - A DICOM series or file holds one volume, or the rule ``volume`` chooses one of several or makes them channels.
     - The slices of a DICOM series state position, orientation and pixel spacing, or the rule ``assume_spacing`` does.
-    - A NIfTI file has at most four axes longer than 1, real numbers or colours as voxels, and an invertible affine.
+    - A NIfTI, NRRD or MetaImage file has at most four axes longer than 1, real numbers or colours as voxels, and an
+      invertible affine that it states in full, or the rule ``assume_spacing`` does.
+    - Voxels are finite numbers, or the rule ``nan`` gives a number in their place.
+    - A picture is the only one of its file and has no transparent pixels.
 
     Parameters
     ----------
     path
-        A DICOM file, a folder with all folders below it, a DICOMDIR, a zip, a NIfTI file, a jpg, png or bmp; or a list
-        of the DICOM files of one series.
+        A DICOM file, a folder with all folders below it, a DICOMDIR, a zip, a NIfTI, NRRD or MetaImage file, a jpg,
+        png, bmp or TIFF; or a list of the DICOM files of one series.
     device
         The device of the tensor; the values are the same on every device.
     **rules
-        Rules for a DICOM series that is no regular volume: keywords of :class:`fedmed_transforms.SeriesRules`.
+        Rules for what is refused without them: keywords of :class:`fedmed_transforms.SeriesRules`.
 
     Returns
     -------
@@ -79,29 +96,68 @@ def load_image(path: PathLike | Sequence[PathLike], device: str | torch.device =
     >>> image.shape, image.meta["dicom"]["Modality"]
     (torch.Size([1, 128, 128, 1]), 'CT')
     """
-    return _load(path, torch.device(device), SeriesRules.of(rules))
+    return load_source(path, torch.device(device), SeriesRules.of(rules))
 
 
-def _load(source: PathLike | Sequence[PathLike], device: torch.device, rules: SeriesRules) -> MetaTensor:
+def load_label(path: PathLike | Sequence[PathLike], device: str | torch.device = "cpu", **rules: Any) -> MetaTensor:
+    """Loads a label file as :func:`load_image` does, with the numbers that a picture stores instead of its colours.
+
+    A palette gives its indices, (1, X, Y), and grey of 1, 2 or 4 bits the stored numbers. The rules ``nan`` and
+    ``full_scale`` have no effect.
+
+    Raises
+    ------
+    ValueError
+        As :func:`load_image`, or the picture has a lossy format.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from PIL import Image
+    >>> from fedmed_transforms import load_label
+    >>> with TemporaryDirectory() as folder:
+    ...     Image.new("P", (3, 2), 1).save(Path(folder, "label.png"))
+    ...     load_label(Path(folder, "label.png")).unique()
+    metatensor([1.])
+    """
+    return load_source(path, torch.device(device), SeriesRules.of(rules), label=True)
+
+
+def load_source(
+    source: PathLike | Sequence[PathLike],
+    device: torch.device,
+    rules: SeriesRules,
+    label: bool = False,
+    beside_image: bool = False,
+) -> MetaTensor:
+    """Loads an image or, with `label`, a label; `beside_image` is whether it is one of several inputs of a case."""
     _check_device(device)
     _log_device(device.type)
     if isinstance(source, (list, tuple)) and source:
         files = [_existing_path(file) for file in source]
         values, meta = load_dicom(Path(os.path.commonpath(files)), device, rules, files)
         return MetaTensor(values, meta=meta)
-    path = _existing_path(source)
-    name = path.name.lower()
-    if path.is_file() and name.endswith(PICTURE_SUFFIXES):
-        values, meta = load_picture(path, device)
-    elif path.is_file() and name.endswith(NIFTI_SUFFIXES):
-        values, meta = load_nifti(path, device)
-    elif is_dicom_path(path):
-        values, meta = load_dicom(path, device, rules)
-    else:
-        raise ValueError(
-            f"{path}: expected a jpg, png, bmp, NIfTI or DICOM, found neither a suffix nor content of these"
-        )
+    values, meta = _load_path(_existing_path(source), device, rules, label, beside_image)
     return MetaTensor(values, meta=meta)
+
+
+def _load_path(path: Path, device: torch.device, rules: SeriesRules, label: bool, beside_image: bool) -> Loaded:
+    name = path.name.lower()
+    load = next((loader for suffixes, loader in LOADERS if name.endswith(suffixes)), None)
+    if load is not None and path.is_file():
+        return load(path, device, rules, label)
+    if (contours := structure_set_file(path)) is not None:
+        return load_structures(path, contours, device, beside_image)
+    if not is_dicom_path(path):
+        found = unnamed_content(path) or "neither a suffix nor content of these"
+        raise ValueError(f"{path}: expected a jpg, png, bmp, TIFF, NIfTI, NRRD, MetaImage or DICOM, found {found}")
+    try:
+        return load_dicom(path, device, rules)
+    except ValueError as error:
+        found = other_content(path, ("DICOM", "zip")) if path.is_file() else ""
+        if not found:
+            raise
+        raise ValueError(f"{path}: expected readable DICOM, found {found}") from error
 
 
 def _existing_path(source: Any) -> Path:
@@ -136,55 +192,3 @@ def _log_device(device: str) -> None:
         "on the device by nvImageCodec if possible" if is_available() else "on the CPU (no nvImageCodec found)"
     )
     logger.info("images are copied to %s as the files store them; compressed frames are decoded %s", device, compressed)
-
-
-class LoadMedicalImaged(LoadImaged):  # type: ignore[misc]
-    """Loads the images of a dictionary as :func:`load_image` does.
-
-    The class is a ``LoadImaged``, because inference servers search for one when they replace the input.
-
-    Parameters
-    ----------
-    keys
-        Entries of the data that hold paths.
-    device
-        The device of the tensors.
-    allow_missing_keys
-        Whether data may lack a key.
-    rules
-        Rules for a DICOM series that is no regular volume: keywords of :class:`fedmed_transforms.SeriesRules`.
-
-    Raises
-    ------
-    ValueError
-        As :func:`load_image`.
-
-    Examples
-    --------
-    >>> from fedmed_transforms import LoadMedicalImaged
-    >>> from pydicom.data import get_testdata_file
-    >>> load = LoadMedicalImaged("image", rules={"uneven": "resample"})
-    >>> load({"image": get_testdata_file("MR_small.dcm")})["image"].shape
-    torch.Size([1, 64, 64, 1])
-    """
-
-    def __init__(
-        self,
-        keys: KeysCollection,
-        device: str | torch.device = "cpu",
-        allow_missing_keys: bool = False,
-        rules: Mapping[str, Any] | None = None,
-    ) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # MONAI warns of optional readers that this loader does not use
-            super().__init__(keys, ensure_channel_first=True, allow_missing_keys=allow_missing_keys)
-        self._loader.readers = []
-        self.device = torch.device(device)
-        self.rules = SeriesRules.of(rules or {})
-
-    def __call__(self, data: Mapping[Any, Any], reader: ImageReader | None = None) -> dict[Any, Any]:
-        """Loads paths as tensors, (C, X, Y) or (C, X, Y, Z) float32; a given or registered reader loads as in MONAI."""
-        if reader is not None or self._loader.readers:
-            loaded: dict[Any, Any] = super().__call__(data, reader)
-            return loaded
-        return {**data, **{key: _load(data[key], self.device, self.rules) for key in self.key_iterator(data)}}

@@ -8,31 +8,36 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import torch
 
+from fedmed_transforms.dicom.damage import Damaged
 from fedmed_transforms.dicom.pixels.scaling import empty_values, scale_into, swap_bytes, view
 from fedmed_transforms.dicom.pixels.workers import in_turn
-from fedmed_transforms.image_metadata import FULL_SCALE, Loaded, metadata_of
-from fedmed_transforms.loading.inflate import PIECE, check_size, read_pieces, read_start
+from fedmed_transforms.dicom.series_rules import SeriesRules
+from fedmed_transforms.image_metadata import FULL_SCALE, STORED_TYPE, Loaded, metadata_of
+from fedmed_transforms.loading.formats.content import other_content
+from fedmed_transforms.loading.formats.nifti_header import (
+    NIFTI_SUFFIXES,
+    affine_of,
+    offset_of,
+    read_nifti_header,
+    scaling_of,
+    voxel_file,
+)
+from fedmed_transforms.loading.formats.voxel_checks import replace_not_finite
+from fedmed_transforms.loading.inflate import PIECE, check_size, read_pieces
 from fedmed_transforms.loading.refusing_reader import RefusingReader
-
-NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz")
 
 VOXEL_TYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
 """Data types that a voxel may have, by numpy's names."""
 
-HEADERS = (
-    (nib.Nifti1Header, nib.Nifti2Header),
-    (nib.nifti1.Nifti1PairHeader, nib.nifti2.Nifti2PairHeader),
-)
-"""nibabel's header classes for single files, and for pairs."""
+CONTENTS = ("NIfTI", "gzip")
 
 COLOURS = {3: "RGB24", 4: "RGBA32"}
 
 
-def load_nifti(path: Path, device: torch.device) -> Loaded:
+def load_nifti(path: Path, device: torch.device, rules: SeriesRules | None = None, label: bool = False) -> Loaded:
     """Loads the values and the metadata of a NIfTI-1 or NIfTI-2 file, single or pair, compressed or not.
 
     Parameters
@@ -41,77 +46,66 @@ def load_nifti(path: Path, device: torch.device) -> Loaded:
         The file; either file of a pair.
     device
         The device of the values; byte order and scaling are applied on the device.
+    rules
+        The rule ``nan``.
+    label
+        Whether the file is a label, in which no number stands for voxels that are not finite.
 
     Returns
     -------
     tuple
         (C, X, Y, Z) float32, one channel for each entry of a fourth axis, colours as channels in [0, 255]; the metadata
-        that MONAI's transforms need, with nibabel's choice of sform or qform as affine, mm, RAS.
+        that MONAI's transforms need, with nibabel's choice of sform or qform as affine, mm, RAS, whatever the unit of
+        the file.
 
     Raises
     ------
     ValueError
-        The file is no NIfTI file, is damaged, is shorter than its header says, or holds complex numbers; the message
-        names the file.
+        The file is no NIfTI file, is damaged, is shorter than its header says, holds complex numbers, or voxels that
+        are not finite and no rule ``nan``; the message names the file.
     """
     try:
-        header = _header(path)
-        values = _read(header, _voxel_file(path, header), device)
-        return values, _metadata(path, header, values)
+        header = read_nifti_header(path)
+        affine, nan = affine_of(header), None if label or rules is None else rules.nan
+        values = _read(header, voxel_file(path, header), device, nan)
+        dtype = np.dtype(header.get_data_dtype())
+        meta = {**metadata_of(path, affine, values.shape[1:]), STORED_TYPE: "uint8" if dtype.names else dtype.name}
+        return values, {**meta, FULL_SCALE: 255.0} if dtype.names else meta
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # nibabel raises many kinds of errors
         text = str(error).strip().split("\n")[0]
-        raise ValueError(f"{path}: expected a readable NIfTI, found {type(error).__name__}: {text}") from error
+        found = text if isinstance(error, Damaged) else f"{type(error).__name__}: {text}"
+        found = other_content(path, CONTENTS) or found
+        raise ValueError(f"{path}: expected a readable NIfTI, found {found}") from error
 
 
-def _header(path: Path) -> Any:
-    """Reads the header with nibabel's checks. Extensions are not read: nibabel has no limit on their size."""
-    if not path.is_file():
-        raise ValueError("no such file")
-    single = path.name.lower().endswith((".nii", ".nii.gz"))
-    start = read_start(_file_of_pair(path, "header"), 540)
-    for kind in HEADERS[0 if single else 1]:
-        if kind.may_contain_header(start):
-            header = kind(start[: kind.template_dtype.itemsize])
-            if 3000 <= int(header["intent_code"]) < 3100:
-                raise ValueError("a CIFTI file, expected an image")
-            return header
-    raise ValueError(f"{len(start)} bytes that begin as no NIfTI-1 or NIfTI-2 header")
-
-
-def _voxel_file(path: Path, header: Any) -> Path:
-    return path if header.is_single else _file_of_pair(path, "image")
-
-
-def _file_of_pair(path: Path, part: str) -> Path:
-    """Returns the file of a pair that holds the header or the image, by nibabel's rules of names."""
-    if path.name.lower().endswith((".nii", ".nii.gz")):
-        return path
-    return Path(nib.Nifti1Pair.filespec_to_file_map(path)[part].filename)
-
-
-def _read(header: Any, file: Path, device: torch.device) -> torch.Tensor:
+def _read(header: Any, file: Path, device: torch.device, nan: float | None) -> torch.Tensor:
     shape = _four_axes(tuple(int(side) for side in header.get_data_shape()))
     voxels, dtype = prod(shape), np.dtype(header.get_data_dtype())
-    slope, inter = header.get_slope_inter()
     colours = len(dtype.names) if dtype.names else 1
     word = np.dtype(np.uint8) if dtype.names else dtype
     if word.name not in VOXEL_TYPES or (dtype.names and colours not in COLOURS):
         raise ValueError(f"voxels of type {dtype}, expected integers, floats, RGB or RGBA")
     if min(shape) < 1:
         raise ValueError(f"shape {shape}, expected at least one voxel along each axis")
-    offset = int(header.get_data_offset())
+    offset = offset_of(header)
     check_size(file, offset + voxels * dtype.itemsize)
     pieces = read_pieces(file, offset, voxels * dtype.itemsize)
     flat = empty_values((voxels * colours,), device)
-    _fill(flat, pieces, word, 1.0 if slope is None else slope, 0.0 if inter is None else inter)
+    _fill(flat, pieces, word, scaling_of(header), nan)
     if dtype.names:
         return flat.reshape(*shape[:3][::-1], colours)[..., :3].permute(3, 2, 1, 0)  # (Z, Y, X, 3) -> (3, X, Y, Z)
     return flat.reshape(shape[::-1]).permute(0, 3, 2, 1)  # (C, Z, Y, X) -> (C, X, Y, Z)
 
 
-def _fill(flat: torch.Tensor, pieces: Iterator[np.ndarray], word: np.dtype[Any], slope: float, inter: float) -> None:
+def _fill(
+    flat: torch.Tensor,
+    pieces: Iterator[np.ndarray],
+    word: np.dtype[Any],
+    scaling: tuple[float, float],
+    nan: float | None,
+) -> None:
     """Fills the values piece by piece, while the next piece is inflated."""
     on_cpu = flat.device.type == "cpu"
     values = flat.numpy() if on_cpu else flat
@@ -121,7 +115,10 @@ def _fill(flat: torch.Tensor, pieces: Iterator[np.ndarray], word: np.dtype[Any],
         begin, raw = task
         placed = raw if on_cpu else _upload(raw, flat.device)
         words = view(swap_bytes(placed, word.itemsize) if swap else placed, word.name)
-        scale_into(values[begin : begin + len(words)], words, slope, inter)
+        part = values[begin : begin + len(words)]
+        scale_into(part, words, *scaling)
+        if word.kind == "f":
+            replace_not_finite(part, nan)
 
     begins = count(0, PIECE // word.itemsize)
     in_turn(convert, zip(begins, pieces, strict=False))
@@ -144,16 +141,15 @@ def _four_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (*shape, *(1,) * (4 - len(shape)))
 
 
-def _metadata(path: Path, header: Any, values: torch.Tensor) -> dict[str, Any]:
-    affine = np.asarray(header.get_best_affine(), dtype=np.float64)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
-        raise ValueError(f"an affine that cannot be inverted: {affine.tolist()}")
-    meta = metadata_of(path, affine, values.shape[1:])
-    return {**meta, FULL_SCALE: 255.0} if np.dtype(header.get_data_dtype()).names else meta
-
-
 class NiftiReader(RefusingReader):
     """Reads NIfTI for MONAI's ``LoadImage(reader="fedmed_transforms.NiftiReader")``.
+
+    Parameters
+    ----------
+    device
+        The device of the values.
+    **rules
+        Keywords of :class:`fedmed_transforms.SeriesRules`; ``nan`` is used.
 
     Examples
     --------
@@ -170,4 +166,4 @@ class NiftiReader(RefusingReader):
 
     def load(self, path: Path) -> Loaded:
         """Loads the values (C, X, Y, Z) and the metadata of a path."""
-        return load_nifti(path, self.device)
+        return load_nifti(path, self.device, self.rules)

@@ -1,50 +1,128 @@
-"""Loads pictures (jpg, png, bmp) as a viewer shows them: rotated by their EXIF entry, palettes and alpha as colours."""
+"""Loads pictures (jpg, png, bmp, TIFF) as a viewer shows them, or the numbers that a label stores."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from monai.data import PILReader
-from PIL import Image, ImageOps
+from monai.utils.enums import MetaKeys
 
+from fedmed_transforms.dicom.damage import Damaged
+from fedmed_transforms.dicom.series_rules import SeriesRules
 from fedmed_transforms.image_metadata import FULL_SCALE, Loaded, metadata_of
+from fedmed_transforms.loading.formats.content import other_content
+from fedmed_transforms.loading.formats.voxel_checks import check_exact, replace_not_finite
+from fedmed_transforms.loading.pictures.stored_picture import StoredPicture, may_be_deep, read_picture
+from fedmed_transforms.loading.refusing_reader import RefusingReader
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
+
+CONTENTS = ("PNG", "JPEG", "BMP", "TIFF")
+"""Formats that are read under any of the suffixes."""
+
+EIGHT_BITS = 255.0
 
 
-def load_picture(path: Path, device: torch.device) -> Loaded:
+def load_picture(
+    path: Path, device: torch.device, rules: SeriesRules | None = None, label: bool = False
+) -> Loaded:
     """Loads the values and the metadata of a picture.
+
+    Parameters
+    ----------
+    path
+        The file; its content may be that of another picture format than its suffix.
+    device
+        The device of the values.
+    rules
+        The rules ``full_scale`` and ``nan``.
+    label
+        Whether to load the numbers of a label: the indices of a palette, grey of 1, 2 or 4 bits without scaling.
 
     Returns
     -------
     tuple
         (C, X, Y) float32, C = 1 or 3; metadata with an affine in pixels, as a picture has no position in a patient, and
-        ``full_scale``, the largest value of its format.
+        ``full_scale``, the largest value of its format; signed numbers, 32-bit numbers and floats have none.
 
     Raises
     ------
     ValueError
-        The picture cannot be decoded; the message names its file.
+        The picture cannot be decoded, is one of several in its file, has transparent pixels, or holds values that
+        float32 does not; the message names its file.
     """
-    reader = PictureReader()
+    rules = rules or SeriesRules()
     try:
-        array, meta = reader.get_data(reader.read(str(path)))
-    except Exception as error:  # PIL raises the errors of its decoders, also for a decompression bomb
+        picture = read_picture(path, label)
+        check_exact(picture.samples)
+        values = np.ascontiguousarray(_channel_first(picture.samples), dtype=np.float32)
+        if picture.samples.dtype.kind == "f":
+            replace_not_finite(values, None if label else rules.nan)
+        scale = picture.full_scale if label else _full_scale(picture, rules)
+    except MemoryError:
+        raise
+    except Exception as error:  # the decoders raise errors of their own, also for a decompression bomb
         text = str(error).split("\n")[0]
-        raise ValueError(f"{path}: expected a readable picture, found {type(error).__name__}: {text}") from error
-    values = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(device)
-    values = values[None] if values.ndim == 2 else values.permute(2, 0, 1)  # (C, X, Y)
-    return values, {**metadata_of(path, np.eye(4), values.shape[1:]), FULL_SCALE: meta[FULL_SCALE]}
+        found = text if isinstance(error, Damaged) else f"{type(error).__name__}: {text}"
+        found = other_content(path, CONTENTS) or found
+        raise ValueError(f"{path}: expected a readable picture, found {found}") from error
+    meta = metadata_of(path, np.eye(4), values.shape[1:])
+    return torch.from_numpy(values).to(device), meta if scale is None else {**meta, FULL_SCALE: scale}
 
 
-class PictureReader(PILReader):  # type: ignore[misc]
-    """Reads jpg, png and bmp as a viewer shows them: rotated by their EXIF entry, palettes and alpha as colours.
+def deep_picture_maximum(path: Path, rules: SeriesRules) -> tuple[float, float] | None:
+    """Measures the largest value of a picture of more than 8 bits.
 
-    The axes of the array are (x, y), as in MONAI's other readers. The metadata's ``full_scale`` holds the largest
-    value of the format: 255, or 65535 for 16-bit greyscale.
+    Returns
+    -------
+    tuple or None
+        The largest value and the full scale by which it is divided; None for another file, for 8 bits, and for a
+        picture that is refused.
+    """
+    try:
+        if not path.is_file() or not may_be_deep(path):
+            return None
+        values, meta = load_picture(path, torch.device("cpu"), rules)
+    except ValueError:  # its dataset refuses it with the reason
+        return None
+    scale = meta.get(FULL_SCALE, EIGHT_BITS)
+    return None if scale <= EIGHT_BITS else (float(values.max()), scale)
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Returns the columns and rows of a picture, upright."""
+    rows, columns = read_picture(path).samples.shape[:2]
+    return columns, rows
+
+
+def _channel_first(samples: np.ndarray) -> np.ndarray:
+    """Returns (rows, columns[, C]) as (C, X, Y)."""
+    return samples.T[None] if samples.ndim == 2 else samples.transpose(2, 1, 0)
+
+
+def _full_scale(picture: StoredPicture, rules: SeriesRules) -> float | None:
+    """Returns the full scale of a picture: the rule's for more than 8 bits, which no value may exceed."""
+    if rules.full_scale is None or picture.full_scale == EIGHT_BITS:
+        return picture.full_scale
+    greatest = float(np.nanmax(picture.samples))
+    if greatest > rules.full_scale:
+        raise Damaged(f"the value {greatest:g}, expected at most {rules.full_scale:g}, the rule `full_scale`")
+    return float(rules.full_scale)
+
+
+class PictureReader(RefusingReader):
+    """Reads jpg, png, bmp and TIFF as a viewer shows them: rotated by their EXIF entry, palettes as colours.
+
+    The axes of the array are (x, y[, channel]), as in MONAI's PILReader. The metadata's ``full_scale`` holds the
+    largest value of the format: 255 for 8 bits, 65535 for 16 bits.
+
+    Parameters
+    ----------
+    device
+        The device of the values.
+    **rules
+        Keywords of :class:`fedmed_transforms.SeriesRules`; ``full_scale`` and ``nan`` are used.
 
     Examples
     --------
@@ -55,16 +133,13 @@ class PictureReader(PILReader):  # type: ignore[misc]
     torch.Size([512, 600, 3])
     """
 
-    def __init__(self) -> None:
-        super().__init__(converter=_as_displayed)
+    def reads(self, path: Path) -> bool:
+        """Checks whether the name of a path ends as a picture's does."""
+        return path.name.lower().endswith(PICTURE_SUFFIXES)
 
-    def _get_meta_dict(self, img: Image.Image) -> dict[str, Any]:
-        meta: dict[str, Any] = super()._get_meta_dict(img)
-        return {**meta, FULL_SCALE: 65535.0 if img.mode.startswith("I") else 255.0}
-
-
-def _as_displayed(image: Image.Image) -> Image.Image:
-    image = ImageOps.exif_transpose(image)
-    if image.mode in ("L", "RGB") or image.mode.startswith("I"):
-        return image
-    return image.convert("L" if image.mode in ("1", "LA") else "RGB")
+    def load(self, path: Path) -> Loaded:
+        """Loads the values (X, Y) or (X, Y, 3) and the metadata of a path."""
+        values, meta = load_picture(path, self.device, self.rules)
+        if len(values) == 1:
+            return values[0], {**meta, MetaKeys.ORIGINAL_CHANNEL_DIM: float("nan")}
+        return values.permute(1, 2, 0), {**meta, MetaKeys.ORIGINAL_CHANNEL_DIM: -1}  # (C, X, Y) -> (X, Y, C)

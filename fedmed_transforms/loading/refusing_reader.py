@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from monai.data import ImageReader
 
+from fedmed_transforms.dicom.series_rules import SeriesRules
 from fedmed_transforms.image_metadata import Loaded
 
 
@@ -22,11 +23,14 @@ class RefusingReader(ImageReader):  # type: ignore[misc]
     ----------
     device
         The device of the values.
+    **rules
+        Keywords of :class:`fedmed_transforms.SeriesRules`; rules for other formats have no effect.
     """
 
-    def __init__(self, device: str | torch.device = "cpu") -> None:
+    def __init__(self, device: str | torch.device = "cpu", **rules: Any) -> None:
         super().__init__()
         self.device = torch.device(device)
+        self.rules = SeriesRules.of(rules)
 
     @abstractmethod
     def reads(self, path: Path) -> bool:

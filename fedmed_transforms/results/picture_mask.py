@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from fedmed_transforms.loading.picture_files import PICTURE_SUFFIXES, PictureReader
+from fedmed_transforms.loading.picture_files import PICTURE_SUFFIXES, picture_size
 from fedmed_transforms.results.segmentation_object import binary_values
 from fedmed_transforms.whole_file import whole_file
 
@@ -64,7 +64,7 @@ def write_picture_masks(mask: torch.Tensor, source: str | Path, outputs: Sequenc
         A file can't be written.
     """
     values = binary_values(mask, len(outputs), str(source))
-    columns, rows = PictureReader().read(str(source)).size
+    columns, rows = picture_size(Path(source))
     if values.shape[1:] != (columns, rows, 1):
         raise ValueError(
             f"{source}: expected a mask of {columns} x {rows} pixels as the picture has, found {values.shape[1:]}"

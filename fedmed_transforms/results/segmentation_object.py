@@ -40,6 +40,7 @@ from fedmed_transforms.results.source_geometry import (
     without_rounding,
 )
 from fedmed_transforms.results.sources import Sources, read_sources, source_name, source_planes
+from fedmed_transforms.results.unfolded_sources import refer_to_sources, unfold_sources
 
 SERIES_NUMBER = 900
 """Far from the numbers that scanners give."""
@@ -130,8 +131,10 @@ def write_segmentation(
     'seg.dcm'
     """
     selected = frames or {}
-    headers = select_frames(read_sources(sources), selected)
-    name = source_name(headers[0], 1)
+    originals = read_sources(sources)
+    name = source_name(originals[0], 1)
+    unfolded = unfold_sources(originals)
+    headers = select_frames(unfolded, selected)
     described = [segment if isinstance(segment, Segment) else Segment(segment) for segment in segments]
     values = binary_values(mask, len(described), name)
     planes = source_planes(headers)
@@ -155,6 +158,7 @@ def write_segmentation(
         )  # fmt: skip
     result.SeriesDescription = algorithm.description
     state_frames(result, selected)
+    refer_to_sources(result, originals, unfolded)
     if not planes:  # without a frame of reference they mean nothing, and readers need a thickness in them
         result.SharedFunctionalGroupsSequence[0].pop("PixelMeasuresSequence", None)
         result.PatientOrientation = headers[0].get("PatientOrientation") or ""  # PS3.3, C.7.6.1: there, if only empty

@@ -11,10 +11,11 @@ from pydicom.dataset import Dataset
 from pydicom.valuerep import DA, TM
 
 from fedmed_transforms.dicom.dicom_file import PATIENT
+from fedmed_transforms.dicom.frame_positions import read_frame_planes
 from fedmed_transforms.dicom.geometry.frame_stack import missing_elements
 from fedmed_transforms.dicom.headers.decimal_commas import mend_decimal_commas
 from fedmed_transforms.dicom.headers.same_patient import check_same_patient
-from fedmed_transforms.dicom.planes import FramePlane, frame_elements, read_planes, readable_plane
+from fedmed_transforms.dicom.planes import FramePlane, frame_elements, readable_plane
 from fedmed_transforms.dicom.series import is_dicom
 from fedmed_transforms.dicom.silenced_parsers import silenced_parsers, without_parser_texts
 from fedmed_transforms.loading.find import IGNORED_NAMES
@@ -145,7 +146,7 @@ def source_planes(headers: Sequence[Dataset]) -> list[FramePlane] | None:
     for number, header in enumerate(headers, start=1):
         name = source_name(header, number)
         with silenced_parsers(), readable_plane(name):
-            found = read_planes(frame_elements(header))
+            found = read_frame_planes(frame_elements(header))
         for plane in found:
             _check_placed(plane, name)
         planes += found

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fedmed_transforms.dicom.series_rules import SeriesRules
+from fedmed_transforms.loading.find import IMAGES
 from fedmed_transforms.studies.result_names import name_results
 from fedmed_transforms.studies.series_choice import Choice, Instance, Rule, choose_series
 from fedmed_transforms.studies.study_files import StudyFiles, find_study_files
@@ -30,7 +31,7 @@ def find_studies(
 ) -> list[Item]:
     """Finds the images of folders, files and DICOMDIRs: the series that a rule chooses of each DICOM study, and others.
 
-    A study is the set of all files with one StudyInstanceUID, in any folder. Every picture and every NIfTI file is one
+    A study is the set of all files with one StudyInstanceUID, in any folder. Every other image file is one
     image. Other files beside DICOM files (of viewers, for example) are skipped with a warning.
 
     Parameters
@@ -71,7 +72,7 @@ def find_studies(
                        files.other_files[0])  # fmt: skip
     items = [*_images(files), *_studies(files, rule), *_refused(files)]
     if not items:
-        raise ValueError(f"{source}: found no image, expected jpg, png, NIfTI or DICOM")
+        raise ValueError(f"{source}: found no image, expected {IMAGES}")
     return sorted(name_results(items, paths), key=lambda item: (os.path.abspath(item["path"]), item["study"]))
 
 
@@ -128,5 +129,5 @@ def _common(paths: Sequence[Path]) -> str:
 def _refused(files: StudyFiles) -> list[Item]:
     refused = dict(files.refused)
     if not files.instances:
-        refused.update({path: f"{path}: expected a jpg, png, NIfTI or DICOM image" for path in files.other_files})
+        refused.update({path: f"{path}: expected {IMAGES} image" for path in files.other_files})
     return [{"path": str(path), "study": "", ERROR: message} for path, message in refused.items()]

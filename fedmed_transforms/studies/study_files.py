@@ -9,9 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedmed_transforms.dicom.series import DIRECTORY_NAME, find_files, is_archive, is_dicom
-from fedmed_transforms.loading.find import is_ignored
-from fedmed_transforms.loading.nifti import NIFTI_SUFFIXES
-from fedmed_transforms.loading.picture_files import PICTURE_SUFFIXES
+from fedmed_transforms.loading.find import IMAGE_SUFFIXES, is_ignored
 from fedmed_transforms.studies.series_choice import Instance, Rule, read_instance
 
 
@@ -22,7 +20,7 @@ class StudyFiles:
     Attributes
     ----------
     images
-        Files that are one image each: pictures, NIfTI, and zips given as paths.
+        Files that are one image each: pictures, NIfTI, NRRD, MetaImage, and zips given as paths.
     instances
         DICOM files.
     other_files
@@ -51,7 +49,7 @@ class StudyFiles:
                 self.refused[path] = f"{path}: expected an image, found a broken link"
             elif not path.is_file():
                 return
-            elif path.name.lower().endswith(PICTURE_SUFFIXES + NIFTI_SUFFIXES):
+            elif path.name.lower().endswith(IMAGE_SUFFIXES):
                 self.images.append(path)
             elif is_dicom(path):
                 self.instances.append(read_instance(path, rule))

@@ -28,7 +28,10 @@ NEEDED = ("configs/inference.json", "configs/metadata.json", "models/model.pt")
 
 ENVIRONMENT = {
     "MONAI_LABEL_DATASTORE_FILE_EXT": json.dumps(
-        ["*.nii.gz", "*.nii", "*.dcm", "*.zip", "*.png", "*.jpg", "*.jpeg", "*.bmp"]
+        [
+            *("*.nii.gz", "*.nii", "*.nrrd", "*.mha", "*.dcm", "*.zip"),
+            *("*.png", "*.jpg", "*.jpeg", "*.bmp", "*.tif", "*.tiff"),
+        ]
     ),
     "MONAI_LABEL_DICOMWEB_CACHE_EXPIRY": "10",
 }

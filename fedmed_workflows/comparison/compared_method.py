@@ -12,6 +12,7 @@ from fedmed_workflows.errors import refusal
 from fedmed_workflows.exchange.local_normalization import keep_normalizations_local
 from fedmed_workflows.federation.bundle.config import component, existing_files
 from fedmed_workflows.federation.bundle.overlays import merged
+from fedmed_workflows.federation.bundle.settings.unused_entries import check_entries, entries_of
 from fedmed_workflows.federation.federation import Federation
 from fedmed_workflows.federation.preparation.target import UNSEEN
 
@@ -72,6 +73,7 @@ def method_federation(name: str, parser: ConfigParser, entries: Mapping[str, Any
         parser[id_] = value
     parser.parse(True)
     try:
+        check_entries(parser, entries_of(Path(parser["bundle_root"]) / "configs" / "federated.json"))
         federation = parser.get_parsed_content(FEDERATION)
     except Exception as error:  # MONAI wraps the error of a component in its own
         raise ValueError(f"method {name!r}: {refusal(error)}") from error

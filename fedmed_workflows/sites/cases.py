@@ -72,7 +72,7 @@ def segmentation_reader(settings: Mapping[str, Any]) -> CaseReader:
     transform = Compose(
         [
             LoadMedicalImaged(["image", "label"], rules=_rules(settings)),
-            SegmentationToLabelsd("label", image_key="image"),
+            SegmentationToLabelsd("label", image_key="image", channels=settings["channels"]),
             LabelsToChannelsd("label", settings["channels"], settings.get("ignored") or ()),
             MatchedLabeld("label", image_key="image"),
         ]

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fedmed_networks.weights import content_digest
 from fedmed_workflows.sites.cases import Case, CaseReader
 from fedmed_workflows.sites.class_folders import check_name
+from fedmed_workflows.sites.datasets.fingerprint import image_digest
 from fedmed_workflows.sites.split import patients_of, relative_to_site
 
 ALL = "all"
@@ -224,5 +224,5 @@ def data_digest(paths: Mapping[str, Path], items: Mapping[str, Mapping[str, Sequ
 
 def _described(part: Any, site: Path) -> str:
     if isinstance(part, Path):
-        return f"{relative_to_site(str(part), site)} {content_digest(part)}"
+        return f"{relative_to_site(str(part), site)} {image_digest(part)}"
     return str(part)

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fedmed_transforms.labels.labels import LabelsToChannels, Values
+from fedmed_transforms.labels.channel_rules import Values
+from fedmed_transforms.labels.labels import LabelsToChannels
 from fedmed_transforms.loading.find import list_images, stem_of
 from fedmed_workflows.sites.cases import CaseReader, segmentation_reader
 from fedmed_workflows.sites.datalist import DATALIST, datalist_of, existing, read_datalist

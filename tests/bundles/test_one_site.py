@@ -16,6 +16,7 @@ import pytest
 import torch
 from monai.bundle import run
 from PIL import Image
+from pydicom.uid import generate_uid
 
 from fedmed_networks import FACMIC
 from fedmed_transforms.simulation import phantoms
@@ -130,6 +131,7 @@ def test_an_irregular_series_is_refused_and_a_rule_lets_it_in(
     for number, position in enumerate((0.0, 5.0, 15.0)):
         dicom = pydicom.dcmread(min((tmp_path / "phantoms" / "unseen").rglob("*.dcm")))
         dicom.ImagePositionPatient, dicom.InstanceNumber = [0.0, 0.0, position], number + 1
+        dicom.SOPInstanceUID = generate_uid()
         dicom.save_as(series / f"{number}.dcm")
     inference: dict[str, Any] = {
         "config_file": str(bundle_root / "configs" / "inference.json"), "bundle_root": str(bundle_root),

@@ -88,7 +88,7 @@ def build_grid(slices: list[Slice], rules: SeriesRules, single: bool = False) ->
     rules
         How to load slices that form no regular grid.
     single
-        Whether this is one image and no volume: it needs no distance between slices.
+        Whether this is one image and no volume: it needs no place in the patient.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def build_grid(slices: list[Slice], rules: SeriesRules, single: bool = False) ->
     assert first.position is not None and first.directions is not None and first.spacing is not None
     heights = np.array([_height(item, first) for item in slices])
     order = sorted(range(len(slices)), key=lambda index: (heights[index], slices[index].number, slices[index].name))
-    return _measure([slices[index] for index in order], heights[order], rules, single)
+    return _measure([slices[index] for index in order], heights[order], rules)
 
 
 def _height(item: Slice, reference: Slice) -> float:
@@ -109,13 +109,13 @@ def _height(item: Slice, reference: Slice) -> float:
     return float(item.position @ reference.normal)
 
 
-def _measure(slices: list[Slice], heights: Vector, rules: SeriesRules, single: bool) -> Grid:
+def _measure(slices: list[Slice], heights: Vector, rules: SeriesRules) -> Grid:
     first = slices[0]
     assert first.position is not None and first.directions is not None and first.spacing is not None
     offsets = np.array([item.position for item in slices]) - first.position
     shifts = offsets @ first.directions.T / first.spacing
     distances = heights - heights[0]
-    step = distances[-1] / (len(slices) - 1) if len(slices) > 1 else _thickness(first, rules, single)
+    step = distances[-1] / (len(slices) - 1) if len(slices) > 1 else _thickness(first, rules)
     same = np.diff(distances) < SAME_POSITION * first.spacing.min()
     even = not same.any() and (len(slices) == 1 or is_even(distances))
     grid = Grid(
@@ -205,19 +205,13 @@ def duplicate_positions(grid: Grid) -> list[list[int]]:
     return [group for group in groups if len(group) > 1]
 
 
-def select_slices(grid: Grid, kept: Sequence[int], rules: SeriesRules, single: bool = False) -> Grid:
-    """Measures the grid of the slices of these indices; `single` is that of :func:`build_grid`."""
-    return _measure([grid.slices[index] for index in kept], grid.distances[list(kept)], rules, single)
+def select_slices(grid: Grid, kept: Sequence[int], rules: SeriesRules) -> Grid:
+    """Measures the grid of the slices of these indices."""
+    return _measure([grid.slices[index] for index in kept], grid.distances[list(kept)], rules)
 
 
-def _thickness(single_slice: Slice, rules: SeriesRules, single: bool) -> float:
+def _thickness(single_slice: Slice, rules: SeriesRules) -> float:
     stated = single_slice.slice_spacing or single_slice.thickness
     if stated is not None:
         return stated
-    if rules.assume_spacing is not None:
-        return float(rules.assume_spacing[2])
-    if single:
-        return 1.0  # an image has no third axis
-    raise ValueError(
-        f"{single_slice.name}: found one slice without a thickness; the rule assume_spacing=(x, y, z) assumes it in mm"
-    )
+    return 1.0 if rules.assume_spacing is None else float(rules.assume_spacing[2])  # an image has no third axis

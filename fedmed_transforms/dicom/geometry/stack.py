@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from fedmed_transforms.dicom.dicom_file import is_coloured
 from fedmed_transforms.dicom.folder.passed_over import LOCALIZER, image_type
+from fedmed_transforms.dicom.geometry.assumed_spacing import (
+    AXIAL,
+    advise_spacing,
+    follow_the_first,
+    stack,
+    with_axial_directions,
+)
 from fedmed_transforms.dicom.planes import Vector
 from fedmed_transforms.dicom.series_rules import SeriesRules
 from fedmed_transforms.dicom.slices import Slice
@@ -21,8 +29,6 @@ SAME_SPACING = 1e-4
 
 PLACED_MODALITIES = ("CT", "MR", "PT")
 """Modalities whose single images must state their position; images of others may be pictures without a place."""
-
-AXIAL = np.array([[1.0, 0, 0], [0, 1.0, 0]])
 
 
 def one_stack(slices: list[Slice], rules: SeriesRules, single: bool) -> list[Slice]:
@@ -79,30 +85,17 @@ def _with_planes(slices: list[Slice], rules: SeriesRules) -> list[Slice]:
         return slices
     without_it = [item for item in slices if any(getattr(item, name) is None for name in lacking)]
     some = [name for name in lacking if any(getattr(item, name) is not None for item in slices)]
+    if some == ["position"] and follow_the_first(slices):
+        some = []  # the first frame states it for all, so only the distance is to be assumed
     if rules.assume_spacing is None or some:
         found = f"{_names(without_it)}: found no {' and no '.join(needed[name] for name in lacking)} in "
         found += f"{len(without_it)} of {len(slices)} images"
-        mend = "; the others say it" if some else "; the rule assume_spacing=(x, y, z) assumes it in mm"
-        raise ValueError(found + mend)
+        raise ValueError(found + ("; the others say it" if some else advise_spacing(slices)))
     assumed = np.asarray(rules.assume_spacing, dtype=np.float64)
     slices = [replace(item, spacing=assumed[:2] if item.spacing is None else item.spacing) for item in slices]
-    return slices if lacking == ["spacing"] else _stacked(slices, float(assumed[2]))
-
-
-def _stacked(slices: list[Slice], assumed: float) -> list[Slice]:
-    """Stacks slices in the order of their number, along their own normal and at their own distance if stated.
-    """
-    ordered = sorted(slices, key=lambda item: (item.number, item.name))
-    numbers = [item.number for item in ordered]
-    if len(set(numbers)) != len(numbers):
-        raise ValueError(f"{_names(ordered)}: found no positions and no distinct InstanceNumber to put slices in order")
-    step = ordered[0].slice_spacing or assumed
-    directions = AXIAL if ordered[0].directions is None else ordered[0].directions
-    normal = np.cross(directions[0], directions[1])
-    return [
-        replace(item, position=index * step * normal, directions=AXIAL if item.directions is None else item.directions)
-        for index, item in enumerate(ordered)
-    ]
+    if "position" in lacking:
+        return stack(slices, float(assumed[2]))
+    return with_axial_directions(slices) if "directions" in lacking else slices
 
 
 def _of_one_orientation(slices: list[Slice], rules: SeriesRules) -> list[Slice]:
@@ -133,7 +126,7 @@ def _directions(item: Slice) -> Vector:
 def _check_same(slices: list[Slice]) -> None:
     """Refuses slices of several sizes, pixel spacings or kinds of pixels."""
     for keyword in ("Rows", "Columns", "FrameOfReferenceUID"):
-        found = {str(value): item for item in slices if (value := item.file.header.get(keyword))}
+        found = {str(value): item for item in slices if (value := _element(item, keyword))}
         if len(found) > 1:
             shown = found if keyword != "FrameOfReferenceUID" else ("one", *["another"] * (len(found) - 1))
             each = ", ".join(f"{value} in {item.name}" for value, item in zip(shown, found.values(), strict=True))
@@ -152,6 +145,14 @@ def _check_same(slices: list[Slice]) -> None:
             f"expected slices with the same pixel spacing, found {spacings[0].tolist()} mm in {slices[0].name} and "
             f"{spacings[apart[0]].tolist()} mm in {other.name}"
         )
+
+
+def _element(item: Slice, keyword: str) -> Any:
+    """Reads an element of the slice; the size of a tile in a picture of several slices with that of the picture."""
+    value = item.file.header.get(keyword)
+    if item.tile is not None and keyword in ("Rows", "Columns"):
+        return f"{getattr(item.tile, keyword.lower())} in a grid of {value}"
+    return value
 
 
 def _names(slices: Sequence[Slice]) -> str:

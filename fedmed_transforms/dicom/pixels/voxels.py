@@ -15,6 +15,7 @@ import torch
 
 from fedmed_transforms.dicom.damage import Damaged, error_text
 from fedmed_transforms.dicom.dicom_file import DicomFile, is_coloured, samples_of
+from fedmed_transforms.dicom.mosaic.read_tiles import read_tiles
 from fedmed_transforms.dicom.pixels import gpu_frames
 from fedmed_transforms.dicom.pixels.fragments import encoded_frames
 from fedmed_transforms.dicom.pixels.frames import (
@@ -64,6 +65,8 @@ def read_voxels(slices: list[Slice], rules: SeriesRules, device: torch.device) -
     ValueError
         A frame is missing, damaged or contradicts its header; the message names the file.
     """
+    if slices[0].tile is not None:
+        return read_tiles(slices, lambda pictures: read_voxels(pictures, rules, device))
     frames = plan(slices, rules)
     if is_coloured(slices[0].file):
         return torch.stack([_colours(frame, device) for frame in frames])
@@ -153,6 +156,14 @@ def _fill_together(out: Array, words: Array, part: list[Frame]) -> None:
         for index, frame in enumerate(part):
             _fill(out[index], words[index], frame)
         raise
+
+
+def stored_values(frame: Frame) -> Array:
+    """Reads the stored integers of a frame of one sample, at most 16 bits, (rows, columns) int64, on the CPU."""
+    words = words_of(_raw(frame), frame.pixels, frame.swap)
+    values = np.empty(words.shape, dtype=np.float32)
+    fill_values(values, words, frame.pixels, Meaning())
+    return values.astype(np.int64)
 
 
 def _resolve(values: Array, frames: list[Frame]) -> None:

@@ -13,7 +13,7 @@ SHOWN = 5
 """Positions, and volumes, that a message lists."""
 
 
-def choose_volumes(grid: Grid, rules: SeriesRules, single: bool = False) -> list[Grid]:
+def choose_volumes(grid: Grid, rules: SeriesRules) -> list[Grid]:
     """Chooses the volumes of a grid that the rule `volume` names; the whole grid where no slices share a position.
 
     Parameters
@@ -22,8 +22,6 @@ def choose_volumes(grid: Grid, rules: SeriesRules, single: bool = False) -> list
         Of all slices of a series.
     rules
         The rule `volume`; with ``duplicates="drop"`` and no rule `volume` the grid stays whole.
-    single
-        As of :func:`fedmed_transforms.dicom.geometry.grid.build_grid`.
 
     Returns
     -------
@@ -50,7 +48,7 @@ def choose_volumes(grid: Grid, rules: SeriesRules, single: bool = False) -> list
     if rules.volume == "refuse":
         raise ValueError(f"found {describe(told)} (at one place: {_names(grid, same[0])}){_advice(told, grid)}")
     numbers = _numbers(told, rules, grid)
-    chosen = [select_slices(grid, np.flatnonzero(told.volumes == number).tolist(), rules, single) for number in numbers]
+    chosen = [select_slices(grid, np.flatnonzero(told.volumes == number).tolist(), rules) for number in numbers]
     _check_same_places(chosen, told)
     return chosen
 

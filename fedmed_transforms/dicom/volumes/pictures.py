@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fedmed_transforms.dicom.dicom_file import DicomFile, is_coloured, read_dicom_file
+from fedmed_transforms.dicom.geometry.assumed_spacing import advise_spacing
 from fedmed_transforms.dicom.geometry.stack import has_position
 from fedmed_transforms.dicom.header_index import tags_of
 from fedmed_transforms.dicom.series_rules import SeriesRules
@@ -63,8 +64,7 @@ def _refusal(pictures: Sequence[Slice]) -> str:
     count = len(pictures)
     told = f", {count} frames {in_time}" if frames and in_time else f", {count} frames" if frames else ""
     text = f"{names}: found {lacking} in {count} of {count} images{told}; {rule_of(count, _are_alike(pictures))}"
-    slices = "; the rule assume_spacing=(x, y, z) assumes in mm that they are slices of one volume"
-    return text if in_time else text + slices
+    return text if in_time else text + advise_spacing(pictures)
 
 
 def _are_alike(pictures: Sequence[Slice]) -> bool:

@@ -61,7 +61,7 @@ def _read_unique(grid: Grid, rules: SeriesRules, device: torch.device) -> tuple[
     differing = [group for group in same if any(not values[group[0]].equal(values[other]) for other in group[1:])]
     if differing:
         raise ValueError(
-            f"{found}, {len(differing)} of them with different pixels; the rules `volume` and `series` can choose"
+            f"{found}, {len(differing)} of them with different pixels; the rule `series` can choose by elements"
         )
     dropped = {index for group in same for index in group[1:]}
     kept = [index for index in range(len(grid.slices)) if index not in dropped]

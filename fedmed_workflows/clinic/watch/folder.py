@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fedmed_transforms.dicom.series_rules import SeriesRules
+from fedmed_transforms.loading.find import IMAGES
 from fedmed_transforms.studies.result_names import name_alone
 from fedmed_transforms.studies.studies import ERROR, Item, find_studies
 from fedmed_transforms.studies.study_files import StudyFiles, files_below, name_pattern
@@ -97,7 +98,7 @@ class WatchedFolder:
         elif found.images or found.refused:
             yield part(key=str(path), damaged=path.parent in found.damaged)
         elif found.other_files:
-            logger.warning("%s: passed over, expected a jpg, png, NIfTI or DICOM image", path)
+            logger.warning("%s: passed over, expected %s image", path, IMAGES)
             yield part(key="")
 
     def _version(self, path: Path) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 
 from fedmed_networks.weights import file_digest
 from fedmed_transforms.whole_file import whole_folder, write_whole
+from fedmed_workflows.federation.bundle.checkpoint import write_digests
 from fedmed_workflows.federation.bundle.config import TRAIN_CONFIG, config_files
-from fedmed_workflows.federation.bundle.digest_list import write_digests
 from fedmed_workflows.federation.bundle.files import bundle_files
 from fedmed_workflows.federation.bundle.needed_packages import needed_packages, with_versions
 from fedmed_workflows.federation.bundle.overlays import merged

@@ -1,24 +1,24 @@
-"""Checks the DICOM files of all sites for direct identifiers before round 1, and refuses or reports them."""
+"""Checks the images of all sites for direct identifiers before round 1, and refuses or reports them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from fedmed_transforms.patients.identifiers import describe, find_identifiers
+from fedmed_transforms.patients.search import describe, find_identifiers
 from fedmed_workflows.federation.preparation.target import UNSEEN, Preparation
 from fedmed_workflows.federation.site.site_algo import SiteAlgo
 from fedmed_workflows.sites.datasets.target import NOBODY
 
 REFUSE, ALLOW = "refuse", "allow"
 
-ALLOWED = "DICOM files of {} hold direct identifiers, which was allowed: {}."
+ALLOWED = "Files of {} hold direct identifiers, which was allowed: {}."
 
 
 class IdentifierCheck:
-    """Checks the DICOM files of every site and of the target for direct identifiers.
+    """Checks the images of every site and of the target for direct identifiers.
 
-    List this step before the step that releases features. It reads only headers, in about one millisecond a file.
+    List this step before the step that releases features. It reads no pixels, in about one millisecond a file.
 
     Parameters
     ----------
@@ -64,8 +64,9 @@ class IdentifierCheck:
         if left and self.identifiers == REFUSE:
             listed = "; ".join(f"{name}: {elements}" for name, elements in left.items())
             raise ValueError(
-                f"expected DICOM files without direct identifiers, found at {listed}. "
-                "'python -m fedmed_transforms identifiers FOLDER' names the files; "
+                f"expected files without direct identifiers, found at {listed}. "
+                "'python -m fedmed_transforms identifiers FOLDER' names the files, "
+                "and with '--clean COPY' writes a copy without identifiers; "
                 f"--identifiers {ALLOW} runs with them"
             )
         return Preparation({}, [ALLOWED.format(name, elements) for name, elements in left.items()])

@@ -70,6 +70,9 @@ class SiteState:
         state: dict[str, Any] = {"epoch": 0, "iteration": 0, "parts": self._begun}
         if kept:
             state = _read(self.file(kept[-1]), device)
+            for tensors in state["optimizer"]["state"].values():
+                if "step" in tensors:  # torch would read a step on a GPU from there for every tensor in every step
+                    tensors["step"] = tensors["step"].cpu()
             trainer.optimizer.load_state_dict(state["optimizer"])
         self._load(state["parts"])
         trainer.state.epoch, trainer.state.iteration = state["epoch"], state["iteration"]

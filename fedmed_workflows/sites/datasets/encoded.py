@@ -13,11 +13,11 @@ from monai.utils import convert_to_tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from fedmed_networks.weights import content_digest, module_digest
+from fedmed_networks.weights import module_digest
 from fedmed_transforms.loading.prefetch import Prefetched
 from fedmed_workflows.errors import refusal
 from fedmed_workflows.sites.datasets.class_label import class_index
-from fedmed_workflows.sites.datasets.fingerprint import is_random, transform_digest
+from fedmed_workflows.sites.datasets.fingerprint import image_digest, is_random, transform_digest
 from fedmed_workflows.sites.datasets.stored_pictures import PICTURES, StoredPictures
 from fedmed_workflows.sites.datasets.tensor_cache import TensorCache
 
@@ -146,7 +146,7 @@ class _Keys:
 
     def of(self, image: str) -> str:
         try:
-            content = content_digest(image)
+            content = image_digest(image)
         except OSError as error:
             raise ValueError(f"{image}: cannot be read: {error}") from error
         return hashlib.sha256(f"{content} {self.common}".encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Digests of the preprocessing of an image, on which a cached feature depends."""
+"""Digests of an image and of its preprocessing, on which a cached feature depends."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from monai.transforms import Compose
 from monai.transforms.traits import RandomizableTrait
 
 import fedmed_transforms
-from fedmed_networks.weights import file_digest
+from fedmed_networks.weights import content_digest, file_digest
+from fedmed_transforms.loading.find import files_of
 
 LIBRARIES = (
     *("monai", "torch", "numpy", "pillow", "pydicom", "nibabel", "highdicom", "imagecodecs", "isal"),
-    *("pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg", "pyjpegls"),
+    *("pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg", "pyjpegls", "simpleitk", "tifffile"),
 )
 """Packages whose versions are part of the digest of a preprocessing."""
 
@@ -29,6 +30,14 @@ PLAIN = (
     type(None), EllipsisType, bool, int, float, complex, str, bytes, slice, range, Path, torch.dtype, torch.device,
 )  # fmt: skip
 """Types whose text representation is their value."""
+
+
+def image_digest(image: str | Path) -> str:
+    """Returns the digest of the content of an image: of its file, of its folder, or of its header and voxel files."""
+    files = files_of(Path(image))
+    if len(files) == 1:
+        return content_digest(image)
+    return hashlib.sha256(" ".join(file_digest(file) for file in files).encode()).hexdigest()
 
 
 def is_random(transform: Any) -> bool:

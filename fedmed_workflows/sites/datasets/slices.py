@@ -13,9 +13,8 @@ from safetensors import safe_open
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from fedmed_networks.weights import content_digest
 from fedmed_workflows.errors import refusal
-from fedmed_workflows.sites.datasets.fingerprint import is_random, transform_digest
+from fedmed_workflows.sites.datasets.fingerprint import image_digest, is_random, transform_digest
 from fedmed_workflows.sites.datasets.tensor_cache import TensorCache
 
 KEYS = ("image", "label")
@@ -106,7 +105,7 @@ class _SliceFiles:
         self.common = transform_digest(transform)
 
     def key(self, entry: Mapping[str, Any]) -> str:
-        contents = " ".join(content_digest(entry[key]) for key in KEYS)
+        contents = " ".join(image_digest(entry[key]) for key in KEYS)
         return hashlib.sha256(f"slices {contents} {self.common}".encode()).hexdigest()
 
 

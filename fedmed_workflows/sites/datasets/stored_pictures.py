@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
-from fedmed_networks.weights import content_digest
-from fedmed_workflows.sites.datasets.fingerprint import transform_digest
+from fedmed_workflows.sites.datasets.fingerprint import image_digest, transform_digest
 from fedmed_workflows.sites.datasets.tensor_cache import TensorCache
 
 PICTURES = "pictures"
@@ -41,7 +40,7 @@ class StoredPictures:
             The image cannot be read.
         """
         try:
-            content = content_digest(image)
+            content = image_digest(image)
         except OSError as error:
             raise ValueError(f"{image}: cannot be read: {error}") from error
         key = hashlib.sha256(f"{PICTURES} {content} {self.common}".encode()).hexdigest()

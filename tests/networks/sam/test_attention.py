@@ -58,6 +58,13 @@ def test_without_gradients_the_answer_is_the_same(kernel: str) -> None:
         torch.testing.assert_close(ours(tokens), theirs(tokens), rtol=1e-9, atol=1e-11)
 
 
+def test_a_gpu_gets_only_kernels_that_take_short_values() -> None:
+    with attention_module._kernels(torch.device("cuda")):
+        assert not torch.backends.cuda.cudnn_sdp_enabled() and not torch.backends.cuda.flash_sdp_enabled()
+        assert torch.backends.cuda.mem_efficient_sdp_enabled()
+    assert torch.backends.cuda.flash_sdp_enabled()
+
+
 def test_relative_positions_are_query_less_key() -> None:
     table = torch.arange(5.0)[:, None]  # of places -2, -1, 0, 1, 2
     assert relative_positions(table)[..., 0].tolist() == [[2, 1, 0], [3, 2, 1], [4, 3, 2]]

@@ -55,7 +55,7 @@ def test_a_cine_is_pictures(tmp_path: Path, elements: dict[str, Any], coloured: 
 
 def test_frames_of_another_modality_may_be_slices(tmp_path: Path) -> None:
     path = write_cine(tmp_path / "o.dcm", Modality="OT", coloured=False, PixelSpacing=[2.0, 1.5])
-    with pytest.raises(ValueError, match=r"volume='first'.*; the rule assume_spacing=\(x, y, z\) assumes in mm that"):
+    with pytest.raises(ValueError, match=r"volume='first'.*; nothing states that they are slices"):
         load_image(path)
     assert load_image(path, assume_spacing=(1.0, 1.0, 5.0)).shape == (1, 5, 6, 3)
     assert load_image(path, volume=2).shape == (1, 5, 6)

@@ -163,23 +163,38 @@ def test_localisers(write: Writer, save_dicom: Any, letter: Any) -> None:
     check_places(load_image(folder, localisers="drop"))
 
 
-@pytest.mark.parametrize("missing", ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"])
-def test_missing_geometry_is_refused_and_assumed_when_told(write: Writer, missing: str) -> None:
-    folder = write(along_normal(OBLIQUE, [0, 3, 6]), OBLIQUE)
+def strip(folder: Path, keyword: str) -> None:
     for file in folder.iterdir():
         dicom = pydicom.dcmread(file)
-        del dicom[missing]
+        del dicom[keyword]
         dicom.save_as(file)
-    with pytest.raises(
-        ValueError, match=r"found no (position|orientation|pixel spacing) in 3 of 3 images.*assume_spacing"
-    ):
+
+
+@pytest.mark.parametrize("missing", ["ImagePositionPatient", "PixelSpacing"])
+def test_missing_geometry_is_refused_and_assumed_when_told(write: Writer, missing: str) -> None:
+    folder = write(along_normal(OBLIQUE, [0, 3, 6]), OBLIQUE)
+    strip(folder, missing)
+    with pytest.raises(ValueError, match=r"found no (position|pixel spacing) in 3 of 3 images.*assume_spacing"):
         load_image(folder)
     image = load_image(folder, assume_spacing=(1.5, 2.0, 3.0))
     if missing == "PixelSpacing":
         check_places(image)
-    elif missing == "ImagePositionPatient":  # the orientation that the files state is kept
+    else:  # the orientation that the files state is kept
         expected = np.diag([-1, -1, 1]) @ np.stack([*np.reshape(OBLIQUE, (2, 3)), [-0.48, 0.64, 0.6]], axis=1)
         np.testing.assert_allclose(image.affine[:3, :3], expected * [1.5, 2.0, 3.0], atol=1e-9)
-    else:
-        np.testing.assert_allclose(image.affine, np.diag([-1.5, -2, 3, 1]), atol=1e-9)
-        assert float(image[0, 0, 0, 0]) == pytest.approx(content(np.array([10.0, -20, 30])), abs=0.1)
+
+
+def test_a_missing_orientation_is_axial_only_where_the_positions_are(write: Writer, tmp_path: Path) -> None:
+    folder = write([[10, -20, 30], [10, -20, 33], [10, -20, 36]])
+    strip(folder, "ImageOrientationPatient")
+    with pytest.raises(ValueError, match="no orientation in 3 of 3 images; the rule assume_spacing.*and axial slices$"):
+        load_image(folder)
+    check_places(load_image(folder, assume_spacing=(1.5, 2.0, 3.0)))
+    for file in folder.iterdir():
+        file.unlink()
+    write(along_normal(OBLIQUE, [0, 3, 6]), OBLIQUE)
+    strip(folder, "ImageOrientationPatient")
+    with pytest.raises(ValueError, match="their positions are not those of axial slices, so no rule assumes"):
+        load_image(folder)
+    with pytest.raises(ValueError, match="no orientation, and positions that are not those of 3 axial slices"):
+        load_image(folder, assume_spacing=(1.5, 2.0, 3.0))

@@ -15,9 +15,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-import pydicom
 import pytest
-from pydicom.pixels import apply_modality_lut
 
 from fedmed_transforms import load_image
 
@@ -29,9 +27,10 @@ LOADS = (
     "example4d.nii.gz",
     "example_nifti2.nii.gz",
     "functional.nii",
-    "re*_anat_moved.nii",
+    "reoriented_anat_moved.nii",
     "sta*.gz",
 )
+NOT_FINITE = ("resampled_anat_moved.nii",)
 DICOM = ("[01].dcm",)
 UNKNOWN = "found neither a suffix nor content of these"
 REFUSED = {
@@ -58,10 +57,10 @@ def matching(patterns: tuple[str, ...] | dict[str, str]) -> list[str]:
     return [name for name in FILES if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
 
 
-def check(path: Path) -> None:
-    """Equality, bit by bit, of values and affine with nibabel's."""
-    image, expected = load_image(path), nib.load(path)
-    values = expected.get_fdata()
+def check(path: Path, **rules: Any) -> None:
+    """Equality, bit by bit, of values and affine with nibabel's; NaN are the rule's number."""
+    image, expected = load_image(path, **rules), nib.load(path)
+    values = np.nan_to_num(expected.get_fdata(), nan=rules.get("nan", np.nan))
     values = values.reshape(*values.shape[:3], *(1,) * (3 - values.ndim), -1)
     np.testing.assert_array_equal(np.asarray(image), values.transpose(3, 0, 1, 2).astype(np.float32))
     np.testing.assert_array_equal(np.asarray(image.affine), expected.affine)
@@ -91,8 +90,8 @@ def write(path: Path, values: Any, order: str = "<", version: int = 1, **fields:
 
 
 def test_the_table_names_every_file_once() -> None:
-    assert sorted(matching(LOADS) + matching(DICOM) + matching(REFUSED)) == FILES
-    assert all(fnmatch.filter(FILES, pattern) for pattern in (*LOADS, *DICOM, *REFUSED))
+    assert sorted(matching(LOADS) + matching(NOT_FINITE) + matching(DICOM) + matching(REFUSED)) == FILES
+    assert all(fnmatch.filter(FILES, pattern) for pattern in (*LOADS, *NOT_FINITE, *DICOM, *REFUSED))
 
 
 @pytest.mark.parametrize("name", matching(LOADS))
@@ -100,11 +99,19 @@ def test_shipped_files_load_exactly(name: str) -> None:
     check(ROOT / name)
 
 
+@pytest.mark.parametrize("name", matching(NOT_FINITE))
+def test_shipped_files_with_nan_load_exactly_by_the_rule(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{re.escape(name)}: .*no finite numbers.* the rule `nan` .* as nan=0"):
+        load_image(ROOT / name)
+    check(ROOT / name, nan=0)
+    check(ROOT / name, nan=-1024.5)
+
+
 @pytest.mark.parametrize("name", matching(DICOM))
-def test_dicom_beside_them_loads(name: str) -> None:
-    header = pydicom.dcmread(ROOT / name)
-    values = apply_modality_lut(header.pixel_array, header)
-    np.testing.assert_array_equal(np.asarray(load_image(ROOT / name))[0, ..., 0].T, values.astype(np.float32))
+def test_dicom_beside_them_is_refused(name: str) -> None:
+    """These are mosaics of 48 slices whose pictures were made smaller, so that the slices no longer lie in a grid."""
+    with pytest.raises(ValueError, match="a picture of 256x256 pixels, expected a grid of 7x7 tiles of 48 slices"):
+        load_image(ROOT / name)
 
 
 @pytest.mark.parametrize("name", matching(REFUSED))

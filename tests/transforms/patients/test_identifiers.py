@@ -182,7 +182,7 @@ def test_command(
     assert stop.value.code == 2 and "no such file or folder" in capsys.readouterr().err
     folder.mkdir()
     clean(folder / "a.dcm")
-    assert main() == 0 and capsys.readouterr().out == f"{folder}: found no direct identifiers in DICOM files\n"
+    assert main() == 0 and capsys.readouterr().out == f"{folder}: found no direct identifiers\n"
     clean(folder / "b.dcm", OperatorsName=SECRET)
     assert main() == 1
     table = capsys.readouterr().out

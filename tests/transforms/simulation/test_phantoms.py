@@ -11,7 +11,7 @@ import pydicom
 import pytest
 
 from fedmed_transforms.loading.find import list_images
-from fedmed_transforms.loading.load import LoadMedicalImaged
+from fedmed_transforms.loading.load_dictionary import LoadMedicalImaged
 from fedmed_transforms.patients.identifiers import find_identifiers
 from fedmed_transforms.patients.split import patient_of
 from fedmed_transforms.simulation import phantoms

@@ -66,7 +66,7 @@ def test_what_is_no_image_is_refused_beside_pictures(tmp_path: Path) -> None:
     items = find_studies(str(tmp_path))
     assert [item.get("error", "").removeprefix(str(tmp_path)) for item in items] == [
         "", "/gone.nii.gz: expected an image, found a broken link",
-        "/notes.txt: expected a jpg, png, NIfTI or DICOM image",
+        "/notes.txt: expected a jpg, png, TIFF, NIfTI, NRRD, MetaImage or DICOM image",
     ]  # fmt: skip
 
 

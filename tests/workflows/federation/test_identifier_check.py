@@ -75,7 +75,7 @@ def test_a_federation_is_refused_before_anything_is_released(entries: dict[str, 
 
 def test_what_was_allowed_stands_in_the_report(entries: dict[str, Any], dicom_dir: Path) -> None:
     add(files_of(dicom_dir / "harbour")[0], InstitutionName="St. Elsewhere")
-    note = "DICOM files of site 'harbour' hold direct identifiers, which was allowed: InstitutionName in 1 file."
+    note = "Files of site 'harbour' hold direct identifiers, which was allowed: InstitutionName in 1 file."
     result = federation(entries, identifiers="allow").run()
     output = Path(entries["output_dir"])
     assert note in result["notes"] and note in json.loads((output / "run.json").read_text())["notes"]

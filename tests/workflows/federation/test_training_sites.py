@@ -46,7 +46,8 @@ def test_each_site_trains_alone(federated: dict[str, Any], monkeypatch: pytest.M
 
 
 def test_pooled_trains_on_every_site_s_training_images(federated: dict[str, Any]) -> None:
-    pooled, folder = run(federated, training="pooled", keep_network=False), Path(federated["output_dir"])
+    pooled = run(federated, training="pooled", **{"federation#keep_network": False})
+    folder = Path(federated["output_dir"])
     assert [(site["name"], site["role"]) for site in pooled["sites"]] == [
         ("pooled", "training"), ("site_a", "observed"), ("site_b", "observed"), ("unseen", "unseen"),
     ]  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from fedmed_transforms.loading.find import IMAGES
 from fedmed_workflows.sites.partition.by_metadata import ByColumn, ByElement
 from fedmed_workflows.sites.partition.by_patient import ByPatient
 from fedmed_workflows.sites.partition.division import Scheme
@@ -57,7 +58,7 @@ def test_concentrations_are_above_zero(alpha: float) -> None:
     ("spoil", "found"),
     [
         (lambda pool: shutil.rmtree(pool), "found nothing, expected a folder of images, or a datalist"),
-        (lambda pool: (pool / "cat" / "notes.txt").touch(), "notes.txt: expected a jpg, png, NIfTI or DICOM image"),
+        (lambda pool: (pool / "cat" / "notes.txt").touch(), f"notes.txt: expected {IMAGES} image"),
         (lambda pool: [path.unlink() for path in pool.glob("*/*")], "found no image, expected class folders"),
         (damaged, "p99_1.dcm: expected a DICOM file, found"),
     ],

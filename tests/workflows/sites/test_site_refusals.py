@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from fedmed_transforms.loading.find import IMAGES
 from fedmed_workflows.sites.classification_sites import ClassificationSite, ClassificationSites
 from tests.workflows.sites.written_sites import write_folder
 
@@ -31,9 +32,9 @@ def datalist(text: str) -> Callable[[Path], Any]:
         pytest.param(lambda site: write_folder(site, dots=9, strips=9), {"class_names": ["dots", "stripes"]},
                      r"found the classes \['strips'\], expected some of \['dots', 'stripes'\]", id="class"),
         pytest.param(lambda site: (write_folder(site, dots=9) / "dots" / "notes.txt").touch(), {},
-                     "/dots/notes.txt: expected a jpg, png, NIfTI or DICOM image", id="stray file"),
+                     f"/dots/notes.txt: expected {IMAGES} image", id="stray file"),
         pytest.param(lambda site: write_folder(site / "dots", more=9), {},
-                     "/dots/more: expected a jpg, png, NIfTI or DICOM image, or a folder with one", id="stray folder"),
+                     f"/dots/more: expected {IMAGES} image, or a folder with one", id="stray folder"),
         pytest.param(datalist("{]"), {}, "/datalist.json: expected a datalist .* found JSONDecodeError", id="no JSON"),
         pytest.param(datalist('{"training": [{"label": "dots"}]}'), {}, "/datalist.json: .* 'image'", id="no path"),
         pytest.param(datalist('{"training": [{"image": "dots/00.png"}]}'), {}, "json: .*'label'", id="no label"),

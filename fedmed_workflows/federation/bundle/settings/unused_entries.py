@@ -58,12 +58,30 @@ def check_settings(configuration: str = "") -> None:
         return
     end_with_cause()
     _check_command_line(sys.argv)
-    content = workflow.parser.get()
+    own = entries_of(Path(workflow.config_root_path) / configuration)
+    check_entries(workflow.parser, [*own, workflow.init_id, workflow.run_id, workflow.final_id])
+
+
+def check_entries(parser: ConfigParser, known: Sequence[str]) -> None:
+    """Refuses entries that nothing uses and settings out of range; sets settings of the text ``none`` to None.
+
+    Parameters
+    ----------
+    parser
+        The configuration, parsed.
+    known
+        Names of entries that are no mistake, although nothing may refer to them.
+
+    Raises
+    ------
+    ValueError
+        The message names the entries, and settings with similar names; or the setting and its range.
+    """
+    content = parser.get()
     groups = _groups(content)
-    own = _entries_of(Path(workflow.config_root_path) / configuration)
-    _check_names(content, groups, [*own, workflow.init_id, workflow.run_id, workflow.final_id])
+    _check_names(content, groups, known)
     if without_none(content, groups):
-        workflow.parser.parse(reset=True)
+        parser.parse(reset=True)
     check_values(content, groups)
 
 
@@ -92,7 +110,8 @@ def unused_entries(content: Mapping[str, Any], known: Sequence[str]) -> list[str
     return [id_ for id_ in free if not _is_run(content[id_]) and not _is_copied(id_, content)]
 
 
-def _entries_of(file: Path) -> list[str]:
+def entries_of(file: Path) -> list[str]:
+    """Lists the entries of a configuration file; none where there is no file."""
     return [*ConfigParser.load_config_file(file)] if file.is_file() else []
 
 

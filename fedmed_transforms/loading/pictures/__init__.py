@@ -1,0 +1,1 @@
+"""Reads the samples of pictures at their full depth."""
