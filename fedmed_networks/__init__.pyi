@@ -9,6 +9,7 @@ from .clip.zero_shot import ZeroShotCLIP as ZeroShotCLIP
 from .exported import OnnxNetwork as OnnxNetwork
 from .exported import TorchScriptNetwork as TorchScriptNetwork
 from .fedunet import FedUNet as FedUNet
+from .file_digests import check_digest as check_digest
 from .sam.fedmsa import FedMSA as FedMSA
 from .sam.fedsam import FedSAM as FedSAM
 from .sam.lora import LoraSAM as LoraSAM

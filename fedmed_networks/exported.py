@@ -13,6 +13,9 @@ from monai.data import MetaTensor
 from monai.data.torchscript_utils import METADATA_FILENAME
 from torch import nn
 
+from fedmed_networks.engine_cache import EngineCache
+from fedmed_networks.file_digests import check_digest
+
 Provider = str | tuple[str, Mapping[str, Any]]
 """Name of an execution provider of ONNX Runtime, or ``(name, options)``."""
 
@@ -32,7 +35,7 @@ class ExportedNetwork(nn.Module, ABC):
     Raises
     ------
     ValueError
-        The file does not exist.
+        The file does not exist, or is not the one that ``SHA256SUMS`` in its folder lists.
     """
 
     def __init__(self, path: str | Path, class_names: Sequence[str], image_size: int) -> None:
@@ -40,6 +43,7 @@ class ExportedNetwork(nn.Module, ABC):
         self.path, self.class_names, self.image_size = Path(path), list(class_names), int(image_size)
         if not self.path.is_file():
             raise ValueError(f"{self.path}: no such file, expected a network; export it from the bundle first")
+        check_digest(self.path)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Computes logits as the network before the export does: (B, 3, S, S) -> (B, C) or (B, C, H, W).
@@ -150,8 +154,8 @@ class OnnxNetwork(ExportedNetwork):
     Raises
     ------
     ValueError
-        The file does not exist or is no ONNX, its network takes other pictures or has another number of classes, or
-        ONNX Runtime is not installed or has no such provider.
+        The file does not exist or is no ONNX, its network takes other pictures or has another number of classes, an
+        engine of TensorRT is not the one that was built, or ONNX Runtime is not installed or has no such provider.
     """
 
     def __init__(
@@ -165,7 +169,9 @@ class OnnxNetwork(ExportedNetwork):
         super().__init__(path, class_names, image_size)
         on_gpu = torch.device(device).type == "cuda"
         chosen = providers or ["CUDAExecutionProvider" if on_gpu else "CPUExecutionProvider"]
+        self.engines = EngineCache([_named(provider) for provider in chosen])
         self.session = onnx_session(self.path, chosen)
+        self.engines.record()
         taken, answered = (part[0].shape for part in (self.session.get_inputs(), self.session.get_outputs()))
         if not _fits(taken[1:], self._taken):
             raise ValueError(
@@ -176,6 +182,7 @@ class OnnxNetwork(ExportedNetwork):
     def _answer(self, image: torch.Tensor) -> torch.Tensor:
         name = self.session.get_inputs()[0].name
         answer = self.session.run(None, {name: image.detach().float().contiguous().cpu().numpy()})[0]
+        self.engines.record()  # TensorRT builds an engine when it first sees a shape
         return torch.from_numpy(answer).to(image.device)
 
 

@@ -60,6 +60,8 @@ class FedUNet(SliceNetwork):
     torch.Size([1, 2, 16, 16])
     """
 
+    foundation_weights = None  # the record of a run states that there is no foundation
+
     def __init__(
         self, num_classes: int = 1, image_size: int = 1024, precision: str = "float32", norm: Norm = "batch"
     ) -> None:

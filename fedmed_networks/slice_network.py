@@ -12,7 +12,7 @@ from monai.data import MetaTensor
 from torch import nn
 
 from fedmed_networks.settings import check_number
-from fedmed_networks.weights import NAMED, differing_shapes
+from fedmed_networks.weights import NAMED, check_state_digest, differing_shapes
 
 STRIDE = 4
 """Ratio of the image's side to the side of the logits."""
@@ -86,11 +86,14 @@ class SliceNetwork(nn.Module, ABC):
             side = self.image_size
             raise ValueError(f"image: expected shape (B, 3, {side}, {side}), found {tuple(image.shape)}")
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, metadata: dict[str, Any], *rest: Any
+    ) -> None:
+        check_state_digest(state_dict, prefix, metadata)
         self._check_state(
             {name.removeprefix(prefix): value for name, value in state_dict.items() if name.startswith(prefix)}
         )
-        super()._load_from_state_dict(state_dict, prefix, *rest)
+        super()._load_from_state_dict(state_dict, prefix, metadata, *rest)
 
     def _check_state(self, found: Mapping[str, torch.Tensor]) -> None:
         """Refuses a part of a state, or the state of another network, also if loading is not strict."""

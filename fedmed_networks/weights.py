@@ -14,6 +14,9 @@ from torch import nn
 NAMED = 3
 """Number of tensor names that an error message lists."""
 
+DIGEST = "sha256"
+"""Entry of the digest in the metadata of a saved state."""
+
 _digests: weakref.WeakKeyDictionary[nn.Module, tuple[tuple[int, ...], str]] = weakref.WeakKeyDictionary()
 
 
@@ -65,6 +68,35 @@ def tensor_digest(tensor: torch.Tensor) -> str:
     digest = hashlib.sha256(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
     digest.update(memoryview(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()))
     return digest.hexdigest()
+
+
+def state_digest(state: Mapping[str, torch.Tensor]) -> str:
+    """Computes the SHA-256 of names, shapes, types and values of a state, in the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        digest.update(f"{name} {tensor_digest(state[name])}\n".encode())
+    return digest.hexdigest()
+
+
+def check_state_digest(state: Mapping[str, Any], prefix: str, metadata: Mapping[str, Any]) -> None:
+    """Refuses a state with other values than those that were saved, by the digest in the metadata of a saved state.
+
+    Parameters
+    ----------
+    state, prefix, metadata
+        The arguments of ``_load_from_state_dict``. A state without the digest, or a part of one, is not compared.
+
+    Raises
+    ------
+    ValueError
+        The values are not those that were saved.
+    """
+    expected = None if prefix else metadata.get(DIGEST)
+    if expected is not None and state_digest(state) != expected:
+        raise ValueError(
+            f"checkpoint: found tensors of the SHA-256 {state_digest(state)}, expected {expected} as its metadata say: "
+            "it is damaged or was changed after it was saved; values that you changed yourself load as dict(state)"
+        )
 
 
 def plain(value: Any) -> Any:

@@ -19,6 +19,7 @@ from .evaluation.segmentation import SegmentationMetrics as SegmentationMetrics
 from .exchange.privacy.gaussian_update import GaussianUpdate as GaussianUpdate
 from .exchange.trainable import trainable_parameters as trainable_parameters
 from .exchange.weights import Update as Update
+from .federation.bundle.checkpoint import DigestCheckpointSaver as DigestCheckpointSaver
 from .federation.bundle.checkpoint import NamedCheckpointLoader as NamedCheckpointLoader
 from .federation.bundle.checkpoint import continued_network as continued_network
 from .federation.bundle.settings.unused_entries import check_settings as check_settings

@@ -20,8 +20,8 @@ ROOT = Path(__file__).parents[1]
 
 FACES = {
     "fedmed_networks": """
-        checkpoint_class_names FACMIC FeatureAttention FedCLIP FedMSA FedSAM FedUNet FineTunedCLIP LinearHeadCLIP
-        LoraCLIP LoraSAM OnnxNetwork TorchScriptNetwork ZeroShotCLIP
+        check_digest checkpoint_class_names FACMIC FeatureAttention FedCLIP FedMSA FedSAM FedUNet FineTunedCLIP
+        LinearHeadCLIP LoraCLIP LoraSAM OnnxNetwork TorchScriptNetwork ZeroShotCLIP
     """,
     "fedmed_transforms": """
         AcquisitionShift ChannelsToLabels ChannelsToLabelsd CheckIdentifiersd clean_folder ClipPreprocess
@@ -34,16 +34,16 @@ FACES = {
     """,
     "fedmed_workflows": """
         AdaptationInferer AdversarialInferer check_settings ClassificationFiles ClassificationMetrics
-        ClassificationSite ClassificationSites Comparison continued_network ContrastiveLoss EncodedDataset
-        EncryptedAggregate EncryptedSite FAACLIPLoss FACMICLoss FeatureInferer Federation FederationController
-        FedProx FullScaleCheck GaussianUpdate IdentifierCheck ImageDataset ImageStatistics LastAggregate
-        LMMDLoss LossWatch MOON NamedCheckpointLoader PairedLoader PairInferer PairLoss PooledInferer
-        Preparation prepare_paired_batch Production ProductionStatistics RefusedStudies RejoiningSites
-        RestartingLauncher ScoreFile SegmentationFiles SegmentationMetrics SegmentationSite SegmentationSites
-        SimulatedStatistics SiteAlgo SiteExecutor SiteStatisticsExecutor SliceDataset SlicewiseInferer
-        SmallCounts SmoothedFocalLoss StageSeconds StoredResults StudyDataset StudyEvaluator StudyEvents
-        StudyLedger target_dataset TargetPreparation trainable_parameters Update Watch WatchEvaluator
-        watch_source
+        ClassificationSite ClassificationSites Comparison continued_network ContrastiveLoss
+        DigestCheckpointSaver EncodedDataset EncryptedAggregate EncryptedSite FAACLIPLoss FACMICLoss
+        FeatureInferer Federation FederationController FedProx FullScaleCheck GaussianUpdate IdentifierCheck
+        ImageDataset ImageStatistics LastAggregate LMMDLoss LossWatch MOON NamedCheckpointLoader PairedLoader
+        PairInferer PairLoss PooledInferer Preparation prepare_paired_batch Production ProductionStatistics
+        RefusedStudies RejoiningSites RestartingLauncher ScoreFile SegmentationFiles SegmentationMetrics
+        SegmentationSite SegmentationSites SimulatedStatistics SiteAlgo SiteExecutor SiteStatisticsExecutor
+        SliceDataset SlicewiseInferer SmallCounts SmoothedFocalLoss StageSeconds StoredResults StudyDataset
+        StudyEvaluator StudyEvents StudyLedger target_dataset TargetPreparation trainable_parameters Update
+        Watch WatchEvaluator watch_source
     """,
     "fedmed_workflows.aggregation": """
         Aggregated Aggregation Before FedAdam FedAvg FedAvgM FedBN FedYogi Krum Median TrimmedMean

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+from fedmed_networks.checkpoint_file import own_names, read_checkpoint
+
 CLASS_NAMES = "class_names_utf8"
 """Name of the tensor in a state: the classes as JSON, in UTF-8."""
 
@@ -16,7 +18,7 @@ def checkpoint_class_names(path: str | Path, missing: Sequence[str] | None = Non
     Parameters
     ----------
     path
-        A checkpoint of training: ``{"model": state}`` or a plain state.
+        A checkpoint of training, see :func:`fedmed_networks.checkpoint_file.read_checkpoint`.
     missing
         The result if the file does not exist yet, because the bundle was not trained.
 
@@ -38,13 +40,12 @@ def checkpoint_class_names(path: str | Path, missing: Sequence[str] | None = Non
             raise FileNotFoundError(f"{path}: no such checkpoint")
         return list(missing)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # torch raises a dozen kinds for a damaged file
-        raise ValueError(f"{path}: not a classifier's checkpoint: {type(error).__name__}: {error}") from error
-    state = state.get("model", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or CLASS_NAMES not in state:
-        found = sorted(map(str, state))[:5] if isinstance(state, dict) else type(state).__qualname__
-        raise ValueError(f"{path}: not a classifier's checkpoint, it has no {CLASS_NAMES}; found {found}")
+        state = own_names(read_checkpoint(Path(path), values=False).state, [CLASS_NAMES])
+    except ValueError as error:
+        raise ValueError(f"{path}: not a classifier's checkpoint: {error}") from error
+    if CLASS_NAMES not in state:
+        found = f"found {sorted(map(str, state))[:5]}"
+        raise ValueError(f"{path}: not a classifier's checkpoint, it has no {CLASS_NAMES}; {found}")
     try:
         names = from_bytes(state[CLASS_NAMES])
     except Exception as error:  # the entry is no tensor of bytes, or they are no JSON

@@ -14,6 +14,15 @@ import open_clip
 import torch
 from torch import nn
 
+from fedmed_networks.clip.published_weights import (
+    FOLDER,
+    HUB,
+    check_activation,
+    check_single_source,
+    checkpoint_file,
+    load_weights,
+)
+from fedmed_networks.foundation_weights import FoundationWeights, loaded_weights, random_weights
 from fedmed_networks.weights import file_digest, plain
 
 logger = logging.getLogger(__name__)
@@ -35,12 +44,15 @@ class FrozenClip:
         Image encoder, (B, 3, S, S) -> (B, D).
     dim
         D, the length of a feature.
+    weights
+        The record of the weights that were loaded.
     """
 
     model: Any
     tokenizer: Any
     visual: nn.Module
     dim: int
+    weights: FoundationWeights
 
     @property
     def scale(self) -> float:
@@ -93,13 +105,15 @@ def shared_clip(clip: str | Mapping[str, Any], weights: str | Path | None = None
         An open_clip model name (``ViT-B-32-quickgelu``, ``hf-hub:org/repository``) or an open_clip model configuration
         (``{"embed_dim": ..., "vision_cfg": {...}, "text_cfg": {...}}``).
     weights
-        An open_clip tag (``openai``), a local file, or None for random weights from a fixed seed.
+        An open_clip tag (``openai``), a local file, or None for random weights from a fixed seed. None beside a name
+        that brings its own weights (``hf-hub:``, ``local-dir:``).
 
     Raises
     ------
     ValueError
         The name, the configuration or the tag is unknown, the weights of the tag were trained with another activation,
-        or the weights of the file do not fit the network. The message names the file, the weights found and expected.
+        the weights of the file do not fit the network, or weights are named beside a name that brings its own. The
+        message names the file, the weights found and expected.
     """
     text = None if weights is None else str(weights)
     digest = file_digest(Path(text)) if text is not None and Path(text).is_file() else ""
@@ -109,15 +123,15 @@ def shared_clip(clip: str | Mapping[str, Any], weights: str | Path | None = None
 @functools.lru_cache(maxsize=4)
 def _build(clip: str, weights: str | None, digest: str) -> FrozenClip:
     name = _registered(clip)
-    if weights is None:
-        logger.warning("CLIP %s has random weights (seed %d) until a checkpoint is loaded into it", name, RANDOM_SEED)
+    check_single_source(name, weights)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(RANDOM_SEED)
-        model = _create(name, weights)
+        model, loaded = _create(name, weights)
+    logger.log(logging.WARNING if loaded.random else logging.INFO, "%s, model %s", loaded, name)
     model.requires_grad_(False).eval()
     visual = _Latent(model.visual) if "multimodal_cfg" in (open_clip.get_model_config(name) or {}) else model.visual
     dim = int(model.text_projection.shape[-1]) if _has_tensor(model, "text_projection") else _text_dim(name)
-    return FrozenClip(model=model, tokenizer=open_clip.get_tokenizer(name), visual=visual, dim=dim)
+    return FrozenClip(model, open_clip.get_tokenizer(name), visual, dim, loaded)
 
 
 def _has_tensor(model: nn.Module, name: str) -> bool:
@@ -128,24 +142,19 @@ def _text_dim(name: str) -> int:
     return int((open_clip.get_model_config(name) or {})["embed_dim"])
 
 
-def _check_activation(name: str, weights: str | None) -> None:
-    """Refuses weights that were trained with another activation: open_clip would load them silently."""
-    tagged = open_clip.get_pretrained_cfg(name, weights) if weights else None
-    if not tagged:
-        return
-    quick = bool((open_clip.get_model_config(name) or {}).get("quick_gelu"))
-    if bool(tagged.get("quick_gelu")) != quick:
-        found, expected = ("QuickGELU", f"{name}-quickgelu") if not quick else ("GELU", name.removesuffix("-quickgelu"))
-        raise ValueError(f"weights {weights!r} of CLIP {name}: trained with {found}; expected CLIP {expected!r}")
-
-
-def _create(name: str, weights: str | None) -> Any:
-    _check_activation(name, weights)
+def _create(name: str, weights: str | None) -> tuple[Any, FoundationWeights]:
+    """Builds a CLIP and loads its weights; returns both with the record of the weights."""
+    check_activation(name, weights)
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.ERROR)  # hides open_clip's warning of random weights; _build logs its own, with the seed
     try:
-        return open_clip.create_model(name, pretrained=weights)
+        found = checkpoint_file(name, weights)
+        model = open_clip.create_model(name, load_weights=False, pretrained_text=False)
+        if found is None:
+            return model, random_weights("CLIP", name, model, RANDOM_SEED)
+        load_weights(model, found[1])
+        return model, loaded_weights("CLIP", name, model, *found)
     except Exception as error:  # open_clip and its readers of files raise errors of many kinds
         if weights is not None and Path(weights).is_file():
             raise ValueError(f"{weights}: these weights do not fit CLIP {name}: {error}") from error
@@ -164,12 +173,9 @@ def _unknown(name: str, weights: str | None, error: Exception) -> str:
 def _registered(clip: str) -> str:
     """Returns the name of a model in open_clip; registers a configuration under the name of its digest."""
     if not clip.startswith("{"):
-        if (
-            not clip.startswith(("hf-hub:", "local-dir:"))
-            and open_clip.get_model_config(clip.replace("/", "-")) is None
-        ):
+        if not clip.startswith((HUB, FOLDER)) and open_clip.get_model_config(clip.replace("/", "-")) is None:
             raise ValueError(f"CLIP {clip!r}: expected an open_clip model name, one of {open_clip.list_models()}")
-        return clip.replace("/", "-") if not clip.startswith(("hf-hub:", "local-dir:")) else clip
+        return clip.replace("/", "-") if not clip.startswith((HUB, FOLDER)) else clip
     config = json.loads(clip)
     missing = {"embed_dim", "vision_cfg", "text_cfg"} - set(config)
     if missing:

@@ -9,6 +9,7 @@ from torch import nn
 
 from fedmed_networks.clip.class_names import CLASS_NAMES, from_bytes, to_bytes
 from fedmed_networks.clip.foundation import FrozenClip
+from fedmed_networks.weights import NAMED, check_state_digest
 
 PROMPT = "a picture of a {}"
 """The class prompt of FACMIC's published implementation."""
@@ -26,7 +27,8 @@ class PromptedClassifier(nn.Module, ABC):
         The C classes, in the order of the logits. They are part of the state (``class_names_utf8``), so that the
         checkpoint of a network with other classes is refused.
     foundation
-        The CLIP; it defines the size of the pictures.
+        The CLIP; it defines the size of the pictures. The attribute ``foundation_weights`` is the record of its
+        weights.
 
     Raises
     ------
@@ -45,6 +47,7 @@ class PromptedClassifier(nn.Module, ABC):
             raise ValueError(f"class_names: expected two or more different names, found {names}")
         self.register_buffer(CLASS_NAMES, to_bytes(names))
         self.image_size = foundation.image_size
+        self.foundation_weights = foundation.weights
 
     @property
     def class_names(self) -> list[str]:
@@ -91,10 +94,19 @@ class PromptedClassifier(nn.Module, ABC):
             rows, columns = self.image_size or ("S", "S")
             raise ValueError(f"image: expected shape (B, 3, {rows}, {columns}), found {tuple(image.shape)}")
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, metadata: dict[str, Any], strict: bool, *rest: Any
+    ) -> None:
+        check_state_digest(state_dict, prefix, metadata)
         stored = state_dict.get(f"{prefix}{CLASS_NAMES}")
         if stored is not None and from_bytes(stored) != self.class_names:
             raise ValueError(
                 f"checkpoint: its classes are {from_bytes(stored)}, this network was made for {self.class_names}"
             )
-        super()._load_from_state_dict(state_dict, prefix, *rest)
+        missing = [] if strict else sorted(name for name in self.state_dict() if f"{prefix}{name}" not in state_dict)
+        if missing:  # the rest would keep random weights; torch itself refuses it only if loading is strict
+            raise ValueError(
+                f"checkpoint: expected the whole state of a {type(self).__name__}; it lacks {missing[:NAMED]} "
+                f"({len(missing)} in all), and holds {sorted(map(str, state_dict))[:NAMED]}"
+            )
+        super()._load_from_state_dict(state_dict, prefix, metadata, strict, *rest)

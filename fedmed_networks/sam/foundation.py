@@ -13,6 +13,7 @@ import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 from torch import nn
 
+from fedmed_networks.foundation_weights import FoundationWeights, loaded_weights, random_weights
 from fedmed_networks.sam.architecture import PATCH_SIZE, SamArchitecture, sam_architecture
 from fedmed_networks.sam.image_encoder import ImageEncoder
 from fedmed_networks.sam.mask_decoder import DensePositions, PromptFreeMaskDecoder
@@ -58,14 +59,22 @@ def shared_sam(model_type: ModelType, image_size: int, weights: str | Path | Non
 @functools.lru_cache(maxsize=2)
 def _build(name: str, image_size: int, weights: str | None, digest: str) -> Sam:
     architecture = sam_architecture(json.loads(name) if name.startswith("{") else name)
-    if weights is None:
-        logger.warning("SAM %s has random weights (seed %d) until a checkpoint is loaded into it", name, RANDOM_SEED)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(RANDOM_SEED)
         sam = _random_sam(architecture, image_size)
     if weights is not None:
         load_sam_weights(sam, Path(weights), name)
+    sam.foundation_weights = _recorded(sam, name, weights)
     return sam.requires_grad_(False).eval()
+
+
+def _recorded(sam: Sam, name: str, weights: str | None) -> FoundationWeights:
+    if weights is None:
+        record = random_weights("SAM", name, sam, RANDOM_SEED)
+    else:
+        record = loaded_weights("SAM", name, sam, f"file {Path(weights).name}", Path(weights))
+    logger.log(logging.WARNING if record.random else logging.INFO, "%s, model %s", record, name)
+    return record
 
 
 def _random_sam(architecture: SamArchitecture, image_size: int) -> Sam:
@@ -91,8 +100,8 @@ class PromptFreeSam(SliceNetwork):
     image_encoder, positions
         The encoder, (B, 3, S, S) -> (B, neck, S / 16, S / 16), and the positions of its image embedding.
     foundation
-        The SAM with the initial weights of the mask decoder. Its 1x1 convolution, for two and more classes, starts from
-        torch's random numbers.
+        The SAM with the initial weights of the mask decoder, and with ``foundation_weights``, the record of them. Its
+        1x1 convolution, for two and more classes, starts from torch's random numbers.
     architecture
         Sizes of the SAM.
     num_classes, image_size, precision
@@ -114,6 +123,7 @@ class PromptFreeSam(SliceNetwork):
         self.prompt_encoder = positions
         self.mask_decoder = PromptFreeMaskDecoder(architecture, num_classes)
         self.mask_decoder.load_state_dict(foundation.mask_decoder.state_dict(), strict=False)
+        self.foundation_weights: FoundationWeights = foundation.foundation_weights
         self.train()
 
     def _answer(self, pixels: torch.Tensor) -> torch.Tensor:

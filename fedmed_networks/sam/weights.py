@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
 
+from fedmed_networks.checkpoint_file import own_names, read_state
 from fedmed_networks.sam.architecture import PUBLISHED
 from fedmed_networks.sam.tiny_vit import timm_names
 from fedmed_networks.weights import NAMED, differing_shapes
-
-State = dict[str, torch.Tensor]
 
 POSITIONS = "image_encoder.pos_embed"
 
@@ -30,7 +28,8 @@ def load_sam_weights(sam: nn.Module, path: Path, model_type: str) -> None:
     sam
         A :class:`segment_anything.modeling.Sam`.
     path
-        A state as segment_anything or MobileSAM publishes it (``.pth``, ``.pt``), or one in safetensors.
+        A state as segment_anything or MobileSAM publishes it (``.pth``, ``.pt``), one of a trainer, or one in
+        safetensors, see :func:`fedmed_networks.checkpoint_file.read_checkpoint`. A prefix of all names is removed.
     model_type
         Model type of the network, for error messages.
 
@@ -39,8 +38,8 @@ def load_sam_weights(sam: nn.Module, path: Path, model_type: str) -> None:
     ValueError
         The file is no checkpoint, or one of another network. The message names the file and both networks.
     """
-    state = timm_names(read_state(path))
     expected = sam.state_dict()
+    state = timm_names(own_names(read_state(path), expected))
     missing, unknown = _names(set(expected) - set(state)), _names(set(state) - set(expected))
     fitted = {name: _fitted(name, value, expected) for name, value in state.items()}
     shapes = differing_shapes(fitted, expected)
@@ -50,30 +49,6 @@ def load_sam_weights(sam: nn.Module, path: Path, model_type: str) -> None:
             f"missing: {missing or 'none'}; unknown: {unknown or 'none'}; of other shapes: {_names(shapes) or 'none'}"
         )
     sam.load_state_dict(fitted)
-
-
-def read_state(path: Path) -> State:
-    """Reads the tensors of a file by name, or those of its entry ``model``.
-
-    Raises
-    ------
-    ValueError
-        The file does not exist, or is no checkpoint.
-    """
-    if not path.is_file():
-        raise ValueError(f"weights {str(path)!r}: no such file; expected a checkpoint of SAM")
-    try:
-        state = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
-    except Exception as error:  # torch raises a dozen kinds for a damaged file
-        raise ValueError(f"{path}: not a checkpoint: {type(error).__name__}: {error}") from error
-    state = state.get("model", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise ValueError(f"{path}: not a checkpoint: expected tensors by name, found {type(state).__qualname__}")
-    return {str(name): value for name, value in state.items()}
 
 
 def _fitted(name: str, value: torch.Tensor, expected: Mapping[str, torch.Tensor]) -> torch.Tensor:

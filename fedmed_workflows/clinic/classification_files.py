@@ -10,7 +10,7 @@ from typing import Any
 from ignite.engine import Engine, Events
 
 from fedmed_transforms.loading.dicom import is_dicom_path
-from fedmed_transforms.results.dicom_result import Algorithm, Code
+from fedmed_transforms.results.dicom_result import Code
 from fedmed_transforms.results.save_segmentation import source_path, sources_of
 from fedmed_transforms.results.structured_report import write_report
 from fedmed_transforms.whole_file import write_whole
@@ -34,8 +34,9 @@ class ClassificationFiles(ResultFiles):
         The classes, in the order of the probabilities.
     codes
         Public codes of classes, see :func:`fedmed_transforms.write_report`.
-    algorithm
-        Name and version of the algorithm, for DICOM.
+    algorithm, model
+        Name and version of the algorithm, for DICOM, and the file of its network, see
+        :class:`fedmed_workflows.clinic.result_files.ResultFiles`.
 
     Raises
     ------
@@ -56,13 +57,13 @@ class ClassificationFiles(ResultFiles):
         class_names: Sequence[str],
         codes: Mapping[str, Code] | None = None,
         algorithm: Mapping[str, str] | None = None,
+        model: str | Path | None = None,
     ) -> None:
-        super().__init__(output_dir)
+        super().__init__(output_dir, algorithm, model)
         self.class_names, self.codes = list(class_names), dict(codes or {})
         unknown = sorted(set(self.codes) - set(class_names))
         if unknown:
             raise ValueError(f"codes: expected classes of {self.class_names}, found {unknown}")
-        self.algorithm = Algorithm(**(algorithm or {}))
         self._predictions: ResultTable | None = None
 
     def attach(self, engine: Engine) -> None:

@@ -15,6 +15,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from fedmed_networks.file_digests import check_digest
+
 APP = "monaibundle"
 """The application of MONAI Label that serves bundles."""
 
@@ -55,8 +57,8 @@ def link_bundles(app: Path, bundles: Sequence[Path]) -> list[str]:
     Raises
     ------
     ValueError
-        There is no bundle, two have the same name, or one cannot be served: files are missing, or its name contains no
-        task. The message names the folder, and nothing is linked.
+        There is no bundle, two have the same name, or one cannot be served: files are missing or are not those of
+        ``models/SHA256SUMS``, or its name contains no task. The message names the folder, and nothing is linked.
     """
     folders = [Path(bundle).resolve() for bundle in bundles]
     if not folders:
@@ -80,6 +82,7 @@ def _check(folder: Path) -> None:
     missing = [name for name in NEEDED if not (folder / name).is_file()]
     if missing:
         raise ValueError(f"{folder}: found no {', no '.join(missing)}, expected a bundle with a trained network")
+    check_digest(folder / "models" / "model.pt")
     if "," in folder.name or not any(task in folder.name.lower() for task in TASKS):
         raise ValueError(f"{folder}: expected a name without commas that holds {' or '.join(TASKS)}, for MONAI Label")
 

@@ -5,18 +5,24 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
 
+from fedmed_networks.file_digests import loaded_digest
+from fedmed_transforms.results.dicom_result import Algorithm
 from fedmed_workflows.clinic.result_table import ResultTable
 from fedmed_workflows.clinic.study_evaluator import StudyEvents
 
 RESULTS = ("path", "study", "series", "passed_over", "files")
 REFUSALS = ("path", "study", "error")
 CLAIMS = ("file", "path", "study", "series")
+NAMED = 8
+"""Number of the first hexadecimal digits of a digest in the version of an algorithm, as in a trained bundle."""
+
 KEYS = 2
 """Number of key columns: path and UID. A folder may hold several studies, and a study may lie in several folders."""
 
@@ -32,10 +38,19 @@ class ResultFiles(ABC):
     ----------
     output_dir
         Folder of the files.
+    algorithm
+        Name and version of the algorithm, for DICOM.
+    model
+        File of the network. The start of its SHA-256 ends the version of the algorithm, so that a result names the file
+        that computed it.
     """
 
-    def __init__(self, output_dir: str) -> None:
+    def __init__(
+        self, output_dir: str, algorithm: Mapping[str, str] | None = None, model: str | Path | None = None
+    ) -> None:
         self.output_dir = Path(output_dir)
+        self.algorithm = Algorithm(**(algorithm or {}))
+        self.model = None if model is None else Path(model)
         self._table: ResultTable | None = None
         self._claims: ResultTable | None = None
         self._owners: dict[str, tuple[str, ...]] = {}
@@ -54,7 +69,11 @@ class ResultFiles(ABC):
         """Writes the results of an item, all or none."""
 
     def start(self, engine: Engine) -> None:
-        """Loads the tables of earlier runs."""
+        """Loads the tables of earlier runs, and names the file of the network in the version of the algorithm."""
+        if self.model is not None and self.model.is_file():
+            digest = loaded_digest(self.model)[:NAMED]
+            if not self.algorithm.version.endswith(digest):
+                self.algorithm = replace(self.algorithm, version=f"{self.algorithm.version} {digest}")
         self._table = ResultTable(self.output_dir / "results.csv", RESULTS, KEYS)
         self._claims = ResultTable(self.output_dir / ".unfinished.csv", CLAIMS, 1)
         self._owners = {name: _owner(*owner) for name, *owner in self._claims.rows}

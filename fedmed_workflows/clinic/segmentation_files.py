@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fedmed_transforms.results.dicom_result import Algorithm, Code
+from fedmed_transforms.results.dicom_result import Code
 from fedmed_transforms.results.nifti_mask import write_mask
 from fedmed_transforms.results.save_segmentation import outputs_of, source_path, write_masks
 from fedmed_transforms.results.segmentation_object import Segment
@@ -29,8 +29,9 @@ class SegmentationFiles(ResultFiles):
         Label of each channel.
     codes
         Further arguments of :class:`fedmed_transforms.Segment` by label: ``category``, ``kind``.
-    algorithm
-        Name and version of the algorithm, for DICOM.
+    algorithm, model
+        Name and version of the algorithm, for DICOM, and the file of its network, see
+        :class:`fedmed_workflows.clinic.result_files.ResultFiles`.
 
     Raises
     ------
@@ -51,14 +52,14 @@ class SegmentationFiles(ResultFiles):
         segments: Sequence[str],
         codes: Mapping[str, Mapping[str, Code]] | None = None,
         algorithm: Mapping[str, str] | None = None,
+        model: str | Path | None = None,
     ) -> None:
-        super().__init__(output_dir)
+        super().__init__(output_dir, algorithm, model)
         codes = codes or {}
         unknown = sorted(set(codes) - set(segments))
         if unknown:
             raise ValueError(f"codes: expected labels of {list(segments)}, found {unknown}")
         self.segments = [Segment(label, **codes.get(label, {})) for label in segments]
-        self.algorithm = Algorithm(**(algorithm or {}))
 
     def outputs(self, item: Mapping[str, Any], stem: Path) -> list[Path]:
         """Returns ``<name>_seg`` with the ending of its format: two files for DICOM, one per channel for a picture."""

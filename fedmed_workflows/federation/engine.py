@@ -36,7 +36,7 @@ class Trained(Protocol):
     """The network of a run, with the methods that the writer of the results calls."""
 
     def save_model(self, weights: Mapping[str, Any], path: Path) -> Path:
-        """Writes the whole network with the given weights as ``{"model": state}``."""
+        """Writes the state of the whole network with the given weights."""
 
     def has_setting(self, name: str) -> bool:
         """Returns whether the training configuration has an entry of this name."""

@@ -6,6 +6,9 @@ import json
 import logging
 from typing import Any
 
+from torch import nn
+
+from fedmed_networks.foundation_weights import FoundationWeights
 from fedmed_transforms.whole_file import write_whole
 from fedmed_workflows.exchange.privacy.accounting import privacy_notes
 from fedmed_workflows.federation.bundle.needed_packages import NO_VERSION, package_notes
@@ -17,6 +20,9 @@ from fedmed_workflows.federation.settings import FederationSettings
 from fedmed_workflows.report.page import write_report
 
 logger = logging.getLogger(__name__)
+
+RECORD = "foundation_weights"
+"""Attribute of a network with the record of its foundation's weights, None without a foundation; and its entry."""
 
 
 def write_result(settings: FederationSettings, outcome: Outcome, engine: str) -> dict[str, Any]:
@@ -35,7 +41,8 @@ def write_result(settings: FederationSettings, outcome: Outcome, engine: str) ->
 
 
 def _write_numbers(settings: FederationSettings, result: dict[str, Any]) -> None:
-    run = {key: result[key] for key in ("method", "settings", "versions", "seed", "manifest", "notes")}
+    kept = ("method", "settings", RECORD, "versions", "seed", "manifest", "notes")
+    run = {key: result[key] for key in kept}
     content = {"identity": run_identity(settings), **run}
     write_whole(settings.output_dir / "run.json", json.dumps(content, indent=2))
     write_report(result, settings.output_dir)
@@ -45,16 +52,20 @@ def _result(settings: FederationSettings, outcome: Outcome, engine: str) -> dict
     privacy = privacy_notes(settings.privacy, outcome.history)
     packages = bundle_packages(settings.bundle_root, settings.train_config)
     needed = package_notes(packages) if settings.keep_network else []
+    network = outcome.trained.setting("network")
+    foundation: FoundationWeights | None = getattr(network, RECORD, None)
+    notes = [*_weights_notes(settings, network), *settings.notes, *settings.aggregation.notes, *outcome.notes]
     for note in needed:
         logger.warning("%s", note)
     return {
         "method": settings.method,
         "method_metadata": {name: settings.metadata.get(name) for name in OF_A_METHOD} if settings.metadata else None,
         "settings": {**run_identity(settings), "min_sites": settings.min_sites, "engine": engine},
+        RECORD: foundation.to_json() if foundation else None,
         "versions": {**versions(), **{name: number for name, number in packages.items() if number != NO_VERSION}},
         "seed": settings.seed,
         "manifest": outcome.manifest.to_json(),
-        "notes": [*settings.notes, *settings.aggregation.notes, *outcome.notes, *privacy, *needed],
+        "notes": [*notes, *privacy, *needed],
         "class_names": list(settings.sites.class_names),
         "key_metric": settings.sites.key_metric,
         "chance": settings.sites.chance,
@@ -63,3 +74,13 @@ def _result(settings: FederationSettings, outcome: Outcome, engine: str) -> dict
         "initial": outcome.initial,
         "final": outcome.final,
     }
+
+
+def _weights_notes(settings: FederationSettings, network: nn.Module) -> list[str]:
+    """Returns remarks on weights that were not loaded, decided by the record of the network's own foundation."""
+    foundation: FoundationWeights | None = getattr(network, RECORD, None)
+    if foundation is not None:
+        return [f"{foundation}: scores say nothing of the method."] if foundation.random else []
+    if hasattr(network, RECORD) and settings.settings.get("weights"):
+        return [f"{type(network).__name__} has no foundation: the weights that the settings name are not used."]
+    return []

@@ -94,6 +94,7 @@ def _run(result: Mapping[str, Any]) -> dict[str, Any]:
     rounds = trained_rounds(result)
     return {
         **result,
+        "foundation_weights": result.get("foundation_weights"),  # runs of earlier versions have none
         "data": None if result["settings"]["data"] == NO_FILES else result["settings"]["data"],
         "key": metric_of(result["key_metric"]),
         "rounds": rounds,

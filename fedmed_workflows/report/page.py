@@ -98,6 +98,7 @@ def _render(
             **result,
             **by_role,
             "method_metadata": result.get("method_metadata"),  # runs of earlier versions have none
+            "foundation_weights": result.get("foundation_weights"),
             "pictures": pictures,
             "rounds": [_round(entry, [site["name"] for site in by_role["training"]]) for entry in rounds],
             "exchanged": exchanged(rounds),

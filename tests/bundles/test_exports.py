@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ def train(entries: dict[str, Any]) -> Path:
 def export(bundle: Path, form: str, side: int) -> None:
     """As docs/README.md of a bundle says."""
     names = {"filepath": str(bundle / "models" / FORMS[form]), "ckpt_file": str(bundle / "models" / "model.pt"),
-             "config_file": str(bundle / "configs" / "inference.json"), "net_id": "network_def", "key_in_ckpt": "model",
+             "config_file": str(bundle / "configs" / "inference.json"), "net_id": "network_def",
              "meta_file": str(bundle / "configs" / "metadata.json"), "use_trace": True}  # fmt: skip
     if form == "torchscript":
         ckpt_export(**names)
@@ -39,6 +40,11 @@ def export(bundle: Path, form: str, side: int) -> None:
             **names, input_shape=[2, 3, side, side],
             converter_kwargs={"input_names": ["image"], "output_names": ["pred"], "dynamic_axes": dynamic},
         )  # fmt: skip
+
+
+def list_digest(file: Path) -> None:
+    """As docs/README.md of a bundle says."""
+    subprocess.run(f"sha256sum {file.name} >> SHA256SUMS", shell=True, cwd=file.parent, check=True)
 
 
 def inference(bundle: Path, form: str | None, **entries: Any) -> Any:
@@ -52,7 +58,7 @@ def inference(bundle: Path, form: str | None, **entries: Any) -> Any:
 def largest_difference(bundle: Path, form: str, side: int) -> float:
     """Between the logits of the exported network and of PyTorch's, of one picture and of several."""
     network, exported = (inference(bundle, name).parser.get_parsed_content("network_def") for name in (None, form))
-    network.load_state_dict(torch.load(bundle / "models" / "model.pt", weights_only=True)["model"])
+    network.load_state_dict(torch.load(bundle / "models" / "model.pt", weights_only=True))
     random = torch.Generator().manual_seed(0)
     pictures = [torch.rand(number, 3, side, side, generator=random) for number in (1, 3)]
     with torch.no_grad():
@@ -81,6 +87,7 @@ def test_exported_classifications_answer_as_pytorch_does(federated: dict[str, An
     expected = table(answers(bundle, None, study, tmp_path / "pytorch"))
     for form in FORMS:
         export(bundle, form, SIDES["facmic"])
+        list_digest(bundle / "models" / FORMS[form])
         assert largest_difference(bundle, form, SIDES["facmic"]) < 1e-4
     (bundle / "models" / "model.pt").unlink()
     for form in FORMS:
@@ -103,6 +110,7 @@ def test_exported_segmentations_write_the_masks_of_pytorch(federation: dict[str,
     expected = masks(answers(bundle, None, study, tmp_path / "pytorch"))
     for form in FORMS:
         export(bundle, form, SIDES["segmentation"])
+        list_digest(bundle / "models" / FORMS[form])
         assert largest_difference(bundle, form, SIDES["segmentation"]) < 1e-4
     (bundle / "models" / "model.pt").unlink()
     for form in FORMS:
@@ -128,6 +136,7 @@ def test_a_wrong_file_is_refused_by_its_name_before_any_image(
 
     assert refusal().startswith(f"{file}: no such file")
     export(bundle, form, SIDES["facmic"])
+    (bundle / "models" / "SHA256SUMS").unlink()  # the bundle of an earlier version
     assert "(3, 32, 32)".strip("()") in refusal(image_size=32) and str(file) in refusal(image_size=32)
     assert f"{file}: " in refusal(class_names=["a", "b", "c"]) and "['a', 'b', 'c']" in refusal(class_names=list("abc"))
     whole = file.read_bytes()
@@ -139,6 +148,7 @@ def test_a_wrong_file_is_refused_by_its_name_before_any_image(
 def test_other_names_of_as_many_classes_are_found_in_torchscript(federated: dict[str, Any]) -> None:
     bundle = train(federated)
     export(bundle, "torchscript", SIDES["facmic"])
+    list_digest(bundle / "models" / FORMS["torchscript"])
     workflow = inference(bundle, "torchscript", class_names=["stripes", "dots"])
     refused = cause_of(lambda: workflow.parser.get_parsed_content("network_def"))
     assert "['dots', 'stripes'], expected ['stripes', 'dots']" in refused
@@ -147,6 +157,7 @@ def test_other_names_of_as_many_classes_are_found_in_torchscript(federated: dict
 def test_a_provider_that_is_not_there_is_refused_instead_of_another_taken(federated: dict[str, Any]) -> None:
     bundle = train(federated)
     (bundle / "models" / "model.onnx").write_bytes(b"is not opened before the provider is found")
+    list_digest(bundle / "models" / "model.onnx")
     workflow = inference(bundle, "onnx")
     workflow.parser["network_def"]["providers"] = [["NoSuchProvider", {}], "CPUExecutionProvider"]
     refused = cause_of(lambda: workflow.parser.get_parsed_content("network_def"))

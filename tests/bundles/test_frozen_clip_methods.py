@@ -65,7 +65,7 @@ def test_a_federation_and_its_trained_bundle(federated: dict[str, Any], method: 
     page = (folder / "report.html").read_text()
     assert ("No tensor is exchanged" in page) == (method == "zero_shot") == ("<h2>Rounds</h2>" not in page)
     assert set(result["final"]) == {"site_a", "site_b", "unseen"}
-    loaded = torch.load(folder / "model.pt", weights_only=True)["model"]
+    loaded = torch.load(folder / "model.pt", weights_only=True)
     assert all(torch.equal(loaded[name], value) for name, value in weights.items())
     served(folder, federated, method, kind, tmp_path)
 
@@ -81,7 +81,7 @@ def served(folder: Path, entries: dict[str, Any], method: str, kind: Any, tmp_pa
     )  # fmt: skip
     workflow.run()
     network = kind(["dots", "stripes"], clip=entries["facmic"]["clip"]).eval()
-    network.load_state_dict(torch.load(folder / "model.pt", weights_only=True)["model"])
+    network.load_state_dict(torch.load(folder / "model.pt", weights_only=True))
     transform = workflow.parser.get_parsed_content("preprocessing")
     for row in json.loads((tmp_path / "answers" / "predictions.json").read_text()):
         with torch.no_grad():

@@ -43,7 +43,7 @@ def test_a_run_leaves_what_the_other_bundles_leave(federation: dict[str, Any], m
     with (folder / "bytes.csv").open() as file:
         assert {int(row["sent_bytes"]) for row in csv.DictReader(file)} == {result["manifest"]["bytes"]}
     network = NETWORKS[method](model_type=federation[method]["model_type"], image_size=64)
-    network.load_state_dict(torch.load(folder / "model.pt", weights_only=True)["model"])
+    network.load_state_dict(torch.load(folder / "model.pt", weights_only=True))
     overlay = json.loads((folder / "model.json").read_text())
     assert overlay["normalize"] is False and overlay["channels"] == {"organ": [1]} and overlay["neighbours"] is False
 

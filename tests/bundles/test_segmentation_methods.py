@@ -45,7 +45,7 @@ def run(entries: dict[str, Any]) -> dict[str, Any]:
 
 
 def state_of(file: Path) -> dict[str, torch.Tensor]:
-    state: dict[str, torch.Tensor] = torch.load(file, weights_only=True)["model"]
+    state: dict[str, torch.Tensor] = torch.load(file, weights_only=True)
     return state
 
 
@@ -91,7 +91,8 @@ def test_fedbn_keeps_every_normalisation_that_trains_at_its_site(federation: dic
 def test_a_u_net_needs_no_foundation_and_its_batch_normalisations_may_stay(federation: dict[str, Any]) -> None:
     fedbn, weights = {"_target_": "fedmed_workflows.aggregation.FedBN"}, {**federation["fedsam"], "weights": "sam.pth"}
     result = run(entries(federation, "unet", aggregation=fedbn, fedsam=weights))
-    assert result["notes"][0] == "FedU-Net has no foundation: the weights of SAM are not used."
+    assert result["notes"][0] == "FedUNet has no foundation: the weights that the settings name are not used."
+    assert result["foundation_weights"] is None
     trained = set(FedUNet(1, 32).state_dict())
     stays = {name for name in trained if ".adn.N." in name}
     assert set(result["manifest"]["tensors"]) == trained - stays and len(stays) > 50

@@ -45,7 +45,7 @@ def test_a_network_is_saved_for_every_machine(small_clip: dict[str, Any], tmp_pa
         network = FACMIC(["dots", "stripes"], clip=small_clip).to(gpu)
         state = network.state_dict()
         save_network(network, tmp_path / "model.pt")
-    found = torch.load(tmp_path / "model.pt", weights_only=True)["model"]
+    found = torch.load(tmp_path / "model.pt", weights_only=True)
     assert found.keys() == state.keys() and all(torch.equal(found[name], value) for name, value in state.items())
 
 

@@ -112,4 +112,3 @@ def test_none_unsets_a_setting_in_a_file_and_on_the_command_line(tmp_path: Path)
     workflow = started(files, **{"facmic#target": "none", "dataset_dir": "none", "facmic#weights": "none"})
     parsed = workflow.parser.get_parsed_content
     assert [parsed(name) for name in ("unseen_site", "dataset_dir", "facmic#target", "facmic#weights")] == [None] * 4
-    assert parsed("weights_note") != ""

@@ -74,7 +74,7 @@ class BundleNetwork:
         return get_weights(self.network, self.exchange_dtype)
 
     def save_model(self, weights: Mapping[str, torch.Tensor], path: Path) -> Path:
-        """Saves the whole network with the given weights, as ``{"model": state}``."""
+        """Saves the state of the whole network with the given weights."""
         self.manifest.check(weights, "the federation's result")
         set_weights(self.network, weights)
         return save_network(self.network, path)

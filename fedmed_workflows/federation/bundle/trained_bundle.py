@@ -10,6 +10,7 @@ from typing import Any
 
 from fedmed_networks.weights import file_digest
 from fedmed_transforms.whole_file import whole_folder, write_whole
+from fedmed_workflows.federation.bundle.checkpoint import write_digests
 from fedmed_workflows.federation.bundle.config import TRAIN_CONFIG, config_files
 from fedmed_workflows.federation.bundle.files import bundle_files
 from fedmed_workflows.federation.bundle.needed_packages import needed_packages, with_versions
@@ -33,6 +34,9 @@ ALGORITHM = "algorithm"
 of the weights' digest, so that results of two trainings differ."""
 
 INFERENCE = "configs/inference.json"
+
+CLASSES = "class_names"
+"""Entry of a configuration, and argument of a classifier: the classes in the order of the logits."""
 
 METHODS = "configs/methods/"
 """A bundle's overlays of other methods. The trained bundle of another method has none of them."""
@@ -109,7 +113,8 @@ def write_trained_bundle(
     -------
     Path
         The folder ``bundle/NAME``: the bundle's files with the run's entries in the configurations, the run's classes
-        and sizes in the metadata, ``docs/MODEL_CARD.md`` and ``models/model.pt``. It names no path outside itself.
+        and sizes in the metadata, ``docs/MODEL_CARD.md``, ``models/model.pt``, and the SHA-256 of network and
+        configurations in ``models/SHA256SUMS``. It names no path outside itself.
     """
     root, method = Path(bundle_root), selected_method(bundle_root, str(result["method"]))
     metadata = trained_metadata(metadata, read_json(root / INFERENCE), decided, result)
@@ -127,6 +132,7 @@ def write_trained_bundle(
             write_whole(folder / "docs" / CARD, card)
         (folder / "models").mkdir(exist_ok=True)
         shutil.copyfile(model, folder / "models" / "model.pt")  # no link: MONAI Label changes this file when it trains
+        write_digests(folder / "models", [folder / "models" / "model.pt", *(folder / "configs").rglob("*.json")])
     if card is not None:
         write_whole(model.parent / CARD, card)
     return path
@@ -142,6 +148,14 @@ def _training(files: Sequence[str], result: Mapping[str, Any]) -> dict[str, Any]
     """Merges the training configuration, with the run's settings for the entries that overlays added."""
     training, before, settings = merged(files), merged(files[:1]), result["settings"]["settings"]
     return {**training, **{name: settings[name] for name in training if name in settings and name not in before}}
+
+
+def _without_a_site(training: Mapping[str, Any], decided: Mapping[str, Any]) -> dict[str, Any]:
+    """Lets the network take its classes from the run, so that it can be built where there is no site."""
+    network = dict(training.get(NETWORK, {}))
+    if CLASSES in decided and CLASSES in training and network.get(CLASSES) == f"$@site.{CLASSES}":
+        network[CLASSES] = f"@{CLASSES}"
+    return {**training, **({NETWORK: network} if network else {})}
 
 
 def _files(
@@ -162,7 +176,7 @@ def _files(
         elif name == METADATA:
             content = _json(metadata)
         elif name == TRAIN_CONFIG:
-            content = _configured(training, shared) or content
+            content = _configured(_without_a_site(training, shared), shared) or content
         elif name == FEDERATED:
             content = _configured({**json.loads(content), **({"method": method} if method else {})}, shared) or content
         elif Path(name).match("configs/*.json"):

@@ -9,6 +9,9 @@ from typing import Any
 NETWORK = "network_def"
 """Entry of the network in a configuration, by the name that MONAI's commands use."""
 
+REQUIRES = "_requires_"
+"""Entry of a component in a configuration: the checks that run before the component is built."""
+
 
 def trained_network(
     inference: Mapping[str, Any], before: Mapping[str, Any], after: Mapping[str, Any], value_of: Callable[[str], Any]
@@ -33,7 +36,8 @@ def trained_network(
     """
     same = {name for name, value in after.items() if name in before and before[name] == value}
     kept = [name for name in after if name in inference or name not in same]
-    return {
+    checked = {name: inference[name] for name in (REQUIRES,) if name in inference}
+    return checked | {
         name: inference[name] if name in same and name in inference else _value(name, after[name], value_of)
         for name in kept
     }

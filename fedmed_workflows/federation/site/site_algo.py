@@ -205,7 +205,7 @@ class SiteAlgo(MonaiAlgo):  # type: ignore[misc]
         return 0 if self.held_out else len(self.workflow.train_dataset)
 
     def save_model(self, weights: Mapping[str, torch.Tensor], path: Path) -> Path:
-        """Writes the network with the given weights as ``{"model": state}``; tensors that stay local are untrained."""
+        """Writes the state of the network with the given weights; tensors that stay local are untrained."""
         self._receive(ExchangeObject(weights=dict(weights)), untrained=True)
         return save_network(self.network, path)
 

@@ -96,7 +96,7 @@ def run(entries: Mapping[str, Any], **changed: Any) -> dict[str, Any]:
 
 
 def network_of(file: Path) -> dict[str, torch.Tensor]:
-    state: dict[str, torch.Tensor] = torch.load(file, weights_only=True)["model"]
+    state: dict[str, torch.Tensor] = torch.load(file, weights_only=True)
     return state
 
 

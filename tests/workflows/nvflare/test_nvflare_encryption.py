@@ -101,10 +101,10 @@ def test_encrypted_rounds_end_with_the_weights_of_plain_ones_and_the_server_cann
     done = json.loads(hospitals.run_admin("-m", "tests.submit_job", job).splitlines()[-1])
     assert done["status"] == "FINISHED:COMPLETED", hospitals.log("server")
     (result,) = create_workflow(**{**entries, "dataset_dir": str(data_dir), "output_dir": str(tmp_path / "here")}).run()
-    plain = torch.load(tmp_path / "here" / "model.pt", weights_only=True)["model"]
+    plain = torch.load(tmp_path / "here" / "model.pt", weights_only=True)
     for site in SITES:
         (file,) = (hospitals.folder / "own" / site / "state").rglob("model.pt")
-        close(torch.load(file, weights_only=True)["model"], plain)
+        close(torch.load(file, weights_only=True), plain)
         assert "9 of 9 layers encrypted" in hospitals.log(site)
 
     left = Path(done["folder"]) / "workspace" / "fedmed"

@@ -95,7 +95,7 @@ def test_three_rounds_across_hospitals_end_with_the_bits_of_one_process(
     assert all(torch.equal(ours[name], value) for name, value in theirs.items())
     report = (tmp_path / "there" / "report.html").read_text()
     assert all(site in report for site in (*TRAINING, UNSEEN)) and "transductive" in report
-    models = [torch.load(tmp_path / end / "model.pt", weights_only=True)["model"] for end in ("there", "here")]
+    models = [torch.load(tmp_path / end / "model.pt", weights_only=True) for end in ("there", "here")]
     assert all(torch.equal(models[0][name], value) for name, value in models[1].items())
     assert len(hospitals.peers()) >= 4
 

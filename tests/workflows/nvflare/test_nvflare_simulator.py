@@ -40,7 +40,7 @@ def assert_same_bits(one: Path, other: Path) -> None:
     for file, tensors in theirs.items():
         assert set(ours[file]) == set(tensors)
         assert all(torch.equal(ours[file][name], value) for name, value in tensors.items()), file
-    models = [torch.load(folder / "model.pt", weights_only=True)["model"] for folder in (one, other)]
+    models = [torch.load(folder / "model.pt", weights_only=True) for folder in (one, other)]
     assert all(torch.equal(models[0][name], value) for name, value in models[1].items())
     bundles = [{path.relative_to(folder): path for path in (folder / "bundle").rglob("*.*")} for folder in (one, other)]
     assert set(bundles[0]) == set(bundles[1])
