@@ -45,7 +45,7 @@ def padding_is_a_segment(dicom: pydicom.Dataset) -> None:
         (tiled_full, r"whole slide \(TILED_FULL\)"),
         (unknown_segment, "found the pixel value 2, expected the numbers of described segments"),
         (twice_a_number, "3 segments with 2 different SegmentNumbers"),
-        (padding_is_a_segment, "found a PixelPaddingValue of 2, which is the number of a segment that is no background"),
+        (padding_is_a_segment, "found a PixelPaddingValue of 2, which is the number of a segment"),
         (another_type, "found the SegmentationType SURFACE"),
     ],
 )
