@@ -169,6 +169,8 @@ def _form(header: Dataset) -> _Form:
         return _Form(kind, labels, set(), most)
     background = {number for number, item in zip(numbers, items, strict=True) if _is_background(item)}
     padding = header.get("PixelPaddingValue")
+    if padding and int(padding) in labels and int(padding) not in background:
+        raise Damaged(f"a PixelPaddingValue of {int(padding)}, which is the number of a segment that is no background")
     background |= set() if padding is None else {int(padding)}
     kept = {number: label for number, label in labels.items() if number not in background}
     return _Form(kind, kept, background | {0}, most)

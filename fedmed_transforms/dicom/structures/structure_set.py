@@ -85,6 +85,8 @@ def read_structures(path: Path) -> list[Structure]:
         if dicom.SOPClassUID != RTStructureSetStorage:
             raise Damaged("another SOP class")
         regions = list(dicom.get("StructureSetROISequence") or [])
+        if any(region.get("ROINumber") is None for region in regions):
+            raise Damaged("a structure without ROINumber")
         numbers = [int(region.ROINumber) for region in regions]
         if not regions or len(set(numbers)) < len(numbers):
             raise Damaged(f"{len(numbers)} structures with {len(set(numbers))} different ROINumbers")

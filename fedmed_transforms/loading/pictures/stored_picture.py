@@ -21,7 +21,7 @@ PILLOW_FORMATS = ("PNG", "JPEG", "BMP")
 
 LOSSY = ("JPEG", "MPO")
 
-LOSSY_LABEL = "found a label in a lossy format, expected png, NIfTI or DICOM"
+LOSSY_LABEL = "a label in a lossy format, expected png, NIfTI or DICOM"
 
 TRANSPARENT = (
     "transparent pixels, expected an opaque picture: the file does not state the colour behind them; "

@@ -124,7 +124,7 @@ def _check_page(page: Any, label: bool) -> None:
     if compression not in (NONE, LZW, JPEG, DEFLATE, ADOBE_DEFLATE, PACK_BITS):
         raise Damaged(f"Compression {compression}, expected none, LZW, JPEG, deflate or PackBits")
     if label and compression == JPEG:
-        raise Damaged("found a label in a lossy format, expected png, NIfTI or DICOM")
+        raise Damaged("a label in a lossy format, expected png, NIfTI or DICOM")
     known = photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO, COLOURS, PALETTE)
     if not known and (photometric, compression) != (YCBCR, JPEG):
         raise Damaged(f"PhotometricInterpretation {photometric}, expected grey, a palette or RGB (0 to 3)")

@@ -142,6 +142,17 @@ def xmp_texts(content: bytes) -> Iterator[FileText]:
             yield from _property(name, [value])
         for child in description:
             yield from _property(child.tag, [*child.itertext(), *(it for node in child.iter() for it in _own(node))])
+    if text := _outside_descriptions(root):
+        yield FileText("XMP outside of a description", text)
+
+
+def _outside_descriptions(root: ElementTree.Element) -> str:
+    """Returns the text of a packet that no rdf:Description holds; the descriptions are emptied."""
+    for description in list(root.iter(f"{RDF}Description")):
+        description[:], description.text, description.attrib = [], None, {}
+    values = [value for name, value in root.attrib.items() if not name.startswith("{adobe:ns:meta/}")]
+    values += [value for node in root.iter() if node is not root for value in _own(node)]
+    return " ".join(text.strip() for text in [*root.itertext(), *values] if text.strip())
 
 
 def _own(node: ElementTree.Element) -> list[str]:

@@ -35,10 +35,13 @@ TECHNICAL_TAGS = frozenset((271, 272, 305, 306, 333))
 
 DESCRIPTION = 270
 XMP, IPTC, PHOTOSHOP, PROFILE, EXIF, GPS = 700, 33723, 34377, 34675, 34665, 34853
-SUB_DIRECTORIES = 330
+SUB_DIRECTORIES, INTEROPERABILITY = 330, 40965
 
 PROGRAM_DESCRIPTIONS = re.compile(r'(ImageJ=[\d.a-z]+(\n[a-z]+=[-\d.eE a-zµ\\]*)*|\{"shape": \[[\d, ]*\]\})\s*$')
 """Descriptions that ImageJ and tifffile write: numbers and sizes."""
+
+WORD = re.compile(rb"[^\0-\x1f]{3}")
+"""Three characters: less may be numbers, which tifffile leaves behind the last of several pages."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,21 @@ def texts(content: Content) -> Iterator[FileText]:
     if any(entry.tag in (EXIF, GPS) for _, entries in directories.pages for entry in entries):
         named = {f"EXIF {TAGS.get(entry.tag)}" for _, entries in directories.pages for entry in entries}
         yield from (it for it in exif_texts(bytes(content)) if it.element not in named)
+    behind = _behind(directories)
+    if WORD.search(behind.replace(b"\0", b"")):
+        yield FileText("bytes after the TIFF", decoded(behind))
+
+
+def _behind(directories: Directories) -> bytes:
+    """Returns the bytes behind the last place that a directory names; nothing if a directory may lie there."""
+    ends = [directories.first + directories.word]
+    for position, entries in directories.pages:
+        if any(entry.tag in (EXIF, GPS, INTEROPERABILITY, SUB_DIRECTORIES) for entry in entries):
+            return b""
+        ends.append(directories.end(position, len(entries)) + directories.word)
+        ends += [entry.value + entry.size for entry in entries if entry.size > directories.word]
+        ends += [begin + size for begin, size in _pixels(directories, entries)]
+    return bytes(directories.content[max(ends) :]).strip(b"\0")
 
 
 def _texts(entry: Entry, value: bytes) -> Iterator[FileText]:

@@ -34,6 +34,10 @@ def another_type(dicom: pydicom.Dataset) -> None:
     dicom.SegmentationType = "SURFACE"
 
 
+def padding_is_a_segment(dicom: pydicom.Dataset) -> None:
+    dicom.PixelPaddingValue = 2
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
@@ -41,6 +45,7 @@ def another_type(dicom: pydicom.Dataset) -> None:
         (tiled_full, r"whole slide \(TILED_FULL\)"),
         (unknown_segment, "found the pixel value 2, expected the numbers of described segments"),
         (twice_a_number, "3 segments with 2 different SegmentNumbers"),
+        (padding_is_a_segment, "found a PixelPaddingValue of 2, which is the number of a segment"),
         (another_type, "found the SegmentationType SURFACE"),
     ],
 )

@@ -208,3 +208,22 @@ def test_a_site_of_radiotherapy(tmp_path: Path) -> None:
     for entry in site.test:
         image, counts = read(Case(entry["image"], entry["label"], "p"))
         assert image.shape == (1, *SHAPE) and counts == {"images": 1, "slices": 7, "class tumour": 3}
+
+
+def test_contours_through_pixel_centres_have_their_area_and_share_no_pixel(tmp_path: Path) -> None:
+    corners = np.array([[0, 0], [10, 0], [10, 10], [0, 10]])
+    squares = [(CLOSED, np.column_stack([corners + place, np.full(4, 3)])) for place in ([10, 10], [20, 10], [30, 20])]
+    hole = [(CLOSED, np.column_stack([corners // 2 + [10, 12], np.full(4, 3)]))]
+    tumour, ring = channels(
+        tmp_path, {"GTV": squares, "ring": squares[:1] + hole}, {"tumour": ["GTV"], "ring": ["ring"]}
+    )
+    assert tumour.sum() == 300 and ring.sum() == 75
+
+
+def test_a_structure_without_a_number_is_refused_by_name(tmp_path: Path) -> None:
+    path = write_structures(tmp_path / "rs.dcm", {"GTV": disc()})
+    dicom = pydicom.dcmread(path)
+    del dicom.StructureSetROISequence[0].ROINumber
+    dicom.save_as(path)
+    with pytest.raises(ValueError, match="rs.dcm: .*a structure without ROINumber"):
+        labelled(write_ct(tmp_path / "ct"), path)

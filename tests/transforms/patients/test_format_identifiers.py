@@ -10,6 +10,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageCms
 from PIL.ExifTags import IFD
 from PIL.PngImagePlugin import PngInfo
@@ -118,6 +119,26 @@ def test_exif(tmp_path: Path, suffix: str, tags: dict[str, Any], names: str | li
     expected = [names] if isinstance(names, str) else names
     block = "TIFF" if suffix == ".tif" and "main" in tags else "EXIF"
     assert found(path) == [f"{block} {name}" for name in expected]
+
+
+@pytest.mark.parametrize("packet", ["<x>Jane</x>", "<x name='Jane'/>"])
+def test_xmp_without_a_description(tmp_path: Path, packet: str) -> None:
+    PICTURE.save(tmp_path / "a.jpg", xmp=packet.encode())
+    assert found(tmp_path / "a.jpg") == ["XMP outside of a description"]
+
+
+@pytest.mark.parametrize("more", [b"Jane Doe", "Jane".encode("utf-16-le")])
+def test_bytes_after_a_tiff(tmp_path: Path, more: bytes) -> None:
+    path = tmp_path / "a.tif"
+    PICTURE.save(path)
+    assert found(path) == []
+    path.write_bytes(path.read_bytes() + b"\0\0" + more)
+    assert found(path) == ["bytes after the TIFF"]
+
+
+def test_numbers_that_tifffile_leaves_after_several_pages_are_no_text(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.ones((3, 5, 7), dtype=np.uint16), photometric="minisblack")
+    assert found(tmp_path / "a.tif") == []
 
 
 XMP = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
