@@ -32,6 +32,16 @@ def check_digest(path: str | Path) -> None:
     ValueError
         A file is not listed, is missing, or has another SHA-256. The message names the file, the digests found and
         expected, and the command that lists a file.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from fedmed_networks import check_digest
+    >>> with TemporaryDirectory() as folder:
+    ...     file = Path(folder, "model.pt")
+    ...     _ = file.write_bytes(b"network")
+    ...     _ = Path(folder, "SHA256SUMS").write_text(f"{file_digest(file)}  model.pt")
+    ...     check_digest(file)
     """
     file = Path(path)
     sums = file.parent / SUMS

@@ -121,6 +121,14 @@ class DigestCheckpointSaver(CheckpointSaver):
 
     A trained bundle has this list. Without the new digest its inference would refuse the network that was trained
     further.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from fedmed_workflows import DigestCheckpointSaver
+    >>> saver = DigestCheckpointSaver("models", {"model": nn.Linear(2, 2)}, save_key_metric=True)
+    >>> saver.save_dir  # .attach(evaluator) saves the best network there
+    'models'
     """
 
     def metrics_completed(self, engine: Engine) -> None:
