@@ -51,5 +51,6 @@ def _stored(header: Dataset, tag: BaseTag) -> bytes:
 
 
 def _text(header: Dataset, keyword: str) -> str:
-    """Reads an element as text: files may differ in their character set, and in empty components of a name."""
-    return text_of(header, keyword).strip(" \0^=")
+    """Reads an element as text: files may write a name in another character set or case, or with empty components."""
+    text = text_of(header, keyword).strip(" \0^=")
+    return text.casefold() if keyword == "PatientName" else text

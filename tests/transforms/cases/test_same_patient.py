@@ -102,6 +102,8 @@ def test_a_name_in_two_character_sets_is_one(series: Path) -> None:
         sets = ("ISO_IR 192", "ISO_IR 100")[number % 2]
         change(file, sets, PatientName="Müller^Jürgen" + "^" * number, PatientID="QX77" + " " * number)
     assert load_image(series).shape[3] == 5
+    change(series / "b.dcm", "ISO_IR 192", PatientName="MÜLLER^JÜRGEN")
+    assert load_image(series).shape[3] == 5
     change(series / "c.dcm", PatientName="Möller^Jürgen")
     with pytest.raises(ValueError, match="found another PatientName in"):
         load_image(series)
