@@ -55,6 +55,7 @@ def test_the_space_is_that_of_the_patient(tmp_path: Path) -> None:
         ("encoding: ascii\n", (" ".join(map(str, VALUES.ravel())) + "\n").encode()),
         ("endian: little\nencoding: hex\n", VALUES.tobytes().hex().encode()),
     ],
+    ids=["raw", "gzip", "ascii", "hex"],
 )
 @pytest.mark.parametrize("detached", [True, False])
 def test_every_encoding(tmp_path: Path, encoding: str, content: bytes, detached: bool) -> None:

@@ -27,7 +27,9 @@ def test_a_sentence_of_this_package_is_kept(tmp_path: Path) -> None:
     assert str(refused.value).startswith(f"{file}: expected a DICOM file, found ")
 
 
-@pytest.mark.parametrize("read", [lambda header: float(header.PatientName), lambda header: header.Doe], ids=str)
+@pytest.mark.parametrize(
+    "read", [lambda header: float(header.PatientName), lambda header: header.Doe], ids=["a value", "an attribute"]
+)
 def test_a_parser_s_text_does_not_pass(read: object) -> None:
     header = Dataset()
     header.PatientName = "Doe"
