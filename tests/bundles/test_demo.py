@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.forked_command import run_forked
-
 ROOT = Path(__file__).parents[2]
 CHANCE = 0.25
 
@@ -59,7 +57,7 @@ def test_the_classification_learns(tmp_path: Path) -> None:
 
 
 def test_the_segmentation_learns(tmp_path: Path) -> None:
-    before, after = demonstrate(tmp_path, commands()[2:], run_forked, "segmentation_demo", "dice")
+    before, after = demonstrate(tmp_path, commands()[2:], interpret, "segmentation_demo", "dice")
     assert after > 0.8 and before < 0.3
     data = tmp_path / "runs" / "segmentation_demo_data"
     assert {path.suffix for path in data.rglob("*") if path.is_file()} >= {".dcm", ".gz", ".png"}

@@ -104,7 +104,7 @@ def method_of(bundle: Path) -> str:
         for name in ("train", "inference", "federated", "metadata")
     )
     assert train["network_def"]["_target_"] == inference["network_def"]["_target_"] == "fedmed_networks.FineTunedCLIP"
-    assert train["network_def"]["class_names"] == "$@site.class_names" and "weights" in train["network_def"]
+    assert train["network_def"]["class_names"] == "@class_names" and "weights" in train["network_def"]
     assert inference["network_def"]["class_names"] == "@class_names" and "weights" not in inference["network_def"]
     method = str(federated["method"])
     assert metadata["name"] == inference["algorithm"]["name"] and "FACMIC" not in json.dumps(metadata)

@@ -17,7 +17,8 @@ from fedmed_networks.slice_network import SliceNetwork
 
 CLIP_SIDE, SAM_SIDE = 16, 64
 
-NAMES = [*(name for name in dir(fedmed_networks) if not name.endswith(("Network", "Attention", "names"))), "TinyViT"]
+PARTS = ("Network", "Attention", "names", "digest")
+NAMES = [*(name for name in dir(fedmed_networks) if not name.endswith(PARTS)), "TinyViT"]
 """Every network of the package that a bundle can train; and FedSAM with the encoder of TinyViT."""
 
 
