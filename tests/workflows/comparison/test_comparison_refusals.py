@@ -106,7 +106,7 @@ def test_what_cannot_be_compared_is_refused_before_training(
         ("fedprox", "fedprox#mu", "method 'a': mu: found 'a word', expected a number of at least 0"),
         ("moon", "moon#temperature", "method 'a': temperature: found 'a word', expected a number above 0"),
         ("fedfocal", "fedfocal#gamma", "method 'a': gamma: found 'a word', expected a number of at least 0"),
-        ("fedprox", "facmic#learning_rate", "method 'a': Failed to instantiate component 'torch.optim.Adam' with"),
+        ("fedprox", "facmic#learning_rate", "method 'a': facmic#learning_rate: found 'a word', expected a number"),
     ],
 )
 def test_settings_that_do_not_build_are_refused_before_training(
