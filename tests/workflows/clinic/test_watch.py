@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import time
 from functools import partial
 from pathlib import Path
 
+import pydicom
 import pytest
 
 from fedmed_workflows.clinic.watch.ledger import StudyLedger
@@ -95,7 +95,9 @@ def test_bad_studies_are_set_aside_where_they_lie_and_tried_again_when_they_chan
         assert {row["study"] for row in table(out / "errors.csv")} == {"1.2.1", ""}
         source.with_name("later").rename(source / "gap" / "1-1.dcm")
         until(lambda: states(out).get("1.2.1") == "done")
-        shutil.copy(source / "good" / "1-1.dcm", source / "key.dcm")  # the same slice once more
+        changed = pydicom.dcmread(source / "good" / "1-1.dcm")  # the same slice once more, with other content
+        changed.PixelData = bytes(len(changed.PixelData))
+        changed.save_as(source / "key.dcm")
         until(lambda: "1.2.2" in errors(out))
         ended = os.stat(out / "1.2.2" / "1.2.2.1_sr.dcm").st_mtime_ns
         (source / "key.dcm").unlink()
