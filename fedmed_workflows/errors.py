@@ -51,15 +51,21 @@ def refusal(error: BaseException, *names: str) -> str:
         The inputs, for example the path of an image and the path of its label. If no cause names an input, the first
         of them (or the error) stands before the kind and the message of the first cause.
     """
-    cause: BaseException | None = error
-    first = error
-    while cause is not None:
+    causes = _causes(error)
+    for cause in causes:
         if isinstance(cause, ValueError) and any(name in str(cause) for name in names or ("",)):
             return str(cause)
-        first, cause = cause, cause.__cause__
-    if not names and first is error:
+    if not names and len(causes) == 1:
         return str(error)
-    return f"{names[0] if names else error}: {type(first).__name__}: {first}"
+    return f"{names[0] if names else error}: {type(causes[-1]).__name__}: {causes[-1]}"
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """Lists an error and its causes, the first cause last."""
+    causes = [error]
+    while (cause := causes[-1].__cause__) is not None:
+        causes.append(cause)
+    return causes
 
 
 DEBUG = "FEDMED_DEBUG"
@@ -101,9 +107,7 @@ def last_line(error: BaseException) -> tuple[str, int]:
     >>> last_line(KeyError("image"))
     ("error: KeyError: 'image' (FEDMED_DEBUG=1 shows where)", 1)
     """
-    causes = [error]
-    while (cause := causes[-1].__cause__) is not None:
-        causes.append(cause)
+    causes = _causes(error)
     refused = next((cause for cause in causes if isinstance(cause, (ValueError, FileNotFoundError))), None)
     if refused is not None:
         return f"error: {_one_line(refused)}", SOME_REFUSED if isinstance(refused, RefusedInputsError) else BAD_INPUT

@@ -16,6 +16,7 @@ from fedmed_workflows.exchange.privacy.gaussian_update import GaussianUpdate
 from fedmed_workflows.exchange.weights import EXCHANGE_DTYPES, FULL
 from fedmed_workflows.federation.bundle.config import TRAIN_CONFIG
 from fedmed_workflows.federation.bundle.overlays import check_single_method
+from fedmed_workflows.federation.bundle.settings.setting_values import RANGES
 from fedmed_workflows.federation.bundle.trained_metadata import method_metadata
 from fedmed_workflows.federation.engine import ENGINES
 from fedmed_workflows.federation.preparation.target import Preparation
@@ -166,8 +167,8 @@ class FederationSettings:
         return method_metadata(self.bundle_root, self.method, self.method_metadata)
 
     def _check(self) -> None:
-        for name, least in (("rounds", 0), ("local_epochs", 1), ("min_sites", 1), ("seed", 0)):
-            check_number(name, getattr(self, name), least=least, whole=True)
+        for name in ("rounds", "local_epochs", "min_sites", "seed", "round_seconds"):
+            check_number(name, getattr(self, name), **RANGES[name])
         if self.min_sites > max(self.least, 1):
             raise ValueError(f"min_sites: found {self.min_sites}, expected at most the {self.least} sites")
         if not isinstance(self.method, str) or self.method != Path(self.method).name or self.method in ("", ".."):
@@ -185,7 +186,6 @@ class FederationSettings:
             raise ValueError(f"aggregation: found {self.aggregation!r}, expected {known}")
         self.aggregation.check(self.min_sites)
         check_accountant(self.privacy)
-        check_number("round_seconds", self.round_seconds, above=0, optional=True)
 
     def _train_at_one_place(self) -> None:
         """Sets the aggregation and `min_sites` of a training at one place, where only one site contributes."""

@@ -29,8 +29,8 @@ RANGES: dict[str, dict[str, Any]] = {
 """The range of each setting that is a number, by the name that it has in every configuration and group."""
 
 
-def without_none(content: dict[str, Any], groups: Sequence[str]) -> list[str]:
-    """Sets the settings with the text ``none`` to None, in place; returns their ids.
+def without_none(content: dict[str, Any], groups: Sequence[str]) -> bool:
+    """Sets the settings with the text ``none`` to None, in place; returns whether there are any.
 
     Parameters
     ----------
@@ -39,10 +39,11 @@ def without_none(content: dict[str, Any], groups: Sequence[str]) -> list[str]:
     groups
         Names of its entries that hold settings of the sites' training.
     """
-    changed = [id_ for id_, _, value in _settings(content, groups) if is_unset(value)]
-    for holder in (content, *(content[group] for group in groups)):
-        holder.update({name: None for name, value in holder.items() if is_unset(value)})
-    return changed
+    holders = (content, *(content[group] for group in groups))
+    unset = [(holder, name) for holder in holders for name, value in holder.items() if is_unset(value)]
+    for holder, name in unset:
+        holder[name] = None
+    return bool(unset)
 
 
 def is_unset(value: Any) -> bool:

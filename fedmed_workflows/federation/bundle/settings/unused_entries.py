@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigParser, ConfigWorkflow
-from monai.bundle.config_item import ConfigExpression
+from monai.bundle.config_item import ConfigComponent, ConfigExpression
 from monai.bundle.reference_resolver import ReferenceResolver
 from monai.bundle.utils import ID_SEP_KEY
 
@@ -131,14 +131,14 @@ def _is_run(value: Any) -> bool:
 
 def _is_setting(value: Any) -> bool:
     """Checks whether a user sets an entry: it is no component and nothing to run, but may be a group of settings."""
-    return not _is_run(value) and not any(isinstance(inner, Mapping) and "_target_" in inner for inner in [value])
+    return not _is_run(value) and not ConfigComponent.is_instantiable(value)
 
 
 def _is_copied(id_: str, content: Mapping[str, Any]) -> bool:
     """Checks whether another entry has a copy of a component, by the macro ``%id``."""
     value = content[id_]
     others = [inner for other, inner in content.items() if other != id_]
-    return isinstance(value, Mapping) and "_target_" in value and any(value == inner for inner in _inner(others))
+    return ConfigComponent.is_instantiable(value) and any(value == inner for inner in _inner(others))
 
 
 def _inner(content: Any) -> Iterator[Any]:
