@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from fedmed_networks.weights import file_digest, module_digest
+from fedmed_networks.file_digests import loaded_digest
+from fedmed_networks.weights import module_digest
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class FoundationWeights:
 
 def loaded_weights(kind: str, name: str, module: nn.Module, source: str, file: Path) -> FoundationWeights:
     """Records the weights of a file that was loaded into a module."""
-    return FoundationWeights(kind, name, source, file.name, file_digest(file), module_digest(module))
+    return FoundationWeights(kind, name, source, file.name, loaded_digest(file), module_digest(module))
 
 
 def random_weights(kind: str, name: str, module: nn.Module, seed: int) -> FoundationWeights:

@@ -22,8 +22,9 @@ from fedmed_networks.clip.published_weights import (
     checkpoint_file,
     load_weights,
 )
+from fedmed_networks.file_digests import loaded_digest
 from fedmed_networks.foundation_weights import FoundationWeights, loaded_weights, random_weights
-from fedmed_networks.weights import file_digest, plain
+from fedmed_networks.weights import plain
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +117,7 @@ def shared_clip(clip: str | Mapping[str, Any], weights: str | Path | None = None
         message names the file, the weights found and expected.
     """
     text = None if weights is None else str(weights)
-    digest = file_digest(Path(text)) if text is not None and Path(text).is_file() else ""
+    digest = loaded_digest(Path(text)) if text is not None and Path(text).is_file() else ""
     return _build(clip if isinstance(clip, str) else json.dumps(plain(clip), sort_keys=True), text, digest)
 
 

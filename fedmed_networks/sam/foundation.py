@@ -13,6 +13,7 @@ import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 from torch import nn
 
+from fedmed_networks.file_digests import loaded_digest
 from fedmed_networks.foundation_weights import FoundationWeights, loaded_weights, random_weights
 from fedmed_networks.sam.architecture import PATCH_SIZE, SamArchitecture, sam_architecture
 from fedmed_networks.sam.image_encoder import ImageEncoder
@@ -20,7 +21,7 @@ from fedmed_networks.sam.mask_decoder import DensePositions, PromptFreeMaskDecod
 from fedmed_networks.sam.tiny_vit import TinyVitEncoder
 from fedmed_networks.sam.weights import load_sam_weights
 from fedmed_networks.slice_network import SliceNetwork
-from fedmed_networks.weights import file_digest, plain
+from fedmed_networks.weights import plain
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def shared_sam(model_type: ModelType, image_size: int, weights: str | Path | Non
     sam_architecture(model_type)
     name = model_type if isinstance(model_type, str) else json.dumps(plain(model_type), sort_keys=True)
     path = None if weights is None else str(weights)
-    return _build(name, image_size, path, file_digest(Path(path)) if path and Path(path).is_file() else "")
+    return _build(name, image_size, path, loaded_digest(Path(path)) if path and Path(path).is_file() else "")
 
 
 @functools.lru_cache(maxsize=2)
