@@ -156,6 +156,11 @@ def _is_torn(element: DataElement | RawDataElement | None) -> bool:
     """Checks, before the parser reads it, whether a text element holds bytes that no text holds."""
     if not isinstance(element, RawDataElement) or not element.value:
         return False
-    tag = element.tag
-    representation = element.VR or (dictionary_VR(tag) if keyword_for_tag(tag) else "UN")
-    return representation in TEXTS and CONTROL.search(element.value) is not None
+    return representation_of(element) in TEXTS and CONTROL.search(element.value) is not None
+
+
+def representation_of(element: DataElement | RawDataElement) -> str:
+    """Returns the value representation of an element: the file's, or the standard's where the file states none."""
+    if element.VR:
+        return str(element.VR)
+    return dictionary_VR(element.tag) if keyword_for_tag(element.tag) else "UN"

@@ -219,10 +219,6 @@ class DicomReader(RefusingReader):
     torch.Size([1, 128, 128, 1])
     """
 
-    def __init__(self, device: str | torch.device = "cpu", **rules: Any) -> None:
-        super().__init__(device)
-        self.rules = SeriesRules.of(rules)
-
     def reads(self, path: Path) -> bool:
         """Checks whether a path is a folder, a zip, a DICOMDIR, or a file with DICOM's suffix or content."""
         return is_dicom_path(path)

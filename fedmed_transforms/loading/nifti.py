@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from fedmed_transforms.dicom.damage import Damaged
 from fedmed_transforms.dicom.pixels.scaling import empty_values, scale_into, swap_bytes, view
 from fedmed_transforms.dicom.pixels.workers import in_turn
 from fedmed_transforms.dicom.series_rules import SeriesRules
 from fedmed_transforms.image_metadata import FULL_SCALE, STORED_TYPE, Loaded, metadata_of
-from fedmed_transforms.loading.formats.content import other_content
+from fedmed_transforms.loading.formats.content import found_text
 from fedmed_transforms.loading.formats.nifti_header import (
     NIFTI_SUFFIXES,
     affine_of,
@@ -74,9 +73,7 @@ def load_nifti(path: Path, device: torch.device, rules: SeriesRules | None = Non
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # nibabel raises many kinds of errors
-        text = str(error).strip().split("\n")[0]
-        found = text if isinstance(error, Damaged) else f"{type(error).__name__}: {text}"
-        found = other_content(path, CONTENTS) or found
+        found = found_text(path, error, CONTENTS)
         raise ValueError(f"{path}: expected a readable NIfTI, found {found}") from error
 
 
@@ -160,9 +157,7 @@ class NiftiReader(RefusingReader):
     torch.Size([1, 33, 41, 25])
     """
 
-    def reads(self, path: Path) -> bool:
-        """Checks whether the name of a path ends as NIfTI does."""
-        return path.name.lower().endswith(NIFTI_SUFFIXES)
+    suffixes = NIFTI_SUFFIXES
 
     def load(self, path: Path) -> Loaded:
         """Loads the values (C, X, Y, Z) and the metadata of a path."""

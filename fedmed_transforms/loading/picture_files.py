@@ -11,7 +11,7 @@ from monai.utils.enums import MetaKeys
 from fedmed_transforms.dicom.damage import Damaged
 from fedmed_transforms.dicom.series_rules import SeriesRules
 from fedmed_transforms.image_metadata import FULL_SCALE, Loaded, metadata_of
-from fedmed_transforms.loading.formats.content import other_content
+from fedmed_transforms.loading.formats.content import found_text
 from fedmed_transforms.loading.formats.voxel_checks import check_exact, replace_not_finite
 from fedmed_transforms.loading.pictures.stored_picture import StoredPicture, may_be_deep, read_picture
 from fedmed_transforms.loading.refusing_reader import RefusingReader
@@ -63,9 +63,7 @@ def load_picture(
     except MemoryError:
         raise
     except Exception as error:  # the decoders raise errors of their own, also for a decompression bomb
-        text = str(error).split("\n")[0]
-        found = text if isinstance(error, Damaged) else f"{type(error).__name__}: {text}"
-        found = other_content(path, CONTENTS) or found
+        found = found_text(path, error, CONTENTS)
         raise ValueError(f"{path}: expected a readable picture, found {found}") from error
     meta = metadata_of(path, np.eye(4), values.shape[1:])
     return torch.from_numpy(values).to(device), meta if scale is None else {**meta, FULL_SCALE: scale}
@@ -133,9 +131,7 @@ class PictureReader(RefusingReader):
     torch.Size([512, 600, 3])
     """
 
-    def reads(self, path: Path) -> bool:
-        """Checks whether the name of a path ends as a picture's does."""
-        return path.name.lower().endswith(PICTURE_SUFFIXES)
+    suffixes = PICTURE_SUFFIXES
 
     def load(self, path: Path) -> Loaded:
         """Loads the values (X, Y) or (X, Y, 3) and the metadata of a path."""

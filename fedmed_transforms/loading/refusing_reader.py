@@ -27,14 +27,17 @@ class RefusingReader(ImageReader):  # type: ignore[misc]
         Keywords of :class:`fedmed_transforms.SeriesRules`; rules for other formats have no effect.
     """
 
+    suffixes: tuple[str, ...] = ()
+    """Endings of the names of the files that this reader reads."""
+
     def __init__(self, device: str | torch.device = "cpu", **rules: Any) -> None:
         super().__init__()
         self.device = torch.device(device)
         self.rules = SeriesRules.of(rules)
 
-    @abstractmethod
     def reads(self, path: Path) -> bool:
-        """Checks whether this reader reads a path."""
+        """Checks whether this reader reads a path, by the ending of its name."""
+        return path.name.lower().endswith(self.suffixes)
 
     @abstractmethod
     def load(self, path: Path) -> Loaded:

@@ -33,9 +33,7 @@ class NrrdReader(RefusingReader):
     torch.Size([1, 4, 3, 2])
     """
 
-    def reads(self, path: Path) -> bool:
-        """Checks whether the name of a path ends as NRRD does."""
-        return path.name.lower().endswith(NRRD_SUFFIXES)
+    suffixes = NRRD_SUFFIXES
 
     def load(self, path: Path) -> Loaded:
         """Loads the values (C, X, Y[, Z]) and the metadata of a path."""
@@ -64,9 +62,7 @@ class MetaImageReader(RefusingReader):
     torch.Size([1, 4, 3, 2])
     """
 
-    def reads(self, path: Path) -> bool:
-        """Checks whether the name of a path ends as MetaImage does."""
-        return path.name.lower().endswith(META_IMAGE_SUFFIXES)
+    suffixes = META_IMAGE_SUFFIXES
 
     def load(self, path: Path) -> Loaded:
         """Loads the values (C, X, Y[, Z]) and the metadata of a path."""

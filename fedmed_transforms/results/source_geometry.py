@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset
-from pydicom.uid import UID, generate_uid
+from pydicom.uid import generate_uid
 from pydicom.valuerep import DSfloat
 
 from fedmed_transforms.dicom.dicom_file import frame_count
@@ -90,13 +90,14 @@ def with_written_geometry(headers: Sequence[Dataset], planes: Sequence[FramePlan
     it is that distance, or of a single slice the distance between its rows: highdicom reads no segmentation without a
     thickness.
 
-    Images without a frame of reference get that of the other images of their series, or else one that is made from the
-    UID of the series: the positions of a series are those of one frame of reference, and a segmentation must state it.
+    A series without a frame of reference gets one that is made from its UID: the positions of a series are those of one
+    frame of reference, and a segmentation must state it.
 
     Parameters
     ----------
     headers
-        Of the source images; they are not changed.
+        Of the source images, as :func:`fedmed_transforms.results.sources.read_sources` completes them; they are not
+        changed.
     planes
         Of their frames, with position, directions and spacing.
 
@@ -111,12 +112,12 @@ def with_written_geometry(headers: Sequence[Dataset], planes: Sequence[FramePlan
     spacing = {"PixelSpacing": np.asarray(shared.spacing)[::-1], "SliceThickness": thickness}
     measures = _item(**spacing, **({} if distance is None else {"SpacingBetweenSlices": distance}))
     cosines = _item(ImageOrientationPatient=orthonormal(np.asarray(shared.directions)).ravel())  # (2, 3) -> (6,)
-    frame_of_reference = _frame_of_reference(headers)
+    made = generate_uid(entropy_srcs=["fedmed frame of reference", str(headers[0].SeriesInstanceUID)])
     left = iter(planes)
     parts = [(header, [next(left) for _ in range(frame_count(header))]) for header in headers]
     written = [_written(header, [plane.position for plane in own], measures, cosines) for header, own in parts]
     for copy in written:
-        copy.FrameOfReferenceUID = copy.get(FRAME_OF_REFERENCE) or frame_of_reference
+        copy.FrameOfReferenceUID = copy.get(FRAME_OF_REFERENCE) or made
     return written
 
 
@@ -137,12 +138,6 @@ def _item_of_measures() -> list[Dataset]:
     shared = Dataset()
     shared.PixelMeasuresSequence = [_item(PixelSpacing=np.ones(2), SliceThickness=1.0)]
     return [shared]
-
-
-def _frame_of_reference(headers: Sequence[Dataset]) -> UID:
-    """Finds the frame of reference of a series, or makes one, always the same, from the UID of the series."""
-    stated = next((UID(uid) for header in headers if (uid := header.get(FRAME_OF_REFERENCE))), None)
-    return stated or UID(generate_uid(entropy_srcs=["fedmed frame of reference", str(headers[0].SeriesInstanceUID)]))
 
 
 def _distance(planes: Sequence[FramePlane], shared: FramePlane) -> float | None:

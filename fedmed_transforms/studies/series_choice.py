@@ -7,20 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from pydicom.uid import ParametricMapStorage, RTDoseStorage, SegmentationStorage, SurfaceSegmentationStorage
+from pydicom.uid import ParametricMapStorage, RTDoseStorage, SurfaceSegmentationStorage
 
 from fedmed_transforms.dicom.damage import safe_code
 from fedmed_transforms.dicom.dicom_file import DicomFile, read_dicom_file, text_of
 from fedmed_transforms.dicom.folder.passed_over import LOCALIZER, accompanies, image_type
 from fedmed_transforms.dicom.header_index import tags_of
+from fedmed_transforms.dicom.segmentation import SEGMENTATIONS
 from fedmed_transforms.dicom.series import describe, unmatched
 
-LABEL_MAP_SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.7"
-
-RESULTS = (
-    *(SegmentationStorage, SurfaceSegmentationStorage, LABEL_MAP_SEGMENTATION),
-    *(ParametricMapStorage, RTDoseStorage),
-)
+RESULTS = (*SEGMENTATIONS, SurfaceSegmentationStorage, ParametricMapStorage, RTDoseStorage)
 """SOP classes of objects with pixels that were computed from images and are no images."""
 
 LONGEST_DESCRIPTION = 40

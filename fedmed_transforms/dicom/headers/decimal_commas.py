@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 
-from fedmed_transforms.dicom.damage import Damaged, check_elements
+from fedmed_transforms.dicom.damage import Damaged, check_elements, representation_of
 
 DECIMAL = re.compile(r" *[+-]?[0-9]+([.,][0-9]*)?([eE][+-]?[0-9]+)? *")
 """One decimal string, also with a decimal comma."""
@@ -47,13 +46,9 @@ def mend_decimal_commas(header: Dataset) -> bool:
 def _decimals(header: Dataset, tag: BaseTag) -> str:
     """Reads the text of an element of decimal strings; empty for an element of another kind or form."""
     element = header.get_item(tag)
-    if element is None or (element.VR or _known_representation(tag)) != "DS" or not element.value:
+    if element is None or representation_of(element) != "DS" or not element.value:
         return ""
     value = element.value
     parts = value if isinstance(value, MultiValue) else [value.decode("latin-1") if isinstance(value, bytes) else value]
     text = "\\".join(str(part) for part in parts).rstrip("\0")
     return text if all(DECIMAL.fullmatch(part) for part in text.split("\\")) else ""
-
-
-def _known_representation(tag: BaseTag) -> str:
-    return dictionary_VR(tag) if keyword_for_tag(tag) else "UN"

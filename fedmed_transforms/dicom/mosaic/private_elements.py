@@ -12,6 +12,9 @@ from pydicom.values import convert_SQ
 from fedmed_transforms.dicom.damage import Damaged
 from fedmed_transforms.dicom.dicom_file import DicomFile
 
+REMOVED = "de-identification may have removed its private elements; expected the file of the scanner"
+"""End of the message for a picture without the elements by which it is read."""
+
 
 def read_whole_header(file: DicomFile) -> Dataset:
     """Reads all elements before the pixels, also those that the file was not asked for at first."""

@@ -18,7 +18,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from fedmed_transforms.dicom.damage import Damaged
-from fedmed_transforms.dicom.mosaic.private_elements import private_value, whole_number
+from fedmed_transforms.dicom.mosaic.private_elements import REMOVED, private_value, whole_number
 from fedmed_transforms.dicom.mosaic.tiles import Tile, TiledSlice, cut_tiles
 from fedmed_transforms.dicom.planes import FramePlane, Vector
 
@@ -30,8 +30,6 @@ CSA = "the CSA image header (0029,xx10)"
 ALONG = 0.99
 """Smallest cosine between the slice normal and the normal of the rows and columns; they are the same but for rounding.
 """
-
-REMOVED = "de-identification may have removed its private elements; expected the file of the scanner"
 
 
 def siemens_slices(header: Dataset, plane: FramePlane) -> list[TiledSlice]:

@@ -11,15 +11,13 @@ from dataclasses import replace
 from pydicom.dataset import Dataset
 
 from fedmed_transforms.dicom.damage import Damaged
-from fedmed_transforms.dicom.mosaic.private_elements import items_of, private_value, whole_number
+from fedmed_transforms.dicom.mosaic.private_elements import REMOVED, items_of, private_value, whole_number
 from fedmed_transforms.dicom.mosaic.tiles import TiledSlice, cut_tiles
 from fedmed_transforms.dicom.planes import FrameElements, FramePlane, read_planes
 
 CREATOR = "Image Private Header"
 COUNT = "MR Number Of Slice In Volume (0065,xx50)"
 FRAMES = "MR VFrame Sequence (0065,xx51)"
-
-REMOVED = "de-identification may have removed its private elements; expected the file of the scanner"
 
 
 def united_imaging_slices(header: Dataset, plane: FramePlane) -> list[TiledSlice]:

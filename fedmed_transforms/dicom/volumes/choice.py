@@ -44,7 +44,7 @@ def choose_volumes(grid: Grid, rules: SeriesRules) -> list[Grid]:
     if told is None and rules.duplicates == "drop":
         return [grid]
     if told is None:
-        raise ValueError(f"{_of_positions(grid, same)}{_ADVICE}")
+        raise ValueError(f"{describe_positions(grid, same)}{_ADVICE}")
     if rules.volume == "refuse":
         raise ValueError(f"found {describe(told)} (at one place: {_names(grid, same[0])}){_advice(told, grid)}")
     numbers = _numbers(told, rules, grid)
@@ -134,7 +134,8 @@ def _position_numbers(grid: Grid, same: list[list[int]]) -> Codes:
     return np.arange(len(repeated)) - np.cumsum(repeated)
 
 
-def _of_positions(grid: Grid, same: list[list[int]]) -> str:
+def describe_positions(grid: Grid, same: list[list[int]]) -> str:
+    """Describes positions with several slices, by the indices of the slices at each."""
     listed = "; ".join(_names(grid, group) for group in same[:SHOWN])
     return f"found {len(same)} positions with more than one slice: {listed}"
 

@@ -10,6 +10,7 @@ from fedmed_transforms.dicom.geometry.grid import Grid, check_regular, duplicate
 from fedmed_transforms.dicom.geometry.regrid import make_regular
 from fedmed_transforms.dicom.pixels.voxels import read_voxels
 from fedmed_transforms.dicom.series_rules import SeriesRules
+from fedmed_transforms.dicom.volumes.choice import describe_positions
 
 
 def read_volumes(grids: Sequence[Grid], rules: SeriesRules, device: torch.device) -> tuple[torch.Tensor, Grid, bool]:
@@ -55,14 +56,11 @@ def _read_unique(grid: Grid, rules: SeriesRules, device: torch.device) -> tuple[
     if not same:
         check_regular(grid, rules)
         return grid, read_voxels(grid.slices, rules, device)
-    names = "; ".join(", ".join(grid.slices[index].name for index in group) for group in same[:5])
-    found = f"found {len(same)} positions with more than one slice: {names}"
     values = read_voxels(grid.slices, rules, device)
     differing = [group for group in same if any(not values[group[0]].equal(values[other]) for other in group[1:])]
     if differing:
-        raise ValueError(
-            f"{found}, {len(differing)} of them with different pixels; the rule `series` can choose by elements"
-        )
+        found, count = describe_positions(grid, same), len(differing)
+        raise ValueError(f"{found}, {count} of them with different pixels; the rule `series` can choose by elements")
     dropped = {index for group in same for index in group[1:]}
     kept = [index for index in range(len(grid.slices)) if index not in dropped]
     grid = select_slices(grid, kept, rules)

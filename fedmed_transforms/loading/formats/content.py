@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fedmed_transforms.dicom.damage import Damaged
+
 LENGTH = 1024
 """Number of first bytes that are read."""
 
@@ -70,6 +72,21 @@ def other_content(path: Path, expected: tuple[str, ...]) -> str:
         return ""
     advice = f"; give the file the ending {ENDINGS[found]}" if found in ENDINGS else ""
     return f"{found} content under another format's name{advice}"
+
+
+def found_text(path: Path, error: Exception, expected: tuple[str, ...]) -> str:
+    """Describes a file that did not load: its content of another format, or else the error in one line.
+
+    Parameters
+    ----------
+    path, expected
+        As of :func:`other_content`.
+    error
+        Of a library, or of this package (:class:`fedmed_transforms.dicom.damage.Damaged`), which needs no name.
+    """
+    text = str(error).strip().split("\n")[0]
+    described = text if isinstance(error, Damaged) else f"{type(error).__name__}: {text}"
+    return other_content(path, expected) or described
 
 
 def unnamed_content(path: Path) -> str:

@@ -13,7 +13,14 @@ import numpy as np
 
 from fedmed_transforms.dicom.damage import Damaged
 from fedmed_transforms.loading.formats.stored_voxels import RAW, TEXT, ZLIB, StoredVoxels
-from fedmed_transforms.loading.formats.volume_header import LARGEST_HEADER, VolumeHeader, data_file, lengths, numbers
+from fedmed_transforms.loading.formats.volume_header import (
+    LARGEST_HEADER,
+    VolumeHeader,
+    data_file,
+    lengths,
+    lengths_of_axes,
+    numbers,
+)
 
 META_IMAGE_SUFFIXES = (".mha", ".mhd")
 
@@ -42,9 +49,7 @@ def read_meta_image_header(path: Path) -> VolumeHeader:
         The header is damaged, or states something that is not read: the message names the entry.
     """
     entries, start = read_meta_image_entries(path)
-    shape = lengths(_entry(entries, "DimSize"), "DimSize")
-    if len(shape) != int(numbers(_entry(entries, "NDims"), "NDims", 1)[0]) or not 2 <= len(shape) <= 4:
-        raise Damaged(f"DimSize {shape}, expected 2 to 4 axes, as many as NDims says")
+    shape = lengths_of_axes(*((name, _entry(entries, name)) for name in ("DimSize", "NDims")))
     channels = lengths(entries.get("ElementNumberOfChannels", "1"), "ElementNumberOfChannels")[0]
     if channels > 1 and len(shape) == 4:
         raise Damaged(f"{channels} channels of four axes, expected one axis of channels")

@@ -15,7 +15,13 @@ import numpy as np
 
 from fedmed_transforms.dicom.damage import Damaged
 from fedmed_transforms.loading.formats.stored_voxels import GZIP, HEX, RAW, TEXT, StoredVoxels
-from fedmed_transforms.loading.formats.volume_header import LARGEST_HEADER, VolumeHeader, data_file, lengths, numbers
+from fedmed_transforms.loading.formats.volume_header import (
+    LARGEST_HEADER,
+    VolumeHeader,
+    data_file,
+    lengths_of_axes,
+    numbers,
+)
 
 NRRD_SUFFIXES = (".nrrd", ".nhdr")
 
@@ -65,9 +71,7 @@ def read_nrrd_header(path: Path) -> VolumeHeader:
         The header is damaged, or states something that is not read: the message names the field.
     """
     fields, start = read_nrrd_fields(path)
-    shape = lengths(_field(fields, "sizes"), "sizes")
-    if len(shape) != int(numbers(_field(fields, "dimension"), "dimension", 1)[0]) or not 2 <= len(shape) <= 4:
-        raise Damaged(f"sizes {shape}, expected 2 to 4 axes, as many as `dimension` says")
+    shape = lengths_of_axes(*((name, _field(fields, name)) for name in ("sizes", "dimension")))
     in_space = _axes_in_space(fields, len(shape))
     channel_axis = in_space.index(False) if False in in_space else 3 if len(shape) == 4 else None
     _check_units(fields)

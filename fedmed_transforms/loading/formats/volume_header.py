@@ -81,6 +81,25 @@ def numbers(text: str, field: str, count: int | None = None) -> tuple[float, ...
     return found
 
 
+def lengths_of_axes(sizes: tuple[str, str], count: tuple[str, str]) -> tuple[int, ...]:
+    """Reads the lengths of 2 to 4 axes, and compares their number with the stated one.
+
+    Parameters
+    ----------
+    sizes, count
+        Name and text of the field with the lengths, and of the field with the number of axes.
+
+    Raises
+    ------
+    ValueError
+        A field does not read, or they contradict each other; the message names both.
+    """
+    shape = lengths(sizes[1], sizes[0])
+    if len(shape) != int(numbers(count[1], count[0], 1)[0]) or not 2 <= len(shape) <= 4:
+        raise Damaged(f"{sizes[0]} {shape}, expected 2 to 4 axes, as many as {count[0]} says")
+    return shape
+
+
 def lengths(text: str, field: str) -> tuple[int, ...]:
     """Reads the lengths of axes: whole numbers, at least 1.
 
