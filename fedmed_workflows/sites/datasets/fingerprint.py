@@ -6,7 +6,7 @@ import functools
 import hashlib
 import inspect
 from collections.abc import Iterable, Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import BuiltinMethodType, CodeType, EllipsisType, FunctionType, MethodType, MethodWrapperType, ModuleType
 from typing import Any
@@ -65,8 +65,16 @@ def transform_digest(transform: Any) -> str:
         digest.update(line.encode() + b"\n")
     digest.update(f"{sources_digest()}\n".encode())
     for library in LIBRARIES:
-        digest.update(f"{library} {version(library)}\n".encode())
+        digest.update(f"{library} {_version_of(library)}\n".encode())
     return digest.hexdigest()
+
+
+def _version_of(library: str) -> str:
+    """Returns the version of a library; a machine may lack the one that reads a format it does not have."""
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 @functools.lru_cache(maxsize=1)

@@ -7,6 +7,7 @@ import math
 import operator
 from collections.abc import Callable
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from monai.transforms import Compose, Identityd, Lambdad, OneOf, RandFlipd, Scal
 import fedmed_transforms
 from fedmed_networks.weights import content_digest
 from fedmed_transforms import ClipPreprocessd, ScaleToUnitd
+from fedmed_workflows.sites.datasets import fingerprint
 from fedmed_workflows.sites.datasets.fingerprint import is_random, sources_digest, transform_digest
 from fedmed_workflows.sites.datasets.tensor_cache import TensorCache
 
@@ -151,3 +153,17 @@ def test_a_mended_reader_in_any_room_makes_features_stale(tmp_path: Path, monkey
     digests.add(digest())
     sources_digest.cache_clear()
     assert len(digests) == 5
+
+
+def test_a_library_that_a_machine_lacks_is_part_of_the_digest_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU's machine may be without SimpleITK, which is too large to travel there."""
+    here = transform_digest(Compose([]))
+
+    def lacking(library: str) -> str:
+        if library == "simpleitk":
+            raise PackageNotFoundError(library)
+        return version(library)
+
+    monkeypatch.setattr(fingerprint, "version", lacking)
+    there = transform_digest(Compose([]))
+    assert there != here and there == transform_digest(Compose([]))
